@@ -1,0 +1,57 @@
+"""The `compute` handler: calls the pure function that a compute node names. Inline, on the loop."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from omnibase_core.errors import HandlerError
+from omnibase_core.ports import HandlerCall, HandlerDescription, OperationDescription, PureFunction
+
+COMPUTE = "compute"
+
+
+class FunctionCall(BaseModel):
+    """Which function is called with what."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    function: str
+    argument: Any
+
+
+class FunctionResult(BaseModel):
+    """A function gives any JSON object."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class ComputeSettings(BaseModel):
+    """There is nothing to set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+COMPUTE_DESCRIPTION = HandlerDescription(
+    handler_type=COMPUTE,
+    operations={"call": OperationDescription(request=FunctionCall, result=FunctionResult)},
+    settings=ComputeSettings,
+)
+
+
+class ComputeHandler:
+    """Calls functions by the name under which contracts know them. An InlineHandler."""
+
+    def __init__(self, function: Callable[[str], PureFunction]) -> None:
+        """Take what finds a function by name: importing is the host's affair."""
+        self._function = cache(function)
+
+    def execute_inline(self, call: HandlerCall, /) -> Mapping[str, Any]:
+        """Call the function. Raises HandlerError when it gives no object; what it raises itself is its node's bug."""
+        assert isinstance(call.request, FunctionCall)  # noqa: S101 - narrows the type; the runtime validated it
+        name = call.request.function
+        result = self._function(name)(call.request.argument)
+        if not isinstance(result, Mapping):
+            raise HandlerError("invalid_result", f"{name} gave {type(result).__name__}, expected an object")
+        return result

@@ -1,0 +1,65 @@
+"""The host contract as it is written: `contract: host/v1`. Values only."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from omnibase_core.contracts.node import ContractModel, Slug, Version
+from omnibase_core.topics import Namespace
+
+
+class HandlerBinding(ContractModel):
+    """A handler's settings and the targets that nodes may name. Each handler's own models say what may stand here."""
+
+    settings: dict[str, Any] = Field(default_factory=dict)
+    targets: dict[Slug, dict[str, Any]] = Field(default_factory=dict)
+
+
+class Limits(ContractModel):
+    """Bounds of the whole host.
+
+    `max_in_flight` and `bytes_in_flight_max` count commands that are taken and not yet done; `drain_s` is how long
+    work in flight may go on when the host stops or loses a partition.
+    """
+
+    max_in_flight: Annotated[int, Field(ge=1, le=1_000_000)] = 5_000
+    bytes_in_flight_max: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
+    drain_s: Annotated[float, Field(ge=0, le=300)] = 10.0
+
+
+class HealthEndpoint(ContractModel):
+    """Where the host answers for its health. Port 0 is any free port."""
+
+    address: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+
+
+class RuntimeHostContract(ContractModel):
+    """One host: its nodes, what they may reach, and the bus.
+
+    `pool` names the consumer group and the dead letter topic: it is independent of `name`, so that hosts can be
+    renamed, added and moved. Every host of a pool hosts the same nodes. `logic_packages` are the Python packages whose
+    functions a compute node may name. What may stand in `bus` is the bus's own affair.
+    """
+
+    contract: Literal["host/v1"]
+    name: Slug
+    kind: Literal["runtime_host"] = "runtime_host"
+    version: Version
+    description: Annotated[str, StringConstraints(min_length=1)]
+    environment: Slug
+    tenant: Slug
+    pool: Slug
+    nodes: Annotated[list[Slug], Field(min_length=1)]
+    handlers: dict[str, HandlerBinding] = Field(default_factory=dict)
+    logic_packages: list[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]] = Field(
+        default_factory=list
+    )
+    bus: dict[str, Any] = Field(default_factory=dict)
+    limits: Limits = Limits()
+    health: HealthEndpoint = HealthEndpoint()
+
+    @property
+    def namespace(self) -> Namespace:
+        """Where this host's topics and group live."""
+        return Namespace(environment=self.environment, tenant=self.tenant)

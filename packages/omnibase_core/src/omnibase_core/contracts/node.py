@@ -1,0 +1,109 @@
+"""The node contract as it is written: `contract: node/v1`. Values only; `compiled` makes it executable."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from omnibase_core.envelope import JsonObject
+from omnibase_core.topics import SLUG_LENGTH_MAX, SLUG_PATTERN
+
+Slug = Annotated[str, StringConstraints(pattern=rf"^{SLUG_PATTERN}$", max_length=SLUG_LENGTH_MAX)]
+"""Lower-case words joined by hyphens: what may stand in a topic's name."""
+Version = Annotated[str, StringConstraints(pattern=r"^(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})$")]
+"""Semantic version; its major part names the topics."""
+Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+"""The name of an operation or the code of an error."""
+FunctionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")]
+"""A Python function as `package.module:function`."""
+
+
+class NodeKind(StrEnum):
+    """What a contract describes."""
+
+    EFFECT = "effect"
+    COMPUTE = "compute"
+    REDUCER = "reducer"
+    ORCHESTRATOR = "orchestrator"
+    RUNTIME_HOST = "runtime_host"
+
+
+class Ordering(StrEnum):
+    """Which commands of a node are served one after the other: those of one key, of one partition, or none."""
+
+    KEY = "key"
+    PARTITION = "partition"
+    NONE = "none"
+
+
+class ContractModel(BaseModel):
+    """Frozen; a key that nothing reads is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class DeliveryPolicy(ContractModel):
+    """How a node's commands are served.
+
+    `timeout_s` bounds one command's handler call; `max_in_flight` counts commands that are not yet done.
+    """
+
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    ordering: Annotated[Ordering, Field(strict=False)] = Ordering.KEY
+    max_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 256
+
+
+class ErrorRule(ContractModel):
+    """Turns a result into an error answer: when `when` holds, the answer is the error `code`."""
+
+    when: str
+    code: Identifier
+    message: str | None = None
+    retryable: bool = False
+
+
+class Operation(ContractModel):
+    """One operation of a node: what it takes, what it asks of the handler or function, what it answers.
+
+    - `input`: JSON Schema of the command's payload; `output`: that of the answer's.
+    - `call`: the handler's operation, where it is not the first that the handler offers.
+    - `request`: mapping to the handler's request; for `logic`, to the function's argument (else the payload).
+    - `logic`: the pure function of a compute node.
+    - `answer`: mapping to the answer's payload (else the result itself).
+    """
+
+    input: JsonObject
+    call: str | None = None
+    request: Any = None
+    logic: FunctionName | None = None
+    errors: list[ErrorRule] = Field(default_factory=list)
+    answer: Any = None
+    output: JsonObject | None = None
+
+
+class NodeContract(ContractModel):
+    """One node: everything that the host knows of it."""
+
+    contract: Literal["node/v1"]
+    name: Slug
+    kind: Annotated[NodeKind, Field(strict=False)]
+    version: Version
+    description: Annotated[str, StringConstraints(min_length=1)]
+    handler: str | None = None
+    target: str | None = None
+    operations: Annotated[dict[Identifier, Operation], Field(min_length=1)]
+    delivery: DeliveryPolicy = DeliveryPolicy()
+
+    @field_validator("kind")
+    @classmethod
+    def _is_served(cls, kind: NodeKind) -> NodeKind:
+        if kind is NodeKind.RUNTIME_HOST:
+            raise ValueError("kind 'runtime_host' is a host's; a host contract starts with contract: host/v1")
+        if kind in (NodeKind.REDUCER, NodeKind.ORCHESTRATOR):
+            raise ValueError(f"kind {kind.value!r} is not served yet; expected 'effect' or 'compute'")
+        return kind
+
+    @property
+    def major(self) -> int:
+        """The major version, which stands in the topics' names."""
+        return int(self.version.partition(".")[0])

@@ -1,0 +1,86 @@
+"""The envelope: what travels as a command and comes back as an answer. Values only; `codec` turns them into bytes."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID, uuid5
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+
+ENVELOPE_VERSION: Literal[1] = 1
+
+_ANSWERS = UUID("6f2d5c1e-3f0b-5d0e-9a55-0c6f4f1f2a77")
+"""Name space of answer ids (RFC 9562, version 5). Changing it changes the id of every answer."""
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)
+
+
+UtcDatetime = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+JsonObject = dict[str, JsonValue]
+
+
+class EnvelopeError(BaseModel):
+    """Why a command has no result. `code` is stable and `retryable` says whether the same command may succeed later."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    code: str
+    message: str
+    retryable: bool = False
+    details: JsonObject = Field(default_factory=dict)
+
+
+class OnexEnvelope(BaseModel):
+    """One command or one answer. Frozen; unknown fields are refused.
+
+    - `causation_id` is null on a root; an answer's is its command's `envelope_id`.
+    - `handler_type` may be left out by a sender: the contract decides.
+    - `operation` may be left out where the node has one.
+    - Times are aware and in UTC. A command served after `expires_at` gets the error answer `expired`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    envelope_version: Literal[1]
+    envelope_id: UUID
+    correlation_id: UUID
+    causation_id: UUID | None = None
+    node_slug: str
+    handler_type: str | None = None
+    operation: str | None = None
+    payload: JsonObject = Field(default_factory=dict)
+    metadata: JsonObject = Field(default_factory=dict)
+    timestamp: UtcDatetime
+    expires_at: UtcDatetime | None = None
+    error: EnvelopeError | None = None
+
+    def answer(
+        self,
+        *,
+        now: datetime,
+        node_slug: str,
+        handler_type: str,
+        payload: Mapping[str, Any] | None = None,
+        error: EnvelopeError | None = None,
+    ) -> "OnexEnvelope":
+        """Build the answer to this command, a result or an error.
+
+        The id follows from the command and the node alone, so that a consumer can tell a repeat and discard it.
+        """
+        return OnexEnvelope.model_construct(
+            _fields_set=None,
+            envelope_version=ENVELOPE_VERSION,
+            envelope_id=uuid5(_ANSWERS, f"{self.envelope_id}/{node_slug}"),
+            correlation_id=self.correlation_id,
+            causation_id=self.envelope_id,
+            node_slug=node_slug,
+            handler_type=handler_type,
+            operation=self.operation,
+            payload=dict(payload or {}),
+            metadata=self.metadata,
+            timestamp=now,
+            expires_at=None,
+            error=error,
+        )

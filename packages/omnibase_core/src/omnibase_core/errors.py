@@ -1,0 +1,148 @@
+"""Every error of the system: one tree, each class named for its situation.
+
+    OnexError
+    ├── InvalidContracts          contracts with faults; carries every Problem
+    ├── InvalidExpression         an expression that does not compile
+    ├── InvalidTopicName          a name that is not one of ours
+    ├── UndecodableEnvelope       bytes that are no envelope
+    ├── CommandRejected           the sender's fault: answered, not dead-lettered
+    ├── CommandFailed             a command at the end of its attempts: answered and dead-lettered
+    │   ├── HandlerError          what a handler met in the outside world
+    │   └── ExpressionFailed      an expression that could not be evaluated on this command
+    ├── UnknownHandler            a handler type that nothing registered
+    ├── SecretMissing             a secret reference that nothing resolves
+    └── BusError                  the bus cannot go on
+        └── PublishFailed         the broker refused a message for good
+
+`code` is stable: programs may compare it. `retryable` says whether the same attempt may succeed later.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One fault of a contract: where it is, what was found and what to write. Lines and columns count from 1."""
+
+    path: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        """`file:line:column: message`, the form that editors and terminals link."""
+        return f"{self.path}:{self.line}:{self.column}: {self.message}"
+
+
+class OnexError(Exception):
+    """The root: catching it catches every error that this project raises on purpose."""
+
+    code: str = "onex_error"
+    retryable: bool = False
+
+
+class InvalidContracts(OnexError):
+    """Contracts with faults. All of them are collected before this is raised once."""
+
+    code = "invalid_contracts"
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        """Hold the problems in the order of their places."""
+        self.problems = tuple(sorted(set(problems)))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class InvalidExpression(OnexError):
+    """An expression that does not compile. `line` and `column` count from 1 within the expression."""
+
+    code = "invalid_expression"
+
+    def __init__(self, message: str, *, line: int = 1, column: int = 1) -> None:
+        """Say what is wrong and where in the expression."""
+        self.line = line
+        self.column = column
+        super().__init__(message)
+
+
+class InvalidTopicName(OnexError):
+    """A topic name, or a part of one, that breaks the naming scheme."""
+
+    code = "invalid_topic_name"
+
+
+class UndecodableEnvelope(OnexError):
+    """Bytes that are no envelope. `code` says why: `empty`, `not_json`, `not_an_object`, `unsupported_version`,
+    `invalid_envelope`.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        """Say which of the reasons it is."""
+        self.code = code
+        super().__init__(message)
+
+
+class CommandRejected(OnexError):
+    """The command itself is at fault (off its schema, expired, unknown operation): it gets an error answer.
+
+    Serving it again could not help, so it is not retried and gets no dead letter.
+    """
+
+    def __init__(self, code: str, message: str, *, details: Mapping[str, Any] | None = None) -> None:
+        """Say what the sender has to change."""
+        self.code = code
+        self.details = dict(details or {})
+        super().__init__(message)
+
+
+class CommandFailed(OnexError):
+    """Serving the command failed: it gets an error answer and, at the end of its attempts, a dead letter too."""
+
+    def __init__(
+        self, code: str, message: str, *, retryable: bool = False, details: Mapping[str, Any] | None = None
+    ) -> None:
+        """Say what failed and whether a later attempt may succeed."""
+        self.code = code
+        self.retryable = retryable
+        self.details = dict(details or {})
+        super().__init__(message)
+
+
+class HandlerError(CommandFailed):
+    """What a handler met in the outside world, translated from the vendor's own error."""
+
+
+class ExpressionFailed(CommandFailed):
+    """An expression that could not be evaluated on this command."""
+
+    def __init__(self, message: str, *, where: str) -> None:
+        """Name the place of the expression in its contract."""
+        super().__init__("expression_failed", f"{where}: {message}", details={"where": where})
+
+
+class UnknownHandler(OnexError):
+    """A node asks for a handler type that nothing registered."""
+
+    code = "unknown_handler"
+
+
+class SecretMissing(OnexError):
+    """A secret reference that nothing resolves."""
+
+    code = "secret_missing"
+
+
+class BusError(OnexError):
+    """The bus cannot go on: the host has to stop, uncommitted work is delivered again after a restart."""
+
+    code = "bus_failed"
+
+
+class PublishFailed(BusError):
+    """The broker refused a message for good. `code` is `message_too_large` or `publish_refused`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        """Say why the broker refused it."""
+        self.code = code
+        super().__init__(message)

@@ -1,0 +1,139 @@
+"""NodeInstance: one node of a host. A delivery comes in; plan, let the handler act, conclude; messages go out."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from omnibase_core.codec import decode
+from omnibase_core.contracts.compiled import CompiledNode
+from omnibase_core.dead_letters import size_of
+from omnibase_core.envelope import OnexEnvelope
+from omnibase_core.errors import CommandFailed, CommandRejected, OnexError, UndecodableEnvelope
+from omnibase_core.logic import Plan, conclude, plan
+from omnibase_core.ports import Clock, Delivery, Handler, HandlerCall, InlineHandler, Message, Observer
+from omnibase_core.replies import Replies
+
+
+@dataclass(slots=True)
+class NodeFigures:
+    """What a node has done since the host started. `degraded` says why the node is not well, or is None."""
+
+    commands: int = 0
+    answers: int = 0
+    error_answers: int = 0
+    dead_letters: int = 0
+    degraded: str | None = None
+    last_error: str | None = None
+    last_error_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeInstance:
+    """A node with the handler that serves it. Serving is total: whatever arrives, messages come out."""
+
+    node: CompiledNode
+    handler: Handler | InlineHandler | None
+    replies: Replies
+    clock: Clock
+    observer: Observer
+    figures: NodeFigures = field(default_factory=NodeFigures)
+
+    @property
+    def inline(self) -> bool:
+        """Whether serving awaits nothing, so that a delivery needs no task."""
+        return self.handler is None or hasattr(self.handler, "execute_inline")
+
+    def serve_inline(self, delivery: Delivery) -> Sequence[Message]:
+        """Give the messages that end the delivery, at once."""
+        self.figures.commands += 1
+        command = self._decode(delivery)
+        if not isinstance(command, OnexEnvelope):
+            return command
+        try:
+            planned = plan(self.node, command, now=self.clock.now())
+            result = {} if planned.call is None else self._execute_inline(planned.call)
+            return self._answered(delivery, command, conclude(planned, result))
+        except Exception as error:  # noqa: BLE001 - a node's bug ends neither the host nor its neighbours
+            return self._failed(delivery, command, error)
+
+    async def serve(self, delivery: Delivery) -> Sequence[Message]:
+        """Give the messages that end the delivery, once the handler has acted. Raises nothing but cancellation."""
+        self.figures.commands += 1
+        command = self._decode(delivery)
+        if not isinstance(command, OnexEnvelope):
+            return command
+        try:
+            planned = plan(self.node, command, now=self.clock.now())
+            return self._answered(delivery, command, conclude(planned, await self._execute(planned)))
+        except Exception as error:  # noqa: BLE001 - a node's bug ends neither the host nor its neighbours
+            return self._failed(delivery, command, error)
+
+    def shorter(self, delivery: Delivery, messages: Sequence[Message], reason: str) -> Sequence[Message]:
+        """Give what is published instead when the broker refused messages as too large: at most half their size."""
+        limited = replace(self.replies, bytes_max=max(size_of(message) for message in messages) // 2)
+        now = self.clock.now()
+        try:
+            command = decode(delivery.value)
+        except UndecodableEnvelope as error:
+            return [limited.dead_letter(delivery, self.node, error, now)]
+        return limited.error(delivery, self.node, command, CommandFailed("answer_too_large", reason), now)
+
+    def _decode(self, delivery: Delivery) -> OnexEnvelope | Sequence[Message]:
+        try:
+            return decode(delivery.value)
+        except UndecodableEnvelope as error:
+            self._note(delivery, None, error)
+            self.figures.dead_letters += 1
+            return [self.replies.dead_letter(delivery, self.node, error, self.clock.now())]
+
+    def _execute_inline(self, call: HandlerCall) -> Mapping[str, Any]:
+        handler: Any = self.handler
+        result: Mapping[str, Any] = handler.execute_inline(call)
+        return result
+
+    async def _execute(self, planned: Plan) -> Mapping[str, Any]:
+        call = planned.call
+        if call is None:
+            return {}
+        handler: Any = self.handler
+        try:
+            async with asyncio.timeout(call.timeout_s):
+                result: Mapping[str, Any] = await handler.execute(call)
+        except TimeoutError as error:
+            message = f"no result within {call.timeout_s:g} s (delivery.timeout_s)"
+            raise CommandFailed("timeout", message, retryable=True) from error
+        return result
+
+    def _answered(self, delivery: Delivery, command: OnexEnvelope, payload: Mapping[str, Any]) -> Sequence[Message]:
+        messages = self.replies.result(delivery, self.node, command, payload, self.clock.now())
+        self.figures.answers += 1
+        self.figures.degraded = None
+        return messages
+
+    def _failed(self, delivery: Delivery, command: OnexEnvelope, error: Exception) -> Sequence[Message]:
+        if not isinstance(error, CommandRejected | CommandFailed):
+            error = CommandFailed("internal_error", f"{type(error).__name__}: {error}")
+        self._note(delivery, command, error)
+        messages = self.replies.error(delivery, self.node, command, error, self.clock.now())
+        self.figures.error_answers += 1
+        self.figures.dead_letters += len(messages) - 1
+        return messages
+
+    def _note(self, delivery: Delivery, command: OnexEnvelope | None, error: OnexError) -> None:
+        self.figures.last_error = f"{error.code}: {error}"
+        self.figures.last_error_at = self.clock.now()
+        if isinstance(error, CommandFailed):
+            self.figures.degraded = self.figures.last_error
+        self.observer.event(
+            "warning",
+            "command_refused" if isinstance(error, CommandRejected) else "command_failed",
+            node=self.node.contract.name,
+            code=error.code,
+            reason=str(error),
+            correlation_id=command and str(command.correlation_id),
+            causation_id=command and str(command.envelope_id),
+            partition=f"{delivery.partition.topic}[{delivery.partition.number}]",
+            offset=delivery.offset,
+        )

@@ -1,0 +1,69 @@
+"""How much is taken and not yet done, per topic and in all, and which topics have to wait. Pure bookkeeping."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Topics that may deliver nothing more for now, and topics that may again."""
+
+    pause: frozenset[str]
+    resume: frozenset[str]
+
+
+class Intake:
+    """Counts commands and their bytes. A full topic holds back itself alone; a full host holds back every topic.
+
+    What was held back goes on at half of the limit, so that a topic is not switched with every command.
+    """
+
+    def __init__(self, *, per_topic: Mapping[str, int | None], in_all: int, bytes_max: int) -> None:
+        """Take the limit of each topic (None: only the host's limits hold) and those of the host."""
+        self._limits = per_topic
+        self._in_all = in_all
+        self._bytes_max = bytes_max
+        self._counts = dict.fromkeys(per_topic, 0)
+        self._held: frozenset[str] = frozenset()
+        self._full: set[str] = set()
+        self._host_full = False
+        self.count = 0
+        self.size_bytes = 0
+
+    def take(self, topic: str, size_bytes: int) -> None:
+        """Count a command that is taken."""
+        self._add(topic, 1, size_bytes)
+
+    def give_back(self, topic: str, size_bytes: int) -> None:
+        """Count a command that is done or dropped."""
+        self._add(topic, -1, -size_bytes)
+
+    @property
+    def held(self) -> frozenset[str]:
+        """The topics that are held back now, as of the last `change`."""
+        return self._held
+
+    def change(self) -> Change | None:
+        """Say what has to be paused and resumed since the last call; None where nothing has."""
+        held = frozenset(self._limits) if self._host_full else frozenset(self._full)
+        if held == self._held:
+            return None
+        change = Change(pause=held - self._held, resume=self._held - held)
+        self._held = held
+        return change
+
+    def _add(self, topic: str, count: int, size_bytes: int) -> None:
+        self._counts[topic] += count
+        self.count += count
+        self.size_bytes += size_bytes
+        limit = self._limits[topic]
+        if limit is not None:
+            self._mark(topic, self._counts[topic], limit)
+        share = max(self.count / self._in_all, self.size_bytes / self._bytes_max)
+        self._host_full = share >= 1 or (self._host_full and share > 0.5)
+
+    def _mark(self, topic: str, count: int, limit: int) -> None:
+        if count >= limit:
+            self._full.add(topic)
+        elif count <= limit // 2:
+            self._full.discard(topic)

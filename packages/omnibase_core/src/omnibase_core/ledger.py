@@ -1,0 +1,45 @@
+"""Which offset of a partition may be committed: the contiguous watermark. Pure."""
+
+from collections import deque
+from collections.abc import Iterable
+
+
+class PartitionLedger:
+    """The commands of one partition under one assignment: begun in order, done in any order.
+
+    `watermark` is the offset of the first command that is not done: committing it can lose nothing. Whoever works on a
+    command holds the ledger it was begun in, so what is done after the partition was revoked counts for nothing.
+    """
+
+    __slots__ = ("_begun", "_done", "_next", "closed")
+
+    def __init__(self) -> None:
+        """Start with nothing begun."""
+        self._begun: deque[int] = deque()
+        self._done: set[int] = set()
+        self._next: int | None = None
+        self.closed = False
+
+    def begin(self, offset: int) -> bool:
+        """Note that a command is taken. False for one that was begun before: it must not be served again."""
+        if self._next is not None and offset < self._next:
+            return False
+        self._begun.append(offset)
+        self._next = offset + 1
+        return True
+
+    def complete(self, offsets: Iterable[int]) -> None:
+        """Note that commands are done: their answers or dead letters are acknowledged."""
+        self._done.update(offsets)
+        while self._begun and self._begun[0] in self._done:
+            self._done.remove(self._begun.popleft())
+
+    @property
+    def watermark(self) -> int | None:
+        """The offset that may be committed, or None when nothing was begun."""
+        return self._begun[0] if self._begun else self._next
+
+    @property
+    def unfinished(self) -> int:
+        """How many commands hold the watermark back or wait behind the one that does."""
+        return len(self._begun)

@@ -1,0 +1,114 @@
+"""What a contract makes of a command: a handler call, and of its result an answer. Pure functions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from omnibase_core.contracts.compiled import CompiledNode, CompiledOperation
+from omnibase_core.envelope import EnvelopeError, OnexEnvelope
+from omnibase_core.errors import CommandFailed, CommandRejected
+from omnibase_core.expressions import Scope
+from omnibase_core.ports import HandlerCall
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a command asks for. `call` is None where expressions alone give the answer."""
+
+    operation: CompiledOperation
+    scope: Scope
+    call: HandlerCall | None
+
+
+def plan(node: CompiledNode, envelope: OnexEnvelope, *, now: datetime) -> Plan:
+    """Turn a command into the call that its contract describes.
+
+    Raises CommandRejected for what the sender did wrong, CommandFailed for what the contract did.
+    """
+    _check_address(node, envelope, now)
+    operation = _operation(node, envelope)
+    if faults := operation.input.faults(envelope.payload):
+        raise CommandRejected("payload_invalid", "; ".join(faults), details={"faults": list(faults)})
+    scope = Scope(envelope)
+    return Plan(operation, scope, _call(node, operation, scope, envelope))
+
+
+def conclude(plan: Plan, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn the handler's result into the answer's payload.
+
+    Raises CommandRejected where an error rule of the contract holds, CommandFailed where the answer is none.
+    """
+    operation = plan.operation
+    scope = plan.scope.with_result(result)
+    for compiled in operation.rules:
+        holds = compiled.when(scope)
+        if holds is True:
+            raise _declared(compiled.rule.code, compiled.rule.message, retryable=compiled.rule.retryable)
+        if holds is not False:
+            raise CommandFailed("expression_failed", f"the condition of {compiled.rule.code!r} gave no boolean")
+    payload = result if operation.answer is None else operation.answer(scope)
+    if not isinstance(payload, Mapping):
+        raise CommandFailed("answer_invalid", f"the answer is {type(payload).__name__}, expected an object")
+    if operation.output is not None and (faults := operation.output.faults(payload)):
+        raise CommandFailed("answer_invalid", "; ".join(faults), details={"faults": list(faults)})
+    return dict(payload)
+
+
+def error_of(error: CommandRejected | CommandFailed) -> EnvelopeError:
+    """Give the error as an answer carries it."""
+    return EnvelopeError(code=error.code, message=str(error), retryable=error.retryable, details=error.details)
+
+
+def _check_address(node: CompiledNode, envelope: OnexEnvelope, now: datetime) -> None:
+    if envelope.node_slug != node.contract.name:
+        raise CommandRejected(
+            "node_mismatch", f"the command is for node {envelope.node_slug!r}, this topic is {node.contract.name!r}'s"
+        )
+    if envelope.handler_type not in (None, node.handler_type):
+        raise CommandRejected(
+            "handler_mismatch",
+            f"handler_type {envelope.handler_type!r} is not that of the contract, {node.handler_type!r}; leave it out",
+        )
+    if envelope.expires_at is not None and envelope.expires_at <= now:
+        raise CommandRejected("expired", f"the command expired at {envelope.expires_at.isoformat()}")
+
+
+def _operation(node: CompiledNode, envelope: OnexEnvelope) -> CompiledOperation:
+    operations = node.operations
+    if envelope.operation is None:
+        if len(operations) > 1:
+            raise CommandRejected("operation_missing", f"name an operation, one of: {', '.join(operations)}")
+        return next(iter(operations.values()))
+    if envelope.operation not in operations:
+        raise CommandRejected(
+            "unknown_operation", f"there is no operation {envelope.operation!r}; one of: {', '.join(operations)}"
+        )
+    return operations[envelope.operation]
+
+
+def _call(node: CompiledNode, operation: CompiledOperation, scope: Scope, envelope: OnexEnvelope) -> HandlerCall | None:
+    if operation.call is None:
+        return None
+    try:
+        request = operation.call.model.model_validate(operation.call.request(scope))
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}" for fault in error.errors()
+        )
+        raise CommandFailed("request_invalid", f"the contract's request is off: {faults}") from error
+    return HandlerCall(
+        handler_type=node.handler_type,
+        operation=operation.call.operation,
+        request=request,
+        target=node.contract.target,
+        timeout_s=node.contract.delivery.timeout_s,
+        call_id=str(envelope.envelope_id),
+    )
+
+
+def _declared(code: str, message: str | None, *, retryable: bool) -> CommandRejected | CommandFailed:
+    text = message or code.replace("_", " ")
+    return CommandFailed(code, text, retryable=True) if retryable else CommandRejected(code, text)

@@ -1,0 +1,205 @@
+"""What the core needs of the world, as Protocols, and the values that pass through them. No behaviour.
+
+The core runtime consumes these ports, so they are defined here; `omnibase_spi` re-exports them for plug-in authors.
+"""
+
+from asyncio import Future
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePath
+from typing import Any, NamedTuple, Protocol
+
+from pydantic import BaseModel
+
+from omnibase_core.errors import PublishFailed
+
+# --- Handlers -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerCall:
+    """One call of a handler: what the contract planned for one command.
+
+    `request` is an instance of the operation's request model. `timeout_s` is what is left for this call; the runtime
+    enforces it, a handler may use it to set its own. `call_id` is the same for each attempt at the same command.
+    """
+
+    handler_type: str
+    operation: str
+    request: BaseModel
+    target: str | None
+    timeout_s: float
+    call_id: str
+
+
+class Handler(Protocol):
+    """Does one kind of I/O for every node that asks for it. Used concurrently; holds no state of a node."""
+
+    async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:
+        """Do the call and give its result as JSON values.
+
+        Raises HandlerError, and nothing else, for what the outside world did. Cancelling must leave the handler usable.
+        """
+
+
+class InlineHandler(Protocol):
+    """A handler that is pure: it has the answer at hand, awaits nothing and is called on the loop itself."""
+
+    def execute_inline(self, call: HandlerCall, /) -> Mapping[str, Any]:
+        """Compute the result. Raises HandlerError for what the request asks wrongly."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationDescription:
+    """One operation of a handler: the models of its request and of its result."""
+
+    request: type[BaseModel]
+    result: type[BaseModel]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerDescription:
+    """What contracts may ask of a handler type. Contracts are checked against it before anything starts.
+
+    The first operation is the one meant where a contract names none. `settings` is the model of the host contract's
+    `settings` for this type; `target` that of each of its `targets`, or None for a handler that has none.
+    """
+
+    handler_type: str
+    operations: Mapping[str, OperationDescription]
+    settings: type[BaseModel]
+    target: type[BaseModel] | None = None
+
+
+# --- The bus ------------------------------------------------------------------------------------------------------
+
+
+class Partition(NamedTuple):
+    """One partition of a topic."""
+
+    topic: str
+    number: int
+
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+
+class Delivery(NamedTuple):
+    """One message as the broker delivered it, under one assignment of its partition to this host."""
+
+    partition: Partition
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp_ms: int
+
+
+class Message(NamedTuple):
+    """One message to publish."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Messages in the order of each partition. Each belongs to an assignment that is in force."""
+
+    deliveries: Sequence[Delivery]
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """From here on, this host serves these partitions."""
+
+    partitions: frozenset[Partition]
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """This host is about to lose these partitions, and keeps them until it calls `release` (or a deadline passes).
+
+    Work in flight may finish and be committed before `release`. With `lost`, they already belong to another host:
+    nothing may be committed any more.
+    """
+
+    partitions: frozenset[Partition]
+    lost: bool
+    release: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A published message that the broker refused for good, by its place in the published sequence."""
+
+    index: int
+    error: PublishFailed
+
+
+class EnvelopeBus(Protocol):
+    """Where commands come from and answers go: one consumer and one producer for the whole host."""
+
+    message_bytes_max: int
+    """The largest message (key, value and headers) that `publish` takes, in bytes."""
+
+    def receive(self, topics: Sequence[str]) -> AsyncIterator[Batch | Assigned | Revoked]:
+        """Join the group and give what happens, in order, until the iterator is closed. Raises BusError."""
+
+    def publish(self, messages: Sequence[Message], /) -> "Future[Sequence[Refusal]]":
+        """Queue the messages, at once and in order; the future ends when the broker has answered for each.
+
+        It gives the refusals (none: all are acknowledged). While the broker is away it waits: it never gives up.
+        """
+
+    def commit(self, offsets: Mapping[Partition, int], /) -> None:
+        """Note, for each partition, the offset of the first message that is not yet done. Later calls win.
+
+        What is noted is on the broker within a moment, and at the latest when a revoked partition is released or the
+        bus is closed.
+        """
+
+    def pause(self, partitions: Iterable[Partition], /) -> None:
+        """Deliver nothing more of these partitions. Messages already handed over still arrive."""
+
+    def resume(self, partitions: Iterable[Partition], /) -> None:
+        """Deliver these partitions again, from where they were paused."""
+
+
+# --- Time, contracts, observation ---------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """Time as an argument."""
+
+    def now(self) -> datetime:
+        """Wall time, aware, in UTC."""
+
+    def monotonic_s(self) -> float:
+        """Seconds that never go back."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContractDocument:
+    """The text of one contract file."""
+
+    path: PurePath
+    text: str
+
+
+ContractReader = Callable[[PurePath], Iterable[ContractDocument]]
+"""Reads every contract document below a folder, or the one document at a path."""
+
+
+class Observer(Protocol):
+    """Where the runtime tells what it does. Must return at once and never raise."""
+
+    def event(self, level: str, name: str, /, **fields: object) -> None:
+        """Report one event; `level` is debug, info, warning or error."""
+
+
+PureFunction = Callable[[Any], Any]
+"""A compute node's logic: one JSON value in, one JSON value out."""

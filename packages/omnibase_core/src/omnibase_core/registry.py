@@ -1,0 +1,219 @@
+"""FileRegistry: every contract below a folder, parsed, checked against each other and found by name.
+
+The reading is injected: this module opens no file.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from omnibase_core.contracts.compiled import CompiledNode, compile_node
+from omnibase_core.contracts.document import Document, Path, nearest, parse_document
+from omnibase_core.contracts.faults import problems_of
+from omnibase_core.contracts.host import RuntimeHostContract
+from omnibase_core.contracts.node import ContractModel, NodeContract
+from omnibase_core.errors import InvalidContracts, Problem
+from omnibase_core.ports import ContractReader, HandlerDescription, PureFunction
+
+_VERSIONS: Mapping[str, type[ContractModel]] = {"node/v1": NodeContract, "host/v1": RuntimeHostContract}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """What contracts may refer to: the handlers that are there, the model of the bus's settings, and functions.
+
+    `import_function` is asked only for functions of packages that a host contract allows. It raises LookupError, which
+    says what is missing.
+    """
+
+    handlers: Mapping[str, HandlerDescription]
+    bus: type[BaseModel]
+    import_function: Callable[[str], PureFunction]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSettings:
+    """A host contract's open parts, validated by the models of those that read them."""
+
+    bus: BaseModel
+    handlers: Mapping[str, BaseModel]
+    targets: Mapping[str, Mapping[str, BaseModel]]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedHost:
+    """A host contract that passed every check, with its settings and its nodes."""
+
+    contract: RuntimeHostContract
+    settings: HostSettings
+    nodes: Sequence[CompiledNode]
+    path: str
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """Every topic that the host reads or writes."""
+        names = self.contract.namespace
+        of_nodes = [
+            name
+            for node in self.nodes
+            for name in (
+                names.command(node.contract.name, node.contract.major),
+                names.event(node.contract.name, node.contract.major),
+            )
+        ]
+        return (*of_nodes, names.dead_letter(self.contract.pool), names.log(self.contract.name))
+
+    def with_bus(self, **changes: object) -> "LoadedHost":
+        """Give the same host with other settings of its bus."""
+        bus = self.settings.bus.model_copy(update=changes)
+        return replace(self, settings=replace(self.settings, bus=bus))
+
+
+class FileRegistry:
+    """Contracts by name. Constructing it reads everything and raises InvalidContracts once, with every problem."""
+
+    def __init__(self, contracts_dir: PurePath, read: ContractReader, catalog: Catalog) -> None:
+        """Read every contract document below the folder (or the one document) through `read`."""
+        loader = _Loader(catalog)
+        for document in read(contracts_dir):
+            loader.add(parse_document(str(document.path), document.text))
+        loader.resolve()
+        if loader.problems:
+            raise InvalidContracts(loader.problems)
+        self.nodes: Mapping[str, CompiledNode] = {name: node for name, (node, _) in loader.nodes.items()}
+        self.hosts: Mapping[str, LoadedHost] = loader.loaded
+
+    def host_at(self, path: PurePath) -> LoadedHost | None:
+        """Find the host contract that was read from a file."""
+        return next((host for host in self.hosts.values() if PurePath(host.path) == path), None)
+
+
+@dataclass
+class _Loader:
+    """Takes documents one by one, then looks across them."""
+
+    catalog: Catalog
+    nodes: dict[str, tuple[CompiledNode, Document]] = field(default_factory=dict)
+    hosts: dict[str, tuple[RuntimeHostContract, Document]] = field(default_factory=dict)
+    loaded: dict[str, LoadedHost] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, document: Document) -> None:
+        """Validate one document and file it under its name."""
+        self.problems.extend(document.problems)
+        if not document.tree and document.problems:
+            return
+        model = self._model(document)
+        if model is None:
+            return
+        try:
+            contract = model.model_validate(document.tree)
+        except ValidationError as error:
+            # A faulty contract still has its name: that a host lists it is no second fault.
+            self.broken.add(str(document.tree.get("name")))
+            self.problems.extend(problems_of(document, error, model=model))
+            return
+        if isinstance(contract, NodeContract):
+            node, faults = compile_node(contract, document, self.catalog.handlers)
+            self.problems.extend(faults)
+            self._file(contract.name, (node, document), self.nodes)
+        elif isinstance(contract, RuntimeHostContract):
+            self._file(contract.name, (contract, document), self.hosts)
+
+    def _model(self, document: Document) -> type[ContractModel] | None:
+        found = document.tree.get("contract")
+        if isinstance(found, str) and found in _VERSIONS:
+            return _VERSIONS[found]
+        if found is None:
+            self.problems.append(document.problem((), "missing key 'contract': write contract: node/v1 or host/v1"))
+            return None
+        near = nearest(str(found), _VERSIONS)
+        hint = f"did you mean {near!r}?" if near else "expected 'node/v1' or 'host/v1'"
+        self.problems.append(document.problem(("contract",), f"contract {found!r} is not known; {hint}"))
+        return None
+
+    def _file(self, name: str, entry: Any, shelf: dict[str, Any]) -> None:
+        document: Document = entry[1]
+        if name in shelf:
+            other: Document = shelf[name][1]
+            first = f"{other.path}:{other.place(('name',)).line}"
+            self.problems.append(document.problem(("name",), f"the name {name!r} is taken by {first}"))
+            return
+        shelf[name] = entry
+
+    def resolve(self) -> None:
+        """Look across the documents: what each host refers to has to be there and be bound."""
+        for name, (contract, document) in self.hosts.items():
+            self.problems.extend(self._faults_of_nodes(contract, document))
+            settings = self._settings(contract, document)
+            if settings is not None:
+                nodes = tuple(self.nodes[node][0] for node in contract.nodes if node in self.nodes)
+                self.loaded[name] = LoadedHost(contract, settings, nodes, document.path)
+
+    def _faults_of_nodes(self, contract: RuntimeHostContract, document: Document) -> Iterable[Problem]:
+        for index, name in enumerate(contract.nodes):
+            at: Path = ("nodes", index)
+            if name in contract.nodes[:index]:
+                yield document.problem(at, f"node {name!r} is listed twice")
+            elif name in self.nodes:
+                yield from self._faults_of_binding(contract, document, at, self.nodes[name][0])
+            elif name not in self.broken:
+                near = nearest(name, self.nodes)
+                hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(self.nodes) or 'none'}"
+                yield document.problem(at, f"there is no node {name!r}; {hint}")
+
+    def _faults_of_binding(
+        self, contract: RuntimeHostContract, document: Document, at: Path, node: CompiledNode
+    ) -> Iterable[Problem]:
+        """A node's target has to be bound here, and its functions have to come from packages allowed here."""
+        target = node.contract.target
+        binding = contract.handlers.get(node.handler_type)
+        if target is not None and (binding is None or target not in binding.targets):
+            where = f"handlers.{node.handler_type}.targets.{target}"
+            yield document.problem(at, f"node {node.contract.name!r} needs the target {target!r}; bind it in {where}")
+        for name, operation in node.contract.operations.items():
+            if operation.logic is None:
+                continue
+            if not any(operation.logic.startswith((f"{it}.", f"{it}:")) for it in contract.logic_packages):
+                message = f"node {node.contract.name!r} runs {operation.logic}; add its package to logic_packages"
+                yield document.problem(at, message)
+                continue
+            try:
+                self.catalog.import_function(operation.logic)
+            except LookupError as error:
+                written: Document = self.nodes[node.contract.name][1]
+                yield written.problem(("operations", name, "logic"), str(error))
+
+    def _settings(self, contract: RuntimeHostContract, document: Document) -> HostSettings | None:
+        before = len(self.problems)
+        bus = self._validated(document, ("bus",), self.catalog.bus, contract.bus)
+        handlers: dict[str, Any] = {}
+        targets: dict[str, dict[str, Any]] = {}
+        for name, binding in contract.handlers.items():
+            description = self.catalog.handlers.get(name)
+            at: Path = ("handlers", name)
+            if description is None:
+                near = nearest(name, self.catalog.handlers)
+                hint = f"; did you mean {near!r}?" if near else f"; there are: {', '.join(self.catalog.handlers)}"
+                self.problems.append(document.problem(at, f"handler {name!r} is not registered{hint}", key=True))
+                continue
+            handlers[name] = self._validated(document, (*at, "settings"), description.settings, binding.settings)
+            if binding.targets and description.target is None:
+                self.problems.append(document.problem((*at, "targets"), f"handler {name!r} has no targets", key=True))
+            elif description.target is not None:
+                targets[name] = {
+                    target: self._validated(document, (*at, "targets", target), description.target, written)
+                    for target, written in binding.targets.items()
+                }
+        return HostSettings(bus=bus, handlers=handlers, targets=targets) if len(self.problems) == before else None
+
+    def _validated(self, document: Document, at: Path, model: type[BaseModel], written: Mapping[str, Any]) -> Any:
+        try:
+            return model.model_validate(written)
+        except ValidationError as error:
+            self.problems.extend(problems_of(document, error, model=model, at=at))
+            return None

@@ -1,0 +1,92 @@
+"""What is published for a delivery: its answer, its dead letter, or both, each of a size that the bus takes. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic_core import PydanticSerializationError
+
+from omnibase_core.codec import encode
+from omnibase_core.contracts.compiled import CompiledNode
+from omnibase_core.contracts.host import RuntimeHostContract
+from omnibase_core.dead_letters import dead_letter, size_of
+from omnibase_core.envelope import EnvelopeError, OnexEnvelope
+from omnibase_core.errors import CommandFailed, CommandRejected, OnexError
+from omnibase_core.logic import error_of
+from omnibase_core.ports import Delivery, Headers, Message
+
+_TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
+"""W3C Trace Context: what an answer carries on from its command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """Builds the messages that end a delivery. `bytes_max` is the size of the largest message."""
+
+    host: RuntimeHostContract
+    bytes_max: int
+
+    def result(
+        self, delivery: Delivery, node: CompiledNode, command: OnexEnvelope, payload: Mapping[str, Any], now: datetime
+    ) -> list[Message]:
+        """Give the answer. Raises CommandFailed for a payload that is no JSON or too large to send."""
+        try:
+            answer = self._answer(delivery, node, command, now, payload=payload)
+        except PydanticSerializationError as error:
+            raise CommandFailed("answer_invalid", f"the answer is no JSON: {error}") from error
+        if (size := size_of(answer)) > self.bytes_max:
+            raise CommandFailed("answer_too_large", f"the answer has {size} bytes, the bus takes {self.bytes_max}")
+        return [answer]
+
+    def error(
+        self,
+        delivery: Delivery,
+        node: CompiledNode,
+        command: OnexEnvelope,
+        error: CommandRejected | CommandFailed,
+        now: datetime,
+    ) -> list[Message]:
+        """Give the error answer and, unless the sender alone is at fault, the dead letter."""
+        answer = self._answer(delivery, node, command, now, error=error_of(error))
+        if size_of(answer) > self.bytes_max:
+            # What the command brought along is what makes it too large: the error itself is short.
+            short = EnvelopeError(code=error.code, message=str(error)[:1000], retryable=error.retryable)
+            bare = command.model_copy(update={"metadata": {}})
+            answer = self._answer(delivery, node, bare, now, error=short)
+        if isinstance(error, CommandRejected) and error.code != "node_mismatch":
+            return [answer]
+        return [answer, self.dead_letter(delivery, node, error, now)]
+
+    def dead_letter(self, delivery: Delivery, node: CompiledNode, error: OnexError, now: datetime) -> Message:
+        """Give the dead letter alone: for what could not be decoded."""
+        return dead_letter(
+            delivery,
+            error,
+            topic=self.host.namespace.dead_letter(self.host.pool),
+            node=node.contract.name,
+            contract_version=node.contract.version,
+            host=self.host.name,
+            now=now,
+            bytes_max=self.bytes_max,
+        )
+
+    def _answer(
+        self,
+        delivery: Delivery,
+        node: CompiledNode,
+        command: OnexEnvelope,
+        now: datetime,
+        *,
+        payload: Mapping[str, Any] | None = None,
+        error: EnvelopeError | None = None,
+    ) -> Message:
+        answer = command.answer(
+            now=now, payload=payload, error=error, node_slug=node.contract.name, handler_type=node.handler_type
+        )
+        topic = self.host.namespace.event(node.contract.name, node.contract.major)
+        return Message(topic, delivery.key, encode(answer), _trace_of(delivery.headers))
+
+
+def _trace_of(headers: Headers) -> Headers:
+    return [header for header in headers if header[0] in _TRACE_HEADERS] if headers else ()

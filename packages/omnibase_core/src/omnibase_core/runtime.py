@@ -1,0 +1,310 @@
+"""NodeRuntime, the one event loop: commands come in, are served, and their answers go out.
+
+Publish before commit: an offset is committed only when the broker has acknowledged the answers or dead letters of all
+commands up to it. A crash between the two repeats commands and never loses one.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from omnibase_core.contracts.compiled import CompiledNode
+from omnibase_core.contracts.host import RuntimeHostContract
+from omnibase_core.contracts.node import Ordering
+from omnibase_core.errors import UnknownHandler
+from omnibase_core.instance import NodeFigures, NodeInstance
+from omnibase_core.intake import Intake
+from omnibase_core.lanes import Lanes
+from omnibase_core.ledger import PartitionLedger
+from omnibase_core.ports import (
+    Assigned,
+    Batch,
+    Clock,
+    Delivery,
+    EnvelopeBus,
+    Handler,
+    InlineHandler,
+    Message,
+    Observer,
+    Partition,
+    Refusal,
+    Revoked,
+)
+from omnibase_core.replies import Replies
+
+_REPUBLISH_FIRST_S = 0.5
+_REPUBLISH_LONGEST_S = 30.0
+
+
+@dataclass(slots=True, eq=False)
+class _Assignment:
+    """A partition while it is this host's. Once `draining`, nothing more is begun; once `closed`, nothing counts."""
+
+    partition: Partition
+    ledger: PartitionLedger = field(default_factory=PartitionLedger)
+    active: int = 0
+    draining: bool = False
+    closed: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """A delivery on its way to being done, and the messages that the broker has to acknowledge for it."""
+
+    delivery: Delivery
+    instance: NodeInstance
+    assignment: _Assignment
+    messages: Sequence[Message] = ()
+    refusals: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.delivery.value or b"")
+
+
+class NodeRuntime:
+    """Serves the commands of every node of a host.
+
+    Guarantees: the commands of a lane are served in their order; what is taken is bounded; an offset is committed only
+    below the first command that is not done. Cancelling, stopping or losing a partition is never an acknowledgement.
+    """
+
+    def __init__(self, host: RuntimeHostContract, *, bus: EnvelopeBus, clock: Clock, observer: Observer) -> None:
+        """Hold what the loop needs; nothing starts before `start`."""
+        self._host = host
+        self._bus = bus
+        self._clock = clock
+        self._observer = observer
+        self._handlers: dict[str, Handler | InlineHandler] = {}
+        self._instances: dict[str, NodeInstance] = {}
+        self._slots: dict[str, asyncio.Semaphore] = {}
+        self._assignments: dict[Partition, _Assignment] = {}
+        self._lanes: Lanes[_Work] = Lanes()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._progress = asyncio.Event()
+        self._loop: asyncio.Task[None] | None = None
+        self._intake = Intake(per_topic={}, in_all=1, bytes_max=1)
+
+    def register_handler(self, handler_type: str, handler: Handler | InlineHandler) -> None:
+        """Let the nodes of a type be served by the handler. Call it before `load_nodes`."""
+        self._handlers[handler_type] = handler
+
+    def load_nodes(self, nodes: Iterable[CompiledNode]) -> None:
+        """Take on the host's nodes, once. Raises UnknownHandler for a node whose handler is not registered."""
+        for node in nodes:
+            handler = self._handlers.get(node.handler_type)
+            if handler is None and any(operation.call for operation in node.operations.values()):
+                raise UnknownHandler(f"node {node.contract.name!r}: handler {node.handler_type!r} is not registered")
+            topic = self._host.namespace.command(node.contract.name, node.contract.major)
+            self._instances[topic] = NodeInstance(
+                node=node,
+                handler=handler,
+                replies=Replies(self._host, self._bus.message_bytes_max),
+                clock=self._clock,
+                observer=self._observer,
+            )
+            self._slots[topic] = asyncio.Semaphore(node.contract.delivery.max_in_flight)
+        # An inline node is done with a command as soon as it has it: what it waits for are acknowledgements alone.
+        limits = {
+            topic: None if instance.inline else instance.node.contract.delivery.max_in_flight
+            for topic, instance in self._instances.items()
+        }
+        bounds = self._host.limits
+        self._intake = Intake(per_topic=limits, in_all=bounds.max_in_flight, bytes_max=bounds.bytes_in_flight_max)
+
+    async def start(self) -> None:
+        """Start the loop. `wait` tells how it ended."""
+        self._loop = asyncio.create_task(self._run(), name="node-runtime")
+
+    async def wait(self) -> None:
+        """Wait until the loop has ended: by `stop`, or by raising BusError."""
+        if self._loop is not None:
+            await asyncio.wait({self._loop})
+            if not self._loop.cancelled():
+                self._loop.result()
+
+    async def stop(self) -> None:
+        """Begin nothing more, let work in flight finish for `limits.drain_s`, commit what is done, leave the group."""
+        self._bus.pause(list(self._assignments))
+        await self._drain(list(self._assignments.values()))
+        running = [*self._tasks, *([self._loop] if self._loop else [])]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    @property
+    def figures(self) -> Mapping[str, NodeFigures]:
+        """What each node has done, by the node's name."""
+        return {instance.node.contract.name: instance.figures for instance in self._instances.values()}
+
+    @property
+    def assigned(self) -> Sequence[Partition]:
+        """The partitions that this host serves now."""
+        return sorted(self._assignments)
+
+    @property
+    def in_flight(self) -> int:
+        """How many commands are taken and not yet done."""
+        return self._intake.count
+
+    # --- The loop -------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        async for happening in self._bus.receive(list(self._instances)):
+            match happening:
+                case Batch(deliveries):
+                    self._take(deliveries)
+                case Assigned(partitions):
+                    self._assign(partitions)
+                case Revoked():
+                    await self._hand_over(happening)
+
+    def _take(self, deliveries: Sequence[Delivery]) -> None:
+        """Serve at once what awaits nothing, and queue the rest in lanes."""
+        served: list[_Work] = []
+        for delivery in deliveries:
+            assignment = self._assignments.get(delivery.partition)
+            if assignment is None or assignment.draining or not assignment.ledger.begin(delivery.offset):
+                continue
+            work = _Work(delivery, self._instances[delivery.partition.topic], assignment)
+            self._intake.take(delivery.partition.topic, work.size_bytes)
+            if work.instance.inline:
+                assignment.active += 1
+                work.messages = work.instance.serve_inline(delivery)
+                served.append(work)
+            elif self._lanes.put(lane := _lane_of(work), work):
+                self._spawn(self._run_lane(lane))
+        if served:
+            self._publish(served)
+        self._balance()
+
+    async def _run_lane(self, lane: Hashable) -> None:
+        """Serve the work of one lane, one after the other."""
+        while (work := self._lanes.next(lane)) is not None:
+            async with self._slots[work.delivery.partition.topic]:
+                if work.assignment.draining:
+                    self._drop(work)
+                    continue
+                work.assignment.active += 1
+                work.messages = await work.instance.serve(work.delivery)
+            self._publish([work])
+
+    def _publish(self, works: Sequence[_Work]) -> None:
+        """Queue the messages of finished work in order; late work of a lost partition is dropped."""
+        current = [work for work in works if not work.assignment.closed]
+        for work in works:
+            if work.assignment.closed:
+                self._drop(work)
+        if not current:
+            return
+        messages = [message for work in current for message in work.messages]
+        owners = [work for work in current for _ in work.messages]
+        published = self._bus.publish(messages)
+        published.add_done_callback(partial(self._acknowledged, current, owners))
+
+    def _acknowledged(
+        self, works: Sequence[_Work], owners: Sequence[_Work], outcome: "asyncio.Future[Sequence[Refusal]]"
+    ) -> None:
+        """Note as done what the broker has; publish again what it refused."""
+        if outcome.cancelled() or outcome.exception() is not None:
+            return  # The bus is at its end: what is not acknowledged is not done.
+        refused: dict[_Work, list[Refusal]] = {}
+        for refusal in outcome.result():
+            refused.setdefault(owners[refusal.index], []).append(refusal)
+        self._complete([work for work in works if work not in refused])
+        for work, refusals in refused.items():
+            self._spawn(self._publish_again(work, refusals))
+
+    def _complete(self, works: Sequence[_Work]) -> None:
+        """Move the watermarks of the partitions concerned, and let the bus commit them."""
+        offsets: dict[_Assignment, list[int]] = {}
+        for work in works:
+            offsets.setdefault(work.assignment, []).append(work.delivery.offset)
+            work.assignment.active -= 1
+            self._intake.give_back(work.delivery.partition.topic, work.size_bytes)
+        watermarks: dict[Partition, int] = {}
+        for assignment, done in offsets.items():
+            assignment.ledger.complete(done)
+            if not assignment.closed and assignment.ledger.watermark is not None:
+                watermarks[assignment.partition] = assignment.ledger.watermark
+        if watermarks:
+            self._bus.commit(watermarks)
+        self._progress.set()
+        self._balance()
+
+    async def _publish_again(self, work: _Work, refusals: Sequence[Refusal]) -> None:
+        """Never give up: what is too large is said shorter, until it fits; what is refused is tried again later."""
+        error = refusals[0].error
+        if error.code == "message_too_large":
+            work.messages = work.instance.shorter(work.delivery, work.messages, str(error))
+        else:
+            work.instance.figures.degraded = f"{error.code}: {error}"
+            self._observer.event("error", "publish_refused", node=work.instance.node.contract.name, reason=str(error))
+            await asyncio.sleep(min(_REPUBLISH_FIRST_S * 2.0**work.refusals, _REPUBLISH_LONGEST_S))
+        work.refusals += 1
+        self._publish([work])
+
+    # --- Partitions come and go -----------------------------------------------------------------------------------
+
+    def _assign(self, partitions: Iterable[Partition]) -> None:
+        for partition in partitions:
+            self._assignments[partition] = _Assignment(partition)
+        self._bus.pause([partition for partition in partitions if partition.topic in self._intake.held])
+        self._observer.event("info", "partitions_assigned", count=len(self._assignments))
+
+    async def _hand_over(self, revoked: Revoked) -> None:
+        """Let work in flight finish while the partitions are still ours, then let them go."""
+        leaving = [self._assignments[name] for name in revoked.partitions if name in self._assignments]
+        if revoked.lost:
+            for assignment in leaving:
+                assignment.closed = True
+        await self._drain(leaving)
+        for assignment in leaving:
+            assignment.closed = True
+            del self._assignments[assignment.partition]
+        revoked.release()
+        self._observer.event("info", "partitions_revoked", count=len(leaving), lost=revoked.lost)
+
+    async def _drain(self, assignments: Sequence[_Assignment]) -> None:
+        """Begin nothing more of these partitions, and wait for what was begun, for a bounded time."""
+        for assignment in assignments:
+            assignment.draining = True
+        try:
+            async with asyncio.timeout(self._host.limits.drain_s):
+                while any(assignment.active and not assignment.closed for assignment in assignments):
+                    self._progress.clear()
+                    await self._progress.wait()
+        except TimeoutError:
+            unfinished = sum(assignment.active for assignment in assignments)
+            self._observer.event("warning", "drain_timed_out", unfinished=unfinished)
+
+    # --- Bookkeeping ----------------------------------------------------------------------------------------------
+
+    def _balance(self) -> None:
+        """Pause the partitions of what is full, resume those of what has room again."""
+        if (change := self._intake.change()) is not None:
+            self._bus.pause([partition for partition in self._assignments if partition.topic in change.pause])
+            self._bus.resume([partition for partition in self._assignments if partition.topic in change.resume])
+
+    def _drop(self, work: _Work) -> None:
+        """Let go of work of a partition that is leaving: whoever serves it next will do the work."""
+        self._intake.give_back(work.delivery.partition.topic, work.size_bytes)
+        self._balance()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _lane_of(work: _Work) -> Hashable:
+    """A command without a key is ordered by its partition."""
+    delivery = work.delivery
+    match work.instance.node.contract.delivery.ordering:
+        case Ordering.KEY:
+            return (delivery.partition, delivery.key)
+        case Ordering.PARTITION:
+            return delivery.partition
+        case Ordering.NONE:
+            return (delivery.partition, delivery.offset)

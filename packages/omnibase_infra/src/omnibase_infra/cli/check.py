@@ -1,0 +1,58 @@
+"""`runtime-host check` and `runtime-host topics`: what contracts say, without starting anything."""
+
+from pathlib import Path
+
+import click
+
+from omnibase_core.errors import InvalidContracts
+from omnibase_core.ports import ContractDocument
+from omnibase_infra.cli.contracts import contracts_dir_of, documents_of_host, is_host, load_host, registry_of
+from omnibase_infra.files import read_contracts
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+def check(paths: tuple[Path, ...]) -> None:
+    """Load contracts and print every problem as file:line:column.
+
+    A host contract is checked together with the nodes of its folder.
+
+    \b
+    Example:
+      runtime-host check contracts/
+    """
+    documents: dict[Path, ContractDocument] = {}
+    try:
+        for path in paths:
+            for document in _documents_at(path):
+                documents.setdefault(Path(document.path).resolve(), document)
+        registry = registry_of(documents.values())
+    except InvalidContracts as error:
+        for problem in error.problems:
+            click.echo(str(problem))
+        click.echo(f"\nproblems: {len(error.problems)}", err=True)
+        raise SystemExit(1) from error
+    click.echo(f"nodes: {len(registry.nodes)}, hosts: {len(registry.hosts)}, problems: 0")
+
+
+@click.command()
+@click.argument("host", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--contracts", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of the nodes.")
+def topics(host: Path, contracts: Path | None) -> None:
+    """Print the names of the topics that a host uses, and of its group.
+
+    \b
+    Example:
+      runtime-host topics contracts/hosts/demo.yaml
+    """
+    loaded = load_host(host, contracts)
+    for name in loaded.topics:
+        click.echo(name)
+    click.echo(f"consumer group: {loaded.contract.namespace.group(loaded.contract.pool)}", err=True)
+
+
+def _documents_at(path: Path) -> list[ContractDocument]:
+    found = list(read_contracts(path))
+    if path.is_file() and is_host(found[0]):
+        return documents_of_host(path, contracts_dir_of(path))
+    return found

@@ -1,0 +1,120 @@
+"""`runtime-host demo`: the example nodes on the embedded broker, one command to each."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import click
+
+from omnibase_core.contracts.compiled import CompiledNode
+from omnibase_core.envelope import ENVELOPE_VERSION, OnexEnvelope
+from omnibase_core.registry import LoadedHost
+from omnibase_infra.cli.contracts import load_host
+from omnibase_infra.cli.run import host_process, stop_on_signals
+from omnibase_infra.demo.server import demo_server
+from omnibase_infra.host import RuntimeHostProcess
+from omnibase_infra.kafka import KafkaCaller, KafkaSettings
+
+_ANSWER_S = 20.0
+_WIDTH = 80
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Stop after one command to each operation.")
+def demo(*, once: bool) -> None:
+    """Run the example nodes on a broker inside this process.
+
+    Sends one command to each operation of each node, shows the answers, and stays up until Ctrl-C.
+
+    \b
+    Example:
+      runtime-host demo --once
+    """
+    with as_file(files("omnibase_infra.demo") / "contracts") as contracts:
+        all_answered = asyncio.run(_demo(contracts, once=once))
+    if not all_answered:
+        raise SystemExit(1)
+
+
+async def _demo(contracts: Path, *, once: bool) -> bool:
+    stop = stop_on_signals()
+    loaded = load_host(contracts / "hosts" / "demo.yaml", contracts)
+    async with AsyncExitStack() as stack:
+        greetings_url = await stack.enter_async_context(demo_server())
+        loaded = loaded.with_target("http", "greetings", base_url=greetings_url)
+        host = await stack.enter_async_context(host_process(loaded, contracts_dir=contracts, quiet=True))
+        _introduce(loaded, host)
+        all_answered = await asyncio.to_thread(_call_each, loaded, host.bus.address)
+        if not once:
+            _invite(host)
+            await host.until(stop)
+    return all_answered
+
+
+def _introduce(loaded: LoadedHost, host: RuntimeHostProcess) -> None:
+    click.echo(f"host    {loaded.contract.name}: {len(loaded.nodes)} nodes in this process")
+    click.echo(f"broker  {host.bus.address} (embedded: for trying out, nothing outlives it)")
+    click.echo(f"health  {host.health_url}/health\n")
+
+
+def _invite(host: RuntimeHostProcess) -> None:
+    click.echo("\nThe host stays up until Ctrl-C. In another terminal, try:")
+    click.echo("  runtime-host send echo --payload '{\"text\": \"hello\"}'")
+    click.echo("  runtime-host send price-order \\\n    --payload '{\"sku\": \"nut\", \"quantity\": 0, \"unit_cents\": 5}'")
+    click.echo(f"  curl -s {host.health_url}/health")
+
+
+def _call_each(loaded: LoadedHost, address: str) -> bool:
+    """Send each operation the example of its own input schema; say whether all of them gave a result."""
+    click.echo(f"{'node':<20} {'operation':<14} {'time':>8}  answer")
+    names = loaded.contract.namespace
+    answered = []
+    with KafkaCaller(KafkaSettings(bootstrap_servers=address), address=address) as caller:
+        for node, command in _examples(loaded):
+            began_s = time.perf_counter()
+            answer = caller.call(
+                command,
+                command_topic=names.command(node.contract.name, node.contract.major),
+                event_topic=names.event(node.contract.name, node.contract.major),
+                key=None,
+                timeout_s=_ANSWER_S,
+            )
+            took_ms = (time.perf_counter() - began_s) * 1000
+            click.echo(_row(command, took_ms, answer))
+            answered.append(answer is not None and answer.error is None)
+    click.echo(f"\n{sum(answered)} of {len(answered)} commands answered.")
+    return all(answered)
+
+
+def _examples(loaded: LoadedHost) -> Iterator[tuple[CompiledNode, OnexEnvelope]]:
+    for node in loaded.nodes:
+        for name, operation in node.contract.operations.items():
+            examples: Any = operation.input.get("examples") or [{}]
+            identity = uuid4()
+            yield node, OnexEnvelope(
+                envelope_version=ENVELOPE_VERSION,
+                envelope_id=identity,
+                correlation_id=identity,
+                node_slug=node.contract.name,
+                operation=name,
+                payload=examples[0],
+                timestamp=datetime.now(UTC),
+            )
+
+
+def _row(command: OnexEnvelope, took_ms: float, answer: OnexEnvelope | None) -> str:
+    if answer is None:
+        said = "no answer"
+    elif answer.error is not None:
+        said = f"error {answer.error.code}: {answer.error.message}"
+    else:
+        said = json.dumps(answer.payload, ensure_ascii=False)
+    row = f"{command.node_slug:<20} {command.operation:<14} {took_ms:>5.1f} ms  {said}"
+    return row if len(row) <= _WIDTH else row[: _WIDTH - 3] + "..."

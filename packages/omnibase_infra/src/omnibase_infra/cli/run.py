@@ -1,0 +1,55 @@
+"""`runtime-host run`: one host in the foreground."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import click
+
+from omnibase_core.registry import LoadedHost
+from omnibase_infra.cli.contracts import contracts_dir_of, load_host
+from omnibase_infra.host import RuntimeHostProcess, host_process
+
+
+@click.command()
+@click.argument("host", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--contracts", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of the nodes.")
+@click.option("--broker", metavar="ADDRESS", help="Address of Kafka, or `embedded` for the broker inside the host.")
+def run(host: Path, contracts: Path | None, broker: str | None) -> None:
+    """Run a host in the foreground until Ctrl-C or SIGTERM.
+
+    Work in flight then gets its answers, and its offsets are committed. Log lines go to the terminal; set
+    RUNTIME_HOST_LOG_LEVEL and RUNTIME_HOST_LOG_FORMAT (json, console) to change them.
+
+    \b
+    Example:
+      runtime-host run contracts/hosts/demo.yaml --broker localhost:9092
+    """
+    folder = contracts or contracts_dir_of(host)
+    loaded = with_broker(load_host(host, folder), broker)
+    asyncio.run(_serve(host_process(loaded, contracts_dir=folder)))
+
+
+async def _serve(process: RuntimeHostProcess) -> None:
+    stop = stop_on_signals()
+    async with process as host:
+        await host.until(stop)
+
+
+def with_broker(loaded: LoadedHost, broker: str | None) -> LoadedHost:
+    """Put another broker's address into a host."""
+    return loaded if broker is None else loaded.with_bus(bootstrap_servers=broker)
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Give an event that the first SIGINT or SIGTERM sets. A second one ends the process as it always would."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def first(number: signal.Signals) -> None:
+        stop.set()
+        loop.remove_signal_handler(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, first, number)
+    return stop

@@ -1,0 +1,1 @@
+"""What `runtime-host demo` brings along: the example contracts, their functions and a small service to call."""

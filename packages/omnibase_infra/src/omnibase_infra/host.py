@@ -1,0 +1,185 @@
+"""RuntimeHostProcess: one host from its contract to its end. Opens everything in order, and closes it in reverse."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic import BaseModel
+
+from omnibase_core.errors import BusError
+from omnibase_core.registry import LoadedHost
+from omnibase_core.runtime import NodeRuntime
+from omnibase_infra.console.health import HealthReport, NodeHealth, health_server
+from omnibase_infra.kafka import KafkaBus
+from omnibase_infra.logs import LogObserver, LogShipper
+from omnibase_infra.settings import resolve_secrets
+from omnibase_infra.state import HostState, remove_state, write_state
+from omnibase_infra.wiring import bus_factory, handler_factories
+from omnibase_spi import SecretResolver
+
+
+class SystemClock:
+    """Time as the system tells it. A Clock."""
+
+    def now(self) -> datetime:
+        """Give the time in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic_s(self) -> float:
+        """Give seconds that never go back."""
+        return time.monotonic()
+
+
+class RuntimeHostProcess:
+    """A running host. Enter it as a context: inside, its nodes are served.
+
+    The state file in `state_dir` tells `runtime-host send` where the broker is and, by `contracts_dir`, what is served.
+    """
+
+    def __init__(
+        self, loaded: LoadedHost, *, secrets: SecretResolver, log: OpenLog, state_dir: Path, contracts_dir: Path
+    ) -> None:
+        """Hold what the host is made of; nothing is opened yet."""
+        self.contract = loaded.contract
+        self._loaded = loaded
+        self._secrets = secrets
+        self._log = log
+        self._state_dir = state_dir
+        self._contracts_dir = contracts_dir
+        self._clock = SystemClock()
+        self._started_at = self._clock.now()
+        self._stack = AsyncExitStack()
+        self._stopping = False
+
+    async def __aenter__(self) -> Self:
+        """Open bus, handlers and health, and start serving."""
+        async with AsyncExitStack() as stack:
+            observer = self._log.observer
+            self.bus = await stack.enter_async_context(self._open_bus())
+            await stack.enter_async_context(self._log_shipping())
+            self.runtime = NodeRuntime(self.contract, bus=self.bus, clock=self._clock, observer=observer)
+            for handler_type in sorted({node.handler_type for node in self._loaded.nodes}):
+                handler = await stack.enter_async_context(self._open_handler(handler_type))
+                self.runtime.register_handler(handler_type, handler)
+            self.runtime.load_nodes(self._loaded.nodes)
+            endpoint = self.contract.health
+            self.health_url = await stack.enter_async_context(
+                health_server(host=endpoint.address, port=endpoint.port, report=self.report)
+            )
+            await self.runtime.start()
+            stack.push_async_callback(self._stop)
+            stack.callback(remove_state, self._state_dir, self._write_state())
+            self._stack = stack.pop_all()
+        observer.event("info", "host_started", nodes=len(self._loaded.nodes), health=self.health_url)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let work in flight finish, commit, and close everything in reverse."""
+        await self._stack.__aexit__(kind, error, trace)
+
+    async def until(self, stop: asyncio.Event) -> None:
+        """Serve until the event is set. Raises BusError when the bus cannot go on."""
+        stopped = asyncio.create_task(stop.wait())
+        ended = asyncio.create_task(self.runtime.wait())
+        await asyncio.wait({stopped, ended}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if ended.done():
+            ended.result()
+        ended.cancel()
+
+    def report(self) -> HealthReport:
+        """Say how the host and each of its nodes are."""
+        runtime = self.runtime
+        nodes = {
+            name: NodeHealth(
+                state="degraded" if figures.degraded else "ok",
+                reason=figures.degraded,
+                commands=figures.commands,
+                answers=figures.answers,
+                error_answers=figures.error_answers,
+                dead_letters=figures.dead_letters,
+                last_error=figures.last_error,
+                last_error_at=figures.last_error_at,
+            )
+            for name, figures in runtime.figures.items()
+        }
+        return HealthReport(
+            host=self.contract.name,
+            uptime_s=(self._clock.now() - self._started_at).total_seconds(),
+            stopping=self._stopping,
+            broker_connected=not self.bus.connection.down,
+            assigned_partitions=len(runtime.assigned),
+            in_flight=runtime.in_flight,
+            nodes=nodes,
+        )
+
+    def _open_bus(self) -> AbstractAsyncContextManager[KafkaBus]:
+        return KafkaBusFactory().open(
+            settings=resolved(self._loaded.settings.bus, self._secrets),
+            host=self.contract,
+            topics=self._loaded.topics,
+            observer=self._log.observer,
+        )
+
+    def _open_handler(self, handler_type: str) -> AbstractAsyncContextManager[Handler | InlineHandler]:
+        """Open a handler with what the host contract says of it, or with nothing."""
+        factory = handler_factories()[handler_type]
+        settings = self._loaded.settings.handlers.get(handler_type) or factory.description.settings()
+        targets = self._loaded.settings.targets.get(handler_type, {})
+        return factory.open(
+            settings=resolved(settings, self._secrets),
+            targets={name: resolved(target, self._secrets) for name, target in targets.items()},
+        )
+
+    @asynccontextmanager
+    async def _log_shipping(self) -> AsyncIterator[None]:
+        """Send log lines to the host's own topic, beside the work."""
+        topic = self.contract.namespace.log(self.contract.name)
+        task = asyncio.create_task(self._log.shipper.run(self.bus.publish, topic))
+        try:
+            yield
+        finally:
+            self._log.observer.event("info", "host_stopped")
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _stop(self) -> None:
+        self._stopping = True
+        self._log.observer.event("info", "host_stopping", in_flight=self.runtime.in_flight)
+        await self.runtime.stop()
+
+    def _write_state(self) -> HostState:
+        contract = self.contract
+        state = HostState(
+            host=contract.name,
+            pid=os.getpid(),
+            started_at=self._started_at,
+            environment=contract.environment,
+            tenant=contract.tenant,
+            pool=contract.pool,
+            bootstrap_servers=self.bus.address,
+            embedded=self.bus.embedded,
+            contract_path=str(Path(self._loaded.path).resolve()),
+            contracts_dir=str(self._contracts_dir.resolve()),
+            nodes={node.contract.name: node.contract.major for node in self._loaded.nodes},
+            health_url=self.health_url,
+        )
+        write_state(self._state_dir, state)
+        return state
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def resolved(settings: Model, secrets: SecretResolver) -> Model:
+    """Give the settings with every secret reference replaced by its secret. Raises SecretMissing."""
+    written = settings.model_dump(exclude_unset=True)
+    return settings.model_validate(resolve_secrets(written, secrets))

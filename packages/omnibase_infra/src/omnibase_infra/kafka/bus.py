@@ -1,0 +1,152 @@
+"""KafkaBus: the EnvelopeBus on Kafka. One consumer and one producer for all nodes of a host."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext, suppress
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from pydantic import BaseModel
+
+from omnibase_core.contracts.host import RuntimeHostContract
+from omnibase_core.errors import BusError
+from omnibase_core.ports import Message, Observer, Partition, Refusal
+from omnibase_infra.kafka.connection import Connection
+from omnibase_infra.kafka.consumer import ConsumerThread, Happening
+from omnibase_infra.kafka.embedded import embedded_broker
+from omnibase_infra.kafka.publisher import Publisher
+from omnibase_infra.kafka.settings import KafkaSettings
+from omnibase_infra.kafka.topics import ensure_topics
+
+_FLUSH_S = 10.0
+_LEAVE_S = 15.0
+
+
+class KafkaBusFactory:
+    """Makes the bus of a host. A BusFactory."""
+
+    settings: type[BaseModel] = KafkaSettings
+
+    @asynccontextmanager
+    async def open(
+        self, *, settings: BaseModel, host: RuntimeHostContract, topics: Sequence[str], observer: Observer
+    ) -> AsyncIterator["KafkaBus"]:
+        """Give the bus; with `bootstrap_servers: embedded`, the broker too."""
+        assert isinstance(settings, KafkaSettings)  # noqa: S101 - narrows the type; the registry validated it
+        broker = embedded_broker() if settings.embedded else nullcontext(settings.bootstrap_servers)
+        with broker as address:
+            bus = KafkaBus(settings, address=address, host=host, topics=topics, observer=observer)
+            try:
+                yield bus
+            finally:
+                await bus.close()
+
+
+class KafkaBus:
+    """An EnvelopeBus. `address` is that of the broker: the embedded one's is known only once it runs."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        *,
+        address: str,
+        host: RuntimeHostContract,
+        topics: Sequence[str],
+        observer: Observer,
+    ) -> None:
+        """Start the producer. The consumer starts with `receive`."""
+        self.address = address
+        self.embedded = settings.embedded
+        self.message_bytes_max = settings.message_bytes_max
+        self.connection = Connection(observer, address)
+        self._settings = settings
+        self._host = host
+        self._observer = observer
+        self._topics = topics
+        self._consumer: Consumer | None = None
+        self._thread: ConsumerThread | None = None
+        self._publisher = Publisher(
+            {**settings.producer(client_id=host.name), "bootstrap.servers": address}, on_error=self.connection.error
+        )
+
+    async def receive(self, topics: Sequence[str]) -> AsyncIterator[Happening]:
+        """Create what topics are missing, join the group, and give what happens until the iterator is closed.
+
+        Raises BusError when the clients cannot go on; a broker that is away is waited for.
+        """
+        loop = asyncio.get_running_loop()
+        happenings: asyncio.Queue[Happening | BaseException] = asyncio.Queue()
+
+        def hand_over(happening: Happening | BaseException) -> None:
+            loop.call_soon_threadsafe(happenings.put_nowait, happening)
+
+        thread = self._join_group(hand_over)
+        thread.start(self._prepare, topics)
+        try:
+            while not isinstance(happening := await happenings.get(), BaseException):
+                yield happening
+                thread.taken()
+            raise BusError(str(happening)) from happening
+        finally:
+            thread.stop()
+            if not await asyncio.to_thread(thread.join, _LEAVE_S):
+                self._observer.event("warning", "group_not_left", reason="the broker did not answer in time")
+            self._consumer = self._thread = None
+
+    def publish(self, messages: Sequence[Message], /) -> "asyncio.Future[Sequence[Refusal]]":
+        """Queue the messages in order."""
+        return self._publisher.publish(messages)
+
+    def commit(self, offsets: Mapping[Partition, int], /) -> None:
+        """Note the offsets: they are committed twice a second, on revoke and when the iterator is closed."""
+        if self._thread is not None:
+            self._thread.note(offsets)
+
+    def pause(self, partitions: Iterable[Partition], /) -> None:
+        """Fetch nothing more of these partitions."""
+        self._switch(partitions, "pause")
+
+    def resume(self, partitions: Iterable[Partition], /) -> None:
+        """Fetch these partitions again."""
+        self._switch(partitions, "resume")
+
+    async def close(self) -> None:
+        """Let what was published go out, for a bounded time."""
+        await self._publisher.close(within_s=_FLUSH_S)
+
+    def _join_group(self, hand_over: Callable[[Happening | BaseException], None]) -> ConsumerThread:
+        config = self._settings.consumer(group=self._host.namespace.group(self._host.pool), client_id=self._host.name)
+        callbacks = {"error_cb": self.connection.error, "on_commit": self._on_commit}
+        self._consumer = Consumer({**config, "bootstrap.servers": self.address, **callbacks})
+        self._thread = ConsumerThread(
+            self._consumer, hand_over=hand_over, warn=self.connection.error, watch=self._watch
+        )
+        return self._thread
+
+    def _prepare(self, give_up: threading.Event) -> None:
+        ensure_topics(
+            self._settings,
+            address=self.address,
+            client_id=self._host.name,
+            topics=self._topics,
+            connection=self.connection,
+            give_up=give_up,
+        )
+
+    def _watch(self) -> None:
+        """Look after the connection now and then, on the consumer's thread. Raises BusError when a client is lost."""
+        if self.connection.fatal is not None:
+            raise BusError(f"the Kafka client cannot go on: {self.connection.fatal}")
+        if self._consumer is not None:
+            self.connection.check(self._consumer.list_topics)
+
+    def _on_commit(self, error: KafkaError | None, places: Sequence[TopicPartition]) -> None:
+        if error is not None and self._thread is not None:
+            self._thread.not_committed(error, places)
+
+    def _switch(self, partitions: Iterable[Partition], verb: str) -> None:
+        places = [TopicPartition(*partition) for partition in partitions]
+        if places and self._consumer is not None:
+            # A partition that was lost in the meantime needs no switching.
+            with suppress(KafkaException, RuntimeError):
+                getattr(self._consumer, verb)(places)

@@ -1,0 +1,92 @@
+"""KafkaCaller: sends one command and waits for the answer that correlates. What `runtime-host send` uses. Blocks."""
+
+import time
+from uuid import UUID, uuid4
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from omnibase_core.codec import decode, encode
+from omnibase_core.envelope import OnexEnvelope
+from omnibase_core.errors import BusError, UndecodableEnvelope
+from omnibase_infra.kafka.settings import KafkaSettings
+
+_CLIENT_ID = "runtime-host-send"
+_POLL_S = 0.05
+
+
+class KafkaCaller:
+    """A client of the bus at an address. Use it as a context; it holds one producer and one consumer, and no group."""
+
+    def __init__(self, settings: KafkaSettings, *, address: str) -> None:
+        """Connect in the background."""
+        config = {**settings.common(_CLIENT_ID), "bootstrap.servers": address, "error_cb": self._on_error}
+        self._address = address
+        self._error: KafkaError | None = None
+        self._producer = Producer({**config, "acks": "all", "message.max.bytes": settings.message_bytes_max})
+        # A group is a must of the client; nothing is ever committed to this one.
+        self._consumer = Consumer({**config, "group.id": f"{_CLIENT_ID}-{uuid4()}", "enable.auto.commit": False})
+
+    def __enter__(self) -> "KafkaCaller":
+        """Give the caller."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close both clients."""
+        self._consumer.close()
+        self._producer.close()
+
+    def call(
+        self, command: OnexEnvelope, *, command_topic: str, event_topic: str, key: bytes | None, timeout_s: float
+    ) -> OnexEnvelope | None:
+        """Send the command and give its answer, or None when there is none in time. Raises BusError."""
+        until_s = time.monotonic() + timeout_s
+        try:
+            self._listen(event_topic, until_s)
+            self._send(command, command_topic, key, until_s)
+        except KafkaException as error:
+            raise BusError(f"Kafka at {self._address}: {self._reason(error.args[0])}") from error
+        while (left_s := until_s - time.monotonic()) > 0:
+            answer = self._answer_in(self._consumer.poll(min(left_s, _POLL_S)), command.correlation_id)
+            if answer is not None:
+                return answer
+        return None
+
+    def _listen(self, topic: str, until_s: float) -> None:
+        """Read on from what is there now, so that the answer cannot come before its reader."""
+        metadata = self._producer.list_topics(topic, timeout=_left(until_s)).topics[topic]
+        if metadata.error is not None:
+            raise BusError(f"topic {topic} is not there ({metadata.error.str()}): is a host with this node running?")
+        places = [TopicPartition(topic, number) for number in metadata.partitions]
+        for place in places:
+            _, place.offset = self._consumer.get_watermark_offsets(place, timeout=_left(until_s))
+        self._consumer.assign(places)
+
+    def _send(self, command: OnexEnvelope, topic: str, key: bytes | None, until_s: float) -> None:
+        reports: list[KafkaError | None] = []
+        self._producer.produce(topic, encode(command), key, on_delivery=lambda error, _: reports.append(error))
+        self._producer.flush(_left(until_s))
+        if not reports:
+            raise BusError(f"Kafka at {self._address} did not take the command in time: {self._reason(None)}")
+        if reports[0] is not None:
+            raise KafkaException(reports[0])
+
+    def _answer_in(self, message: Message | None, correlation_id: UUID) -> OnexEnvelope | None:
+        if message is None or message.error() is not None:
+            return None
+        try:
+            answer = decode(message.value())
+        except UndecodableEnvelope:
+            return None
+        return answer if answer.correlation_id == correlation_id else None
+
+    def _on_error(self, error: KafkaError) -> None:
+        self._error = error
+
+    def _reason(self, error: KafkaError | None) -> str:
+        """Say what the connection complained of: it tells more than that an operation timed out."""
+        said = self._error or error
+        return said.str() if said is not None else "no answer"
+
+
+def _left(until_s: float) -> float:
+    return max(0.1, until_s - time.monotonic())

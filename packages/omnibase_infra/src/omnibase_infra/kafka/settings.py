@@ -1,0 +1,103 @@
+"""What a host contract's `bus` may say, and the client configurations that follow from it.
+
+The properties are librdkafka's: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+EMBEDDED = "embedded"
+"""Stands for the embedded broker wherever an address may be given."""
+
+Property = str | int | float | bool
+
+_OWNED: Mapping[str, str] = {
+    "bootstrap.servers": "write bus.bootstrap_servers",
+    "group.id": "it follows from environment, tenant and pool",
+    "client.id": "it is the host's name",
+    "enable.auto.commit": "the host commits what is acknowledged, and nothing else",
+    "enable.auto.offset.store": "the host commits what is acknowledged, and nothing else",
+    "auto.offset.reset": "a new group starts at the earliest offset, so that nothing is lost",
+    "enable.idempotence": "it is always on",
+    "acks": "it is always all",
+    "message.max.bytes": "write bus.message_bytes_max",
+    "message.timeout.ms": "the host never gives up on an answer",
+    "transactional.id": "it is the host's affair",
+    "partition.assignment.strategy": "it is always cooperative-sticky",
+}
+
+
+class KafkaSettings(BaseModel):
+    """The bus. `partitions` and `replicas` are those of topics that the host has to create.
+
+    `client` passes properties of librdkafka through, TLS and SASL above all; a value `${secret.NAME}` is a secret.
+    `message_bytes_max` must not be above the broker's `message.max.bytes`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    bootstrap_servers: Annotated[str, Field(min_length=1)] = "localhost:9092"
+    partitions: Annotated[int, Field(ge=1, le=10_000)] = 4
+    replicas: Annotated[int, Field(ge=1, le=15)] = 1
+    message_bytes_max: Annotated[int, Field(ge=10_000, le=100_000_000)] = 1_000_000
+    client: dict[str, Property] = Field(default_factory=dict)
+
+    @field_validator("client")
+    @classmethod
+    def _leaves_ours_alone(cls, client: dict[str, Property]) -> dict[str, Property]:
+        for name in client:
+            if name in _OWNED:
+                raise ValueError(f"property {name!r} is not to be set here: {_OWNED[name]}")
+        return client
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the broker is the one inside the host."""
+        return self.bootstrap_servers == EMBEDDED
+
+    def consumer(self, *, group: str, client_id: str) -> dict[str, Any]:
+        """Configure the host's one consumer."""
+        return {
+            # What is prefetched is bounded by size: otherwise a loaded consumer takes 100 MB more.
+            "queued.max.messages.kbytes": 8192,
+            "queued.min.messages": 20_000,
+            "max.partition.fetch.bytes": self.message_bytes_max,
+            **self.common(client_id),
+            "group.id": group,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "partition.assignment.strategy": "cooperative-sticky",
+            "allow.auto.create.topics": self.embedded,
+        }
+
+    def producer(self, *, client_id: str) -> dict[str, Any]:
+        """Configure the host's one producer."""
+        return {
+            "linger.ms": 0,
+            **self.common(client_id),
+            "enable.idempotence": True,
+            "acks": "all",
+            "message.max.bytes": self.message_bytes_max,
+            # An answer waits for its broker as long as it takes, and what waits is bounded by the host's limits.
+            "message.timeout.ms": 0,
+            "queue.buffering.max.messages": 0,
+            "queue.buffering.max.kbytes": 2_147_483_647,
+        }
+
+    def common(self, client_id: str) -> dict[str, Any]:
+        """Configure any client of this bus."""
+        # The embedded broker does not wake a fetch that waits.
+        fetch_wait_ms = 5 if self.embedded else 100
+        return {
+            "bootstrap.servers": self.bootstrap_servers,
+            "client.id": client_id,
+            "fetch.wait.max.ms": fetch_wait_ms,
+            "reconnect.backoff.max.ms": 2000,
+            "socket.keepalive.enable": True,
+            # What goes wrong arrives in the error callback, and from there in the host's own log.
+            "log_level": 2,
+            **self.client,
+        }

@@ -1,0 +1,46 @@
+"""How a handler and a bus are made, opened and closed. Protocols only."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from pydantic import BaseModel
+
+from omnibase_core.contracts.host import RuntimeHostContract
+from omnibase_core.ports import EnvelopeBus, Handler, HandlerDescription, InlineHandler, Observer
+
+
+class HandlerFactory(Protocol):
+    """Makes the handler of one type for one host.
+
+    A plug-in names an instance of it under the entry point group `omnibase.handlers`.
+    """
+
+    @property
+    def description(self) -> HandlerDescription:
+        """What contracts may ask of this type. They are checked against it before anything is opened."""
+
+    def open(
+        self, *, settings: BaseModel, targets: Mapping[str, BaseModel]
+    ) -> AbstractAsyncContextManager[Handler | InlineHandler]:
+        """Give the handler for as long as the context is open.
+
+        `settings` and `targets` are instances of the models of the description, as the host contract wrote them.
+        A server that is away is no reason to fail here: its calls fail, retryable, until it is back.
+        """
+
+
+class BusFactory(Protocol):
+    """Makes the bus of one host."""
+
+    @property
+    def settings(self) -> type[BaseModel]:
+        """The model of the host contract's `bus`."""
+
+    def open(
+        self, *, settings: BaseModel, host: RuntimeHostContract, topics: Sequence[str], observer: Observer
+    ) -> AbstractAsyncContextManager[EnvelopeBus]:
+        """Give the bus for as long as the context is open; it creates those of the host's topics that are missing.
+
+        A broker that is away is no reason to fail here: the bus waits until it is there.
+        """
