@@ -1,18 +1,28 @@
 """Bytes to OnexEnvelope and back. Total: any bytes give an envelope or one UndecodableEnvelope."""
 
+import re
+from math import isfinite
+from typing import Any
+
 from pydantic import ValidationError
 from pydantic_core import from_json
 
 from omnibase_core.envelope import ENVELOPE_VERSION, OnexEnvelope
 from omnibase_core.errors import UndecodableEnvelope
 
+_MAY_BE_INFINITE = re.compile(rb"Infinity|NaN|\d[eE]\+?\d{3}|\d{300}")
+"""What a number beyond JSON's can look like. The parser reads all of these, the last two as infinity."""
+
 
 def encode(envelope: OnexEnvelope) -> bytes:
     """Give the envelope as UTF-8 JSON, without the fields that are null.
 
-    Raises PydanticSerializationError for a payload that holds no JSON values.
+    Raises ValueError for a payload that holds anything but JSON values.
     """
-    return envelope.__pydantic_serializer__.to_json(envelope, exclude_none=True, warnings="error")
+    data = envelope.__pydantic_serializer__.to_json(envelope, exclude_none=True, warnings="error")
+    if b"Infinity" in data or b"NaN" in data:
+        from_json(data, allow_inf_nan=False)
+    return data
 
 
 def decode(data: bytes | None) -> OnexEnvelope:
@@ -20,9 +30,23 @@ def decode(data: bytes | None) -> OnexEnvelope:
     if not data:
         raise UndecodableEnvelope("empty", "the message has no value; expected an envelope as a JSON object")
     try:
-        return OnexEnvelope.model_validate_json(data)
+        envelope = OnexEnvelope.model_validate_json(data)
     except ValidationError as error:
         raise _explain(data, error) from error
+    if _MAY_BE_INFINITE.search(data) and not (_is_finite(envelope.payload) and _is_finite(envelope.metadata)):
+        raise UndecodableEnvelope("not_json", "the message holds a number that JSON has not: infinite, or none at all")
+    return envelope
+
+
+def _is_finite(value: Any) -> bool:
+    match value:
+        case float():
+            return isfinite(value)
+        case dict():
+            return all(map(_is_finite, value.values()))
+        case list():
+            return all(map(_is_finite, value))
+    return True
 
 
 def _explain(data: bytes, error: ValidationError) -> UndecodableEnvelope:
@@ -38,7 +62,5 @@ def _explain(data: bytes, error: ValidationError) -> UndecodableEnvelope:
         return UndecodableEnvelope(
             "unsupported_version", f"envelope_version {version} is not known here; this host reads {ENVELOPE_VERSION}"
         )
-    faults = "; ".join(
-        f"{'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}" for fault in error.errors()[:5]
-    )
+    faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:5])
     return UndecodableEnvelope("invalid_envelope", faults[:1000])

@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from omnibase_core.errors import HandlerError
 from omnibase_core.ports import HandlerCall, HandlerDescription, OperationDescription, PureFunction
 
 COMPUTE = "compute"
+
+_OBJECT = TypeAdapter(dict[str, JsonValue], config=ConfigDict(strict=True))
 
 
 class FunctionCall(BaseModel):
@@ -52,6 +54,9 @@ class ComputeHandler:
         assert isinstance(call.request, FunctionCall)  # noqa: S101 - narrows the type; the runtime validated it
         name = call.request.function
         result = self._function(name)(call.request.argument)
-        if not isinstance(result, Mapping):
-            raise HandlerError("invalid_result", f"{name} gave {type(result).__name__}, expected an object")
-        return result
+        try:
+            return _OBJECT.validate_python(result)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(str(step) for step in fault["loc"]) or "its result"
+            raise HandlerError("invalid_result", f"{name}: {where}: {fault['msg']}") from error

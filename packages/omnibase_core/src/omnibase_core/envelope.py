@@ -41,7 +41,7 @@ class OnexEnvelope(BaseModel):
     - Times are aware and in UTC. A command served after `expires_at` gets the error answer `expired`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="constants")
 
     envelope_version: Literal[1]
     envelope_id: UUID

@@ -71,6 +71,12 @@ class LoadedHost:
         bus = self.settings.bus.model_copy(update=changes)
         return replace(self, settings=replace(self.settings, bus=bus))
 
+    def with_target(self, handler_type: str, target: str, **changes: object) -> "LoadedHost":
+        """Give the same host with other settings of one target."""
+        targets = dict(self.settings.targets[handler_type])
+        targets[target] = targets[target].model_copy(update=changes)
+        return replace(self, settings=replace(self.settings, targets={**self.settings.targets, handler_type: targets}))
+
 
 class FileRegistry:
     """Contracts by name. Constructing it reads everything and raises InvalidContracts once, with every problem."""

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pydantic_core import PydanticSerializationError
-
 from omnibase_core.codec import encode
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.host import RuntimeHostContract
@@ -33,7 +31,7 @@ class Replies:
         """Give the answer. Raises CommandFailed for a payload that is no JSON or too large to send."""
         try:
             answer = self._answer(delivery, node, command, now, payload=payload)
-        except PydanticSerializationError as error:
+        except ValueError as error:
             raise CommandFailed("answer_invalid", f"the answer is no JSON: {error}") from error
         if (size := size_of(answer)) > self.bytes_max:
             raise CommandFailed("answer_too_large", f"the answer has {size} bytes, the bus takes {self.bytes_max}")

@@ -3,25 +3,27 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, TypeVar
 
 from pydantic import BaseModel
 
-from omnibase_core.errors import BusError
+from omnibase_core.ports import Handler, InlineHandler
 from omnibase_core.registry import LoadedHost
 from omnibase_core.runtime import NodeRuntime
 from omnibase_infra.console.health import HealthReport, NodeHealth, health_server
-from omnibase_infra.kafka import KafkaBus
-from omnibase_infra.logs import LogObserver, LogShipper
-from omnibase_infra.settings import resolve_secrets
+from omnibase_infra.kafka import KafkaBus, KafkaBusFactory
+from omnibase_infra.logs import open_log
+from omnibase_infra.settings import Settings, resolve_secrets
 from omnibase_infra.state import HostState, remove_state, write_state
-from omnibase_infra.wiring import bus_factory, handler_factories
+from omnibase_infra.wiring import handler_factories
 from omnibase_spi import SecretResolver
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class SystemClock:
@@ -39,19 +41,19 @@ class SystemClock:
 class RuntimeHostProcess:
     """A running host. Enter it as a context: inside, its nodes are served.
 
-    The state file in `state_dir` tells `runtime-host send` where the broker is and, by `contracts_dir`, what is served.
+    Its state file tells `runtime-host send` where the broker is and, by `contracts_dir`, what is served.
     """
 
-    def __init__(
-        self, loaded: LoadedHost, *, secrets: SecretResolver, log: OpenLog, state_dir: Path, contracts_dir: Path
-    ) -> None:
+    def __init__(self, loaded: LoadedHost, *, settings: Settings, secrets: SecretResolver, contracts_dir: Path) -> None:
         """Hold what the host is made of; nothing is opened yet."""
         self.contract = loaded.contract
         self._loaded = loaded
         self._secrets = secrets
-        self._log = log
-        self._state_dir = state_dir
+        self._state_dir = settings.state_dir
         self._contracts_dir = contracts_dir
+        self._log, self._shipper = open_log(
+            host=loaded.contract.name, level=settings.log_level, form=settings.log_format
+        )
         self._clock = SystemClock()
         self._started_at = self._clock.now()
         self._stack = AsyncExitStack()
@@ -60,10 +62,9 @@ class RuntimeHostProcess:
     async def __aenter__(self) -> Self:
         """Open bus, handlers and health, and start serving."""
         async with AsyncExitStack() as stack:
-            observer = self._log.observer
             self.bus = await stack.enter_async_context(self._open_bus())
             await stack.enter_async_context(self._log_shipping())
-            self.runtime = NodeRuntime(self.contract, bus=self.bus, clock=self._clock, observer=observer)
+            self.runtime = NodeRuntime(self.contract, bus=self.bus, clock=self._clock, observer=self._log)
             for handler_type in sorted({node.handler_type for node in self._loaded.nodes}):
                 handler = await stack.enter_async_context(self._open_handler(handler_type))
                 self.runtime.register_handler(handler_type, handler)
@@ -76,7 +77,7 @@ class RuntimeHostProcess:
             stack.push_async_callback(self._stop)
             stack.callback(remove_state, self._state_dir, self._write_state())
             self._stack = stack.pop_all()
-        observer.event("info", "host_started", nodes=len(self._loaded.nodes), health=self.health_url)
+        self._log.event("info", "host_started", nodes=len(self._loaded.nodes), health=self.health_url)
         return self
 
     async def __aexit__(
@@ -126,7 +127,7 @@ class RuntimeHostProcess:
             settings=resolved(self._loaded.settings.bus, self._secrets),
             host=self.contract,
             topics=self._loaded.topics,
-            observer=self._log.observer,
+            observer=self._log,
         )
 
     def _open_handler(self, handler_type: str) -> AbstractAsyncContextManager[Handler | InlineHandler]:
@@ -143,17 +144,17 @@ class RuntimeHostProcess:
     async def _log_shipping(self) -> AsyncIterator[None]:
         """Send log lines to the host's own topic, beside the work."""
         topic = self.contract.namespace.log(self.contract.name)
-        task = asyncio.create_task(self._log.shipper.run(self.bus.publish, topic))
+        task = asyncio.create_task(self._shipper.run(self.bus.publish, topic, self.contract.name))
         try:
             yield
         finally:
-            self._log.observer.event("info", "host_stopped")
+            self._log.event("info", "host_stopped")
             task.cancel()
             await asyncio.wait({task})
 
     async def _stop(self) -> None:
         self._stopping = True
-        self._log.observer.event("info", "host_stopping", in_flight=self.runtime.in_flight)
+        self._log.event("info", "host_stopping", in_flight=self.runtime.in_flight)
         await self.runtime.stop()
 
     def _write_state(self) -> HostState:
@@ -162,11 +163,7 @@ class RuntimeHostProcess:
             host=contract.name,
             pid=os.getpid(),
             started_at=self._started_at,
-            environment=contract.environment,
-            tenant=contract.tenant,
-            pool=contract.pool,
             bootstrap_servers=self.bus.address,
-            embedded=self.bus.embedded,
             contract_path=str(Path(self._loaded.path).resolve()),
             contracts_dir=str(self._contracts_dir.resolve()),
             nodes={node.contract.name: node.contract.major for node in self._loaded.nodes},
@@ -174,9 +171,6 @@ class RuntimeHostProcess:
         )
         write_state(self._state_dir, state)
         return state
-
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 def resolved(settings: Model, secrets: SecretResolver) -> Model:

@@ -65,6 +65,14 @@ class MemoryBroker:
         self.wake()
         return None
 
+    def lose(self, group: str, partition: Partition) -> None:
+        """Take a partition away from its owner without asking, as after a session timeout, and assign it anew."""
+        for member in self._group(group).members:
+            if member.positions.pop(partition, None) is not None:
+                member.paused.discard(partition)
+                member.news.append(Revoked(frozenset({partition}), lost=True, release=lambda: None))
+        self._assign_free(group)
+
     # --- What a bus asks of its broker ----------------------------------------------------------------------------
 
     def join(self, group: str, topics: Sequence[str]) -> _Member:

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -17,10 +18,11 @@ from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.envelope import ENVELOPE_VERSION, OnexEnvelope
 from omnibase_core.registry import LoadedHost
 from omnibase_infra.cli.contracts import load_host
-from omnibase_infra.cli.run import host_process, stop_on_signals
+from omnibase_infra.cli.run import stop_on_signals
 from omnibase_infra.demo.server import demo_server
 from omnibase_infra.host import RuntimeHostProcess
 from omnibase_infra.kafka import KafkaCaller, KafkaSettings
+from omnibase_infra.settings import process_secrets, process_settings
 
 _ANSWER_S = 20.0
 _WIDTH = 80
@@ -49,7 +51,10 @@ async def _demo(contracts: Path, *, once: bool) -> bool:
     async with AsyncExitStack() as stack:
         greetings_url = await stack.enter_async_context(demo_server())
         loaded = loaded.with_target("http", "greetings", base_url=greetings_url)
-        host = await stack.enter_async_context(host_process(loaded, contracts_dir=contracts, quiet=True))
+        # What the host logs in the normal course of things would bury what the demo shows.
+        settings = replace(process_settings(), log_level="warning")
+        process = RuntimeHostProcess(loaded, settings=settings, secrets=process_secrets(), contracts_dir=contracts)
+        host = await stack.enter_async_context(process)
         _introduce(loaded, host)
         all_answered = await asyncio.to_thread(_call_each, loaded, host.bus.address)
         if not once:
@@ -66,8 +71,8 @@ def _introduce(loaded: LoadedHost, host: RuntimeHostProcess) -> None:
 
 def _invite(host: RuntimeHostProcess) -> None:
     click.echo("\nThe host stays up until Ctrl-C. In another terminal, try:")
-    click.echo("  runtime-host send echo --payload '{\"text\": \"hello\"}'")
-    click.echo("  runtime-host send price-order \\\n    --payload '{\"sku\": \"nut\", \"quantity\": 0, \"unit_cents\": 5}'")
+    click.echo('  runtime-host send echo --payload \'{"text": "hello"}\'')
+    click.echo('  runtime-host send price-order \\\n    --payload \'{"sku": "nut", "quantity": 0, "unit_cents": 5}\'')
     click.echo(f"  curl -s {host.health_url}/health")
 
 
@@ -98,14 +103,17 @@ def _examples(loaded: LoadedHost) -> Iterator[tuple[CompiledNode, OnexEnvelope]]
         for name, operation in node.contract.operations.items():
             examples: Any = operation.input.get("examples") or [{}]
             identity = uuid4()
-            yield node, OnexEnvelope(
-                envelope_version=ENVELOPE_VERSION,
-                envelope_id=identity,
-                correlation_id=identity,
-                node_slug=node.contract.name,
-                operation=name,
-                payload=examples[0],
-                timestamp=datetime.now(UTC),
+            yield (
+                node,
+                OnexEnvelope(
+                    envelope_version=ENVELOPE_VERSION,
+                    envelope_id=identity,
+                    correlation_id=identity,
+                    node_slug=node.contract.name,
+                    operation=name,
+                    payload=examples[0],
+                    timestamp=datetime.now(UTC),
+                ),
             )
 
 

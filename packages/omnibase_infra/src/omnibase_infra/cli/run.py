@@ -8,7 +8,8 @@ import click
 
 from omnibase_core.registry import LoadedHost
 from omnibase_infra.cli.contracts import contracts_dir_of, load_host
-from omnibase_infra.host import RuntimeHostProcess, host_process
+from omnibase_infra.host import RuntimeHostProcess
+from omnibase_infra.settings import process_secrets, process_settings
 
 
 @click.command()
@@ -27,11 +28,14 @@ def run(host: Path, contracts: Path | None, broker: str | None) -> None:
     """
     folder = contracts or contracts_dir_of(host)
     loaded = with_broker(load_host(host, folder), broker)
-    asyncio.run(_serve(host_process(loaded, contracts_dir=folder)))
+    asyncio.run(_serve(loaded, folder))
 
 
-async def _serve(process: RuntimeHostProcess) -> None:
+async def _serve(loaded: LoadedHost, contracts_dir: Path) -> None:
     stop = stop_on_signals()
+    process = RuntimeHostProcess(
+        loaded, settings=process_settings(), secrets=process_secrets(), contracts_dir=contracts_dir
+    )
     async with process as host:
         await host.until(stop)
 

@@ -3,9 +3,9 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, nullcontext
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 from pydantic import BaseModel
 
 from omnibase_core.contracts.host import RuntimeHostContract
@@ -103,12 +103,14 @@ class KafkaBus:
             self._thread.note(offsets)
 
     def pause(self, partitions: Iterable[Partition], /) -> None:
-        """Fetch nothing more of these partitions."""
-        self._switch(partitions, "pause")
+        """Fetch nothing more of these partitions, from the next turn of the consumer on."""
+        if self._thread is not None:
+            self._thread.switch("pause", partitions)
 
     def resume(self, partitions: Iterable[Partition], /) -> None:
-        """Fetch these partitions again."""
-        self._switch(partitions, "resume")
+        """Fetch these partitions again, from the next turn of the consumer on."""
+        if self._thread is not None:
+            self._thread.switch("resume", partitions)
 
     async def close(self) -> None:
         """Let what was published go out, for a bounded time."""
@@ -143,10 +145,3 @@ class KafkaBus:
     def _on_commit(self, error: KafkaError | None, places: Sequence[TopicPartition]) -> None:
         if error is not None and self._thread is not None:
             self._thread.not_committed(error, places)
-
-    def _switch(self, partitions: Iterable[Partition], verb: str) -> None:
-        places = [TopicPartition(*partition) for partition in partitions]
-        if places and self._consumer is not None:
-            # A partition that was lost in the meantime needs no switching.
-            with suppress(KafkaException, RuntimeError):
-                getattr(self._consumer, verb)(places)

@@ -1,13 +1,14 @@
 """The host's one consumer, on a thread that waits on librdkafka and hands over batches.
 
-Everything here but `noted` runs on that thread. It never waits for a handler: only for the loop to take what it was
+Everything but `note`, `switch` and `taken` runs on that thread. It never waits for a handler: only for the loop to take what it was
 handed, and, when partitions are revoked, for the runtime to let go of them.
 """
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -45,6 +46,7 @@ class ConsumerThread:
         self._assigned_in_call: set[Partition] = set()
         self._noted: dict[Partition, int] = {}
         self._lock = threading.Lock()
+        self._switches: deque[tuple[Literal["pause", "resume"], list[Partition]]] = deque()
         self._room = threading.Semaphore(_HANDED_OVER_MAX)
         self._stopping = threading.Event()
         self._next_commit_s = 0.0
@@ -74,6 +76,10 @@ class ConsumerThread:
         with self._lock:
             self._noted.update(offsets)
 
+    def switch(self, verb: Literal["pause", "resume"], partitions: Iterable[Partition]) -> None:
+        """Ask for partitions to be paused or resumed, at the next turn. Called by the loop."""
+        self._switches.append((verb, list(partitions)))
+
     # --- The thread -----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -92,6 +98,8 @@ class ConsumerThread:
 
     def _turn(self) -> None:
         """Wait for a message, take what else is there, and hand it over."""
+        while self._switches:
+            self._switch(*self._switches.popleft())
         first = self._consumer.poll(_WAIT_S)
         if first is not None:
             # poll gives a message as soon as there is one: it cannot stem from before a rebalance in the same call.
@@ -102,6 +110,11 @@ class ConsumerThread:
             self._next_commit_s = time.monotonic() + _COMMIT_EVERY_S
             self._commit(asynchronous=True)
             self._watch()
+
+    def _switch(self, verb: Literal["pause", "resume"], partitions: Iterable[Partition]) -> None:
+        places = [TopicPartition(*it) for it in partitions if tuple(it) in self._owned]
+        if places:
+            (self._consumer.pause if verb == "pause" else self._consumer.resume)(places)
 
     def _pass_on(self, messages: Iterable[Any]) -> None:
         deliveries: list[Delivery] = []

@@ -19,7 +19,7 @@ _ANSWERS_WITHIN_S = 10.0
 @contextmanager
 def embedded_broker() -> Iterator[str]:
     """Give the broker's address for as long as the context is open."""
-    holder = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "", "log_level": 2})
+    holder = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "embedded", "log_level": 2})
     brokers = holder.list_topics(timeout=_ANSWERS_WITHIN_S).brokers.values()
     yield ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
     # The cluster lives as long as the client that holds it.

@@ -1,0 +1,96 @@
+"""Plain scalars: what an unquoted word of a contract stands for. Pure.
+
+A word means what JSON means by it, and everything else is text, with one exception: a word that some version of YAML
+takes for something other than text (`on`, `12:30:00`, `017`, `2024-01-01`) is a fault, because its author cannot know
+how it is read.
+"""
+
+import re
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+Scalar = str | int | float | bool | None
+
+INTEGER_BITS = 64
+"""Integers are signed: that is what an expression, a schema and a database column can hold."""
+
+_WORDS: Mapping[str, bool | None] = {"true": True, "false": False, "null": None}
+_INTEGER = re.compile(r"-?(?:0|[1-9]\d*)", re.ASCII)
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?", re.ASCII)
+_INTEGER_LENGTH_MAX = len(str(-(2 ** (INTEGER_BITS - 1))))
+_SHOWN_LENGTH_MAX = 60
+
+_NOT_TEXT = re.compile(r"[-+.\d~=<]|\Z|(?i:on|off|yes|no|y|n|true|false|null)\Z", re.ASCII)
+"""How every word starts that is not simply text: most words are told apart by this one look."""
+
+_TIME = r"(?:[Tt]|[ \t]+)\d\d?:\d\d(?::\d\d(?:\.\d*)?)?(?:[ \t]*(?:[Zz]|[-+]\d\d?(?::?\d\d)?))?"
+_MISREAD = tuple(
+    (re.compile(pattern, re.ASCII), why, instead)
+    for pattern, why, instead in (
+        (r"(?i:on|yes|y)", "YAML 1.1 reads it as a boolean", "true, or as text "),
+        (r"(?i:off|no|n)", "YAML 1.1 reads it as a boolean", "false, or as text "),
+        (r"(?i:true)", "only lower case is a boolean here", "true, or as text "),
+        (r"(?i:false)", "only lower case is a boolean here", "false, or as text "),
+        (r"(?i:null)|~", "only null in lower case is null here", "null, or as text "),
+        (r"<<|=", "YAML 1.1 gives it a meaning of its own", ""),
+        (r"[-+]?\d[\d_]*(?::[0-5]?\d)+(?:\.[\d_]*)?", "YAML 1.1 reads it as a number to the base of 60", ""),
+        (rf"\d{{4}}-\d\d?-\d\d?(?:{_TIME})?", "YAML 1.1 reads it as a time", ""),
+        (r"[-+]?\.(?i:inf|nan)", "JSON has no such number", "a finite number, or as text "),
+        (r"[-+]?0(?:x[\da-fA-F_]+|o[0-7_]+|b[01_]+)", "it is no decimal number", "one, or as text "),
+        (r"[-+]?(?:\d[\d_]*(?:\.[\d_]*)?|\.\d[\d_]*)(?:[eE][-+]?\d+)?", "it is no plain number", "one, or as text "),
+    )
+)
+"""Words on which readers of YAML differ: the pattern, why it is refused, and what to write beside the quoted word."""
+
+
+def read_plain(word: str) -> tuple[Scalar, str | None]:
+    """Give what a plain scalar stands for and, where that is unclear, the fault; the value is then the word itself."""
+    if _NOT_TEXT.match(word) is None:
+        return word, None
+    if not word:
+        return None, "found no value; write one, or null, or {}"
+    if word in _WORDS:
+        return _WORDS[word], None
+    if _INTEGER.fullmatch(word):
+        return _read_integer(word)
+    if _NUMBER.fullmatch(word):
+        return _read_float(word)
+    return word, _fault_of_text(word)
+
+
+def shown(value: Any) -> str:
+    """Show a value in a message: as it is written in YAML, cut short, collections by their kind only."""
+    if isinstance(value, Mapping):
+        return "a mapping" if value else "{}"
+    if isinstance(value, list | tuple):
+        return "a list" if value else "[]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return shortened(repr(value))
+
+
+def shortened(text: str) -> str:
+    """Cut text to the length that a message can carry."""
+    return text if len(text) <= _SHOWN_LENGTH_MAX else text[: _SHOWN_LENGTH_MAX - 3] + "..."
+
+
+def _read_integer(word: str) -> tuple[Scalar, str | None]:
+    # The length is looked at first: Python refuses to convert some thousands of digits.
+    if len(word) > _INTEGER_LENGTH_MAX or not -(2 ** (INTEGER_BITS - 1)) <= int(word) < 2 ** (INTEGER_BITS - 1):
+        return word, f"found {shortened(word)}, which does not fit {INTEGER_BITS} bits; write it as text, in quotes"
+    return int(word), None
+
+
+def _read_float(word: str) -> tuple[Scalar, str | None]:
+    number = float(word)
+    if not isfinite(number):
+        return word, f"found {shortened(word)}, which is too large for a number; write it as text, in quotes"
+    return number, None
+
+
+def _fault_of_text(word: str) -> str | None:
+    for pattern, why, instead in _MISREAD:
+        if pattern.fullmatch(word):
+            return f'found {shortened(word)}: {why}; write {instead}"{shortened(word)}"'
+    return None

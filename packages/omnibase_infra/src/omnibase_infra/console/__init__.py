@@ -1,0 +1,1 @@
+"""What a person or an orchestrator asks the host: its health."""

@@ -1,0 +1,137 @@
+"""The one health endpoint of a host: `/live`, `/ready` and `/health`, JSON."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from omnibase_core.errors import OnexError
+
+_CLOSE_S = 1
+
+
+class HealthUnavailable(OnexError):
+    """The health endpoint cannot listen where it is told to."""
+
+    code = "health_unavailable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeHealth:
+    """How a node is: `ok`, or `degraded` with the reason, and what it has done since the host started."""
+
+    state: str
+    reason: str | None
+    commands: int
+    answers: int
+    error_answers: int
+    dead_letters: int
+    last_error: str | None
+    last_error_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthReport:
+    """How a host is. `broker_connected` is what the clients last saw."""
+
+    host: str
+    uptime_s: float
+    stopping: bool
+    broker_connected: bool
+    assigned_partitions: int
+    in_flight: int
+    nodes: Mapping[str, NodeHealth]
+
+    @property
+    def hindrances(self) -> list[str]:
+        """Why the host serves nothing right now; empty when it is ready."""
+        reasons = {
+            "the host is stopping": self.stopping,
+            "the broker cannot be reached": not self.broker_connected,
+            "no partition is assigned": not self.assigned_partitions,
+        }
+        return [reason for reason, holds in reasons.items() if holds]
+
+    @property
+    def status(self) -> str:
+        """One word for it all: `ok`, `degraded` (some nodes) or `not_ready`."""
+        if self.hindrances:
+            return "not_ready"
+        return "degraded" if any(node.state != "ok" for node in self.nodes.values()) else "ok"
+
+
+@asynccontextmanager
+async def health_server(*, host: str, port: int, report: Callable[[], HealthReport]) -> AsyncIterator[str]:
+    """Serve while the context is open; gives the URL. Port 0 is any free port. Raises HealthUnavailable."""
+    config = uvicorn.Config(
+        _application(report), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_CLOSE_S
+    )
+    with _listening(host, port) as listener:
+        server = _Server(config)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield f"http://{host}:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await serving
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the host."""
+        yield
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            why = "it is in use" if error.errno == errno.EADDRINUSE else error.strerror
+            raise HealthUnavailable(f"health cannot listen on {host}:{port}: {why}; change health.port") from error
+        yield listener
+    finally:
+        listener.close()
+
+
+def _application(report: Callable[[], HealthReport]) -> Starlette:
+    async def live(_: Request) -> JSONResponse:
+        return JSONResponse({"status": "live"})
+
+    async def ready(_: Request) -> JSONResponse:
+        hindrances = report().hindrances
+        status = "not_ready" if hindrances else "ready"
+        return JSONResponse({"status": status, "reasons": hindrances}, 503 if hindrances else 200)
+
+    async def health(_: Request) -> JSONResponse:
+        said = report()
+        return JSONResponse(_json(said), 503 if said.hindrances else 200)
+
+    async def refuse(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these alone
+        return JSONResponse({"error": error.detail, "there_are": ["/live", "/ready", "/health"]}, error.status_code)
+
+    routes = [Route("/live", live), Route("/ready", ready), Route("/health", health)]
+    return Starlette(routes=routes, exception_handlers={HTTPException: refuse})
+
+
+def _json(report: HealthReport) -> dict[str, Any]:
+    document = asdict(report)
+    for node in document["nodes"].values():
+        node["last_error_at"] = node["last_error_at"] and node["last_error_at"].isoformat()
+    return {"status": report.status, "reasons": report.hindrances, **document}

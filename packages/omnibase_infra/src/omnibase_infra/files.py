@@ -1,0 +1,78 @@
+"""Reads contract files for FileRegistry. Nothing here knows what they say."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePath
+
+from omnibase_core.errors import InvalidContracts, Problem
+from omnibase_core.ports import ContractDocument
+
+_SUFFIXES = frozenset({".yaml", ".yml"})
+
+
+def read_contracts(path: PurePath, /) -> Iterable[ContractDocument]:
+    """Read the file, or every `*.yaml` and `*.yml` below the folder in the order of their paths. A ContractReader.
+
+    Hidden files and folders and the tests of contracts (`*.test.yaml`) are left out; links are followed. Raises
+    InvalidContracts with everything that cannot be read, or when there is nothing to read.
+    """
+    reading = _Reading()
+    reading.visit(Path(path))
+    if reading.problems:
+        raise InvalidContracts(reading.problems)
+    return reading.documents
+
+
+class _Reading:
+    """One walk through files and folders: what was read so far, and what could not be."""
+
+    def __init__(self) -> None:
+        self.documents: list[ContractDocument] = []
+        self.problems: list[Problem] = []
+        self._folders: set[tuple[int, int]] = set()
+
+    def visit(self, path: Path) -> None:
+        if not path.is_dir():
+            self._file(path)
+            return
+        self._folder(path)
+        if not self.documents and not self.problems:
+            self._problem(path, "no contract below this folder; expected files named *.yaml or *.yml")
+
+    def _folder(self, path: Path) -> None:
+        try:
+            status = path.stat()
+            children = sorted(path.iterdir())
+        except OSError as error:
+            self._problem(path, f"the folder cannot be read: {error.strerror}")
+            return
+        # A folder that links lead to twice is read once, and so a circle of links comes to an end.
+        if (identity := (status.st_dev, status.st_ino)) in self._folders:
+            return
+        self._folders.add(identity)
+        for child in children:
+            if child.name.startswith("."):
+                continue
+            if child.is_dir():
+                self._folder(child)
+            elif _is_contract(child):
+                self._file(child)
+
+    def _file(self, path: Path) -> None:
+        try:
+            text = path.read_bytes().decode()
+        except OSError as error:
+            self._problem(path, f"the file cannot be read: {error.strerror}")
+        except UnicodeDecodeError as error:
+            found = error.object[error.start]
+            self._problem(path, f"found byte 0x{found:02x} at offset {error.start}; expected UTF-8 text")
+        else:
+            self.documents.append(ContractDocument(path, text))
+
+    def _problem(self, path: Path, message: str) -> None:
+        self.problems.append(Problem(str(path), 1, 1, message))
+
+
+def _is_contract(path: Path) -> bool:
+    # A pipe would keep the reader waiting; a link that leads nowhere is named like a contract, and so is a fault.
+    is_special = path.exists() and not path.is_file()
+    return path.suffix in _SUFFIXES and not path.stem.endswith(".test") and not is_special

@@ -1,0 +1,106 @@
+"""Bodies of requests and responses: between JSON values, parameters, text and bytes. Pure."""
+
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from urllib.parse import quote, quote_plus
+
+from pydantic import ConfigDict, JsonValue, TypeAdapter
+from pydantic_core import from_json, to_json
+
+from omnibase_infra.handlers.http.models import HttpRequest, Parameters
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.ASCII | re.IGNORECASE)
+_CHARSETS = frozenset(
+    {"utf-8", "utf8", "us-ascii", "ascii", "utf-16", "utf-16le", "utf-16be", "gb2312", "gbk", "gb18030", "big5"}
+    | {"shift_jis", "euc-jp", "euc-kr", "koi8-r", "koi8-u"}
+    | {f"iso-8859-{part}" for part in (*range(1, 12), *range(13, 17))}
+    | {f"windows-125{page}" for page in range(9)}
+)
+"""The text encodings of the web. Python knows others, by which a server could keep the loop busy for minutes."""
+_FINITE: TypeAdapter[JsonValue] = TypeAdapter(JsonValue, config=ConfigDict(allow_inf_nan=False))
+
+
+def query_of(request: HttpRequest) -> str:
+    """Give the query with its question mark, or nothing."""
+    encoded = _encoded(request.query, escape=quote)
+    return encoded and f"?{encoded}"
+
+
+def content_of(request: HttpRequest) -> tuple[Mapping[str, str], bytes | None]:
+    """Give the body, and the header that says what it is. Raises ValueError for text that has no form in UTF-8."""
+    if request.has_json:
+        return {"content-type": "application/json"}, to_json(request.json_body)
+    if request.form is not None:
+        return {"content-type": "application/x-www-form-urlencoded"}, _encoded(request.form, escape=quote_plus).encode()
+    return {}, None
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a body of this type has to be JSON."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type in ("application/json", "text/json") or media_type.endswith("+json")
+
+
+def json_of(body: bytes) -> JsonValue:
+    """Read a body as JSON. Raises ValueError, also for a number such as 1e999, which would become infinity."""
+    # Some servers begin with a byte order mark.
+    return _FINITE.validate_python(from_json(body.removeprefix(_BYTE_ORDER_MARK), allow_inf_nan=False))
+
+
+def text_of(body: bytes, content_type: str) -> str:
+    """Read a body as text in the charset of its type; what is none is read as UTF-8, with a sign for each fault."""
+    match = _CHARSET.search(content_type)
+    charset = match[1].lower() if match else "utf-8"
+    return body.decode(charset if charset in _CHARSETS else "utf-8", errors="replace")
+
+
+class Unpacker:
+    """Unpacks the pieces of a body no further than it is asked to, so that nothing small unfolds to something huge.
+
+    It knows gzip (RFC 1952: members in a row) and bodies that are not packed. Its methods raise ValueError for any
+    other encoding and for a broken stream.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        """Begin a body of a content-encoding."""
+        self._encoding = encoding.strip().lower()
+        self._member = zlib.decompressobj(wbits=31)
+        self._begun = False
+
+    def unpack(self, piece: bytes, *, bytes_max: int) -> bytes:
+        """Give the next bytes. Where that is `bytes_max` of them there may be more, and they are lost."""
+        if self._encoding in ("", "identity"):
+            return piece[:bytes_max]
+        if self._encoding not in ("gzip", "x-gzip"):
+            raise ValueError(f"found the content-encoding {self._encoding!r}, asked for gzip or none")
+        try:
+            return self._gunzip(piece, bytes_max)
+        except zlib.error as error:
+            raise ValueError(f"broken gzip: {error}") from error
+
+    def finish(self) -> None:
+        """Say that no more pieces come."""
+        if self._begun and not self._member.eof:
+            raise ValueError("broken gzip: the stream ends early")
+
+    def _gunzip(self, piece: bytes, bytes_max: int) -> bytes:
+        unpacked = bytearray()
+        while piece and len(unpacked) < bytes_max:
+            if self._member.eof:
+                self._member = zlib.decompressobj(wbits=31)
+            self._begun = True
+            unpacked += self._member.decompress(piece, bytes_max - len(unpacked))
+            piece = self._member.unconsumed_tail or self._member.unused_data
+        return bytes(unpacked)
+
+
+def _encoded(parameters: Parameters, *, escape: Callable[..., str]) -> str:
+    pairs = (
+        (name, str(item).lower() if isinstance(item, bool) else str(item))
+        for name, value in parameters.items()
+        for item in (value if isinstance(value, list) else [value])
+        if item is not None
+    )
+    return "&".join(f"{escape(name, safe='')}={escape(text, safe='')}" for name, text in pairs)

@@ -1,0 +1,137 @@
+"""State files: what each running host tells the other commands of the same user. No secret is written here."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from omnibase_core.contracts.document import nearest
+from omnibase_core.envelope import UtcDatetime
+from omnibase_core.errors import OnexError
+
+
+class HostState(BaseModel):
+    """One running host: where its broker is, and which major version of which node it serves.
+
+    Fields that are not known are ignored: the host that wrote them may be of a newer version.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    host: str
+    pid: Annotated[int, Field(ge=1, lt=2**31)]
+    started_at: UtcDatetime
+    bootstrap_servers: str
+    contract_path: str
+    contracts_dir: str
+    nodes: dict[str, int]
+    health_url: str | None = None
+
+
+class HostNotFound(OnexError):
+    """No running host, or more than one, is the one that is meant."""
+
+    code = "host_not_found"
+
+
+class StateNotWritable(OnexError):
+    """A state file that cannot be written."""
+
+    code = "state_not_writable"
+
+
+def write_state(state_dir: Path, state: HostState) -> None:
+    """Write the host's file, whole or not at all, for the user's eyes only. Raises StateNotWritable."""
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _replace(_path(state_dir, state), state.model_dump_json(indent=2))
+    except OSError as error:
+        message = f"state folder {state_dir}: {error.strerror}; expected one that this user may write"
+        raise StateNotWritable(f"{message} (set RUNTIME_HOST_STATE_DIR)") from error
+
+
+def remove_state(state_dir: Path, state: HostState) -> None:
+    """Remove the host's file, unless it has become another's."""
+    path = _path(state_dir, state)
+    if _read(path) == state:
+        with suppress(OSError):
+            path.unlink()
+
+
+def running_hosts(state_dir: Path) -> list[HostState]:
+    """Read who is running, by name and age. Files of processes that are no more are deleted, and rubbish is ignored."""
+    running: list[HostState] = []
+    for path in state_dir.glob("*.json"):
+        state = _read(path)
+        if state is None:
+            continue
+        if _is_alive(state.pid):
+            running.append(state)
+        else:
+            with suppress(OSError):
+                path.unlink()
+    return sorted(running, key=lambda state: (state.host, state.started_at))
+
+
+def find_host(states: Sequence[HostState], node: str) -> HostState:
+    """Find the host that serves a node. Raises HostNotFound, which says what there is and what to give.
+
+    Processes of one host contract on one broker are as good as one, and the oldest is given.
+    """
+    serving = [state for state in states if node in state.nodes]
+    if not serving:
+        raise HostNotFound(_nobody(states, node))
+    if len({(state.contract_path, state.contracts_dir, state.bootstrap_servers) for state in serving}) > 1:
+        places = "; ".join(map(_described, serving))
+        raise HostNotFound(f"several hosts serve {node!r}: {places}. Say which with --host HOST.yaml")
+    return serving[0]
+
+
+def _nobody(states: Sequence[HostState], node: str) -> str:
+    if not states:
+        return "no host is running here: start one with `runtime-host run HOST.yaml`, or say which with --host HOST.yaml"
+    near = nearest(node, {name for state in states for name in state.nodes})
+    hint = f"did you mean {near!r}?" if near else "say which host does with --host HOST.yaml"
+    return f"no running host serves {node!r}; running: {'; '.join(map(_described, states))}. {hint.capitalize()}"
+
+
+def _described(state: HostState) -> str:
+    return f"{state.host} (pid {state.pid}, {state.contract_path}, broker {state.bootstrap_servers})"
+
+
+def _path(state_dir: Path, state: HostState) -> Path:
+    """One file a process: the same host contract may run several times on one machine."""
+    return state_dir / f"{state.host}-{state.pid}.json"
+
+
+def _replace(path: Path, text: str) -> None:
+    """Put a file in the place of another at once: a reader never sees half of it."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).replace(path)
+    except OSError:
+        Path(temporary).unlink()
+        raise
+
+
+def _read(path: Path) -> HostState | None:
+    try:
+        return HostState.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,282 @@
+"""What every bus promises, run against the bus in memory, the embedded broker and the real one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from omnibase_core.contracts.host import RuntimeHostContract
+from omnibase_core.ports import Assigned, Batch, Delivery, EnvelopeBus, Message, Partition, Revoked
+from omnibase_core.testing import MemoryBroker, MemoryBus, RecordingObserver
+from omnibase_infra.kafka import EMBEDDED, KafkaBus, KafkaSettings
+from omnibase_infra.kafka.embedded import embedded_broker
+
+PATIENCE_S = 60
+OpenBus = Callable[[], AbstractAsyncContextManager[EnvelopeBus]]
+
+
+class World:
+    """One broker, on which a test opens as many clients of one group as it likes."""
+
+    def __init__(self, topic: str, open_bus: OpenBus) -> None:
+        """Hold the topic of the test and the way to a client."""
+        self.topic = topic
+        self.open_bus = open_bus
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator["Listener"]:
+        """Open a client that consumes until the end of the block."""
+        async with self.open_bus() as bus:
+            listener = Listener(bus, self.topic)
+            try:
+                yield listener
+            finally:
+                await listener.leave()
+
+
+class Listener:
+    """Consumes, and keeps what happens. Partitions that are revoked are released at once, unless a test keeps them."""
+
+    def __init__(self, bus: EnvelopeBus, topic: str) -> None:
+        """Start to consume."""
+        self.bus = bus
+        self.deliveries: list[Delivery] = []
+        self.owned: set[Partition] = set()
+        self.revoked: list[Revoked] = []
+        self.before_release: Callable[[], None] = lambda: None
+        self._task = asyncio.create_task(self._consume(topic))
+
+    async def _consume(self, topic: str) -> None:
+        async with aclosing(self.bus.receive([topic])) as happenings:  # type: ignore[type-var]  # the port promises less
+            async for happening in happenings:
+                match happening:
+                    case Batch(deliveries):
+                        assert all(it.partition in self.owned for it in deliveries)
+                        self.deliveries.extend(deliveries)
+                    case Assigned(partitions):
+                        assert not partitions & self.owned
+                        self.owned |= partitions
+                    case Revoked(partitions):
+                        assert partitions <= self.owned
+                        self.owned -= partitions
+                        self.revoked.append(happening)
+                        self.before_release()
+                        happening.release()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds; the consumer's own failure ends the wait."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not holds():
+                if self._task.done():
+                    self._task.result()
+                await asyncio.sleep(0.01)
+
+    async def until_received(self, count: int) -> list[bytes | None]:
+        """Wait for this many messages, and give their values."""
+        await self.until(lambda: len(self.deliveries) >= count)
+        return [it.value for it in self.deliveries]
+
+    async def leave(self) -> None:
+        """Stop consuming."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+def host_contract(slug: str) -> RuntimeHostContract:
+    """Give the part of a host contract that a bus reads."""
+    return RuntimeHostContract(
+        contract="host/v1",
+        name="conformance",
+        version="1.0.0",
+        description="The bus suite.",
+        environment="test",
+        tenant=slug,
+        pool="pool",
+        nodes=["any"],
+    )
+
+
+@pytest.fixture(scope="module")
+def embedded_address() -> Iterator[str]:
+    """Run the embedded broker once."""
+    with embedded_broker() as address:
+        yield address
+
+
+@pytest.fixture(params=["memory", "embedded", "kafka"])
+def world(request: pytest.FixtureRequest, unique_slug: str) -> World:
+    """Give each broker in turn."""
+    topic = f"onex.app.test.{unique_slug}.cmd.node.any.v1"
+    if request.param == "memory":
+        broker = MemoryBroker()
+
+        @asynccontextmanager
+        async def open_memory() -> AsyncIterator[EnvelopeBus]:
+            yield MemoryBus(broker, group="group")
+
+        return World(topic, open_memory)
+    embedded = request.param == "embedded"
+    address = request.getfixturevalue("embedded_address") if embedded else _address(request)
+    settings = KafkaSettings(bootstrap_servers=EMBEDDED if embedded else address)
+
+    @asynccontextmanager
+    async def open_kafka() -> AsyncIterator[EnvelopeBus]:
+        host = host_contract(unique_slug)
+        bus = KafkaBus(settings, address=address, host=host, topics=[topic], observer=RecordingObserver())
+        try:
+            yield bus
+        finally:
+            await bus.close()
+
+    return World(topic, open_kafka)
+
+
+def _address(request: pytest.FixtureRequest) -> str:
+    address: str = request.getfixturevalue("kafka").bootstrap_servers
+    return address
+
+
+def play(scenario: Coroutine[Any, Any, None]) -> None:
+    """Run a scenario to its end."""
+    asyncio.run(scenario)
+
+
+def numbered(topic: str, numbers: range) -> list[Message]:
+    """Give messages of ten keys."""
+    return [Message(topic, b"key-%d" % (n % 10), b"%d" % n) for n in numbers]
+
+
+def test_what_is_published_arrives_as_it_was(world: World) -> None:
+    """Key, value and headers are bytes that nobody touches; null is not empty."""
+
+    async def scenario() -> None:
+        async with world.listening() as listener:
+            await listener.until(lambda: len(listener.owned) == 4)
+            sent = [
+                Message(world.topic, b"k", b"v", (("a", b"1"), ("a", b"2"), ("none", None), ("empty", b""))),
+                Message(world.topic, b"k", b""),
+                Message(world.topic, None, b"\x00\xff"),
+            ]
+            assert list(await listener.bus.publish(sent)) == []
+            await listener.until_received(3)
+            found = {(it.key, it.value, tuple(it.headers)) for it in listener.deliveries}
+            assert found == {(it.key, it.value, tuple(it.headers)) for it in sent}
+
+    play(scenario())
+
+
+def test_a_new_group_starts_at_the_earliest_message(world: World) -> None:
+    """What was there before the group is not lost."""
+
+    async def scenario() -> None:
+        async with world.listening() as first:
+            await first.until(lambda: len(first.owned) == 4)
+            await first.bus.publish(numbered(world.topic, range(20)))
+            await first.until_received(20)
+        async with world.listening() as again:
+            assert len(await again.until_received(20)) == 20
+
+    play(scenario())
+
+
+def test_the_order_of_a_key_is_kept(world: World) -> None:
+    """Across batches, the messages of a key arrive in the order in which they were published, in one partition."""
+
+    async def scenario() -> None:
+        async with world.listening() as listener:
+            await listener.until(lambda: len(listener.owned) == 4)
+            published = [listener.bus.publish(numbered(world.topic, range(n, n + 100))) for n in range(0, 1000, 100)]
+            await listener.until_received(1000)
+            assert [list(it.result()) for it in published if it.done()] == [[]] * len(published)
+            for key in {it.key for it in listener.deliveries}:
+                of_key = [it for it in listener.deliveries if it.key == key]
+                assert len({it.partition for it in of_key}) == 1
+                assert [int(it.value or b"") for it in of_key] == sorted(int(it.value or b"") for it in of_key)
+
+    play(scenario())
+
+
+def test_what_is_committed_is_not_delivered_again_and_all_else_is(world: World) -> None:
+    """After a restart, each partition goes on at the offset that was noted for it."""
+
+    async def scenario() -> None:
+        async with world.listening() as first:
+            await first.until(lambda: len(first.owned) == 4)
+            await first.bus.publish(numbered(world.topic, range(40)))
+            await first.until_received(40)
+            chosen = first.deliveries[0].partition
+            total = sum(it.partition == chosen for it in first.deliveries)
+            last = max(it.offset for it in first.deliveries if it.partition == chosen)
+            first.bus.commit({chosen: last - 1})
+            first.bus.commit({chosen: last})
+        async with world.listening() as second:
+            await second.until_received(40 - total + 1)
+            again = [it for it in second.deliveries if it.partition == chosen]
+            assert [it.offset for it in again] == [last]
+
+    play(scenario())
+
+
+@pytest.mark.parametrize("world", ["memory", "kafka"], indirect=True)
+def test_members_share_the_partitions_and_take_over(world: World) -> None:
+    """Each partition has one owner; what one commits before it lets go, the next does not see again.
+
+    Not on the embedded broker: a second member of a group never gets into it there.
+    """
+
+    async def scenario() -> None:
+        async with world.listening() as first:
+            await first.until(lambda: len(first.owned) == 4)
+            await first.bus.publish(numbered(world.topic, range(40)))
+            await first.until_received(40)
+            ends = {it.partition: it.offset + 1 for it in first.deliveries}
+            first.before_release = lambda: first.bus.commit(ends)
+            async with world.listening() as second:
+                await first.until(lambda: len(first.owned) == len(second.owned) == 2)
+                assert not first.owned & second.owned
+                assert not first.revoked[0].lost
+                await first.bus.publish(numbered(world.topic, range(40, 80)))
+                await first.until(lambda: len(first.deliveries) + len(second.deliveries) >= 80)
+                values = sorted(int(it.value or b"") for it in (*first.deliveries, *second.deliveries))
+                assert values == list(range(80))
+            await first.until(lambda: len(first.owned) == 4)
+
+    play(scenario())
+
+
+def test_what_is_too_large_is_refused_and_the_rest_is_taken(world: World) -> None:
+    """A refusal names the message; publishing nothing is no fault."""
+
+    async def scenario() -> None:
+        async with world.listening() as listener:
+            await listener.until(lambda: len(listener.owned) == 4)
+            large = Message(world.topic, b"k", b"x" * (listener.bus.message_bytes_max + 1))
+            refusals = await listener.bus.publish([Message(world.topic, b"k", b"1"), large, Message(world.topic, b"k", b"2")])
+            assert [(it.index, it.error.code) for it in refusals] == [(1, "message_too_large")]
+            assert await listener.until_received(2) == [b"1", b"2"]
+            assert list(await listener.bus.publish([])) == []
+
+    play(scenario())
+
+
+def test_a_paused_partition_waits_and_goes_on_where_it_was(world: World) -> None:
+    """Pausing holds back one partition and no other; nothing is lost or repeated by it."""
+
+    async def scenario() -> None:
+        async with world.listening() as listener:
+            await listener.until(lambda: len(listener.owned) == 4)
+            await listener.bus.publish(numbered(world.topic, range(40)))
+            await listener.until_received(40)
+            paused = listener.deliveries[0].partition
+            listener.bus.pause([paused])
+            await listener.bus.publish(numbered(world.topic, range(40, 80)))
+            others = 2 * sum(it.partition != paused for it in listener.deliveries)
+            await listener.until(lambda: sum(it.partition != paused for it in listener.deliveries) == others)
+            assert sum(it.partition == paused for it in listener.deliveries) == 40 - others // 2
+            listener.bus.resume([paused])
+            await listener.until_received(80)
+            assert sorted(int(it.value or b"") for it in listener.deliveries) == list(range(80))
+
+    play(scenario())

@@ -1,0 +1,146 @@
+"""The codec: a round trip for every envelope, one typed error for any other bytes."""
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from omnibase_core.codec import decode, encode
+from omnibase_core.envelope import EnvelopeError, OnexEnvelope
+from omnibase_core.errors import UndecodableEnvelope
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
+    max_leaves=10,
+)
+json_objects = st.dictionaries(text, json_values, max_size=4)
+zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+moments = st.datetimes(datetime(1900, 1, 2), datetime(2200, 1, 1), timezones=zones)
+envelopes = st.builds(
+    OnexEnvelope,
+    envelope_version=st.just(1),
+    envelope_id=st.uuids(),
+    correlation_id=st.uuids(),
+    causation_id=st.none() | st.uuids(),
+    node_slug=text,
+    handler_type=st.none() | text,
+    operation=st.none() | text,
+    payload=json_objects,
+    metadata=json_objects,
+    timestamp=moments,
+    expires_at=st.none() | moments,
+    error=st.none() | st.builds(EnvelopeError, code=text, message=text, retryable=st.booleans(), details=json_objects),
+)
+
+
+def whole(**changes: Any) -> dict[str, Any]:
+    """Give a valid command as its JSON document, with changes."""
+    document = {
+        "envelope_version": 1,
+        "envelope_id": "00000000-0000-4000-8000-000000000001",
+        "correlation_id": "00000000-0000-4000-8000-000000000002",
+        "node_slug": "echo",
+        "payload": {},
+        "timestamp": "2026-01-01T00:00:00Z",
+    }
+    return {**document, **changes}
+
+
+@given(envelopes)
+def test_an_envelope_reads_back(envelope: OnexEnvelope) -> None:
+    """Encoding and decoding are inverse, null within a payload included."""
+    assert decode(encode(envelope)) == envelope
+
+
+@given(st.binary() | text.map(str.encode) | json_values.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_are_an_envelope_or_one_error(data: bytes) -> None:
+    """Decoding is total."""
+    try:
+        decode(data)
+    except UndecodableEnvelope as error:
+        assert error.code in {"empty", "not_json", "not_an_object", "unsupported_version", "invalid_envelope"}
+        assert str(error)
+
+
+@given(json_objects, st.sampled_from(sorted(whole())), json_values)
+def test_a_damaged_envelope_is_refused_or_valid(extra: dict[str, Any], field: str, value: Any) -> None:
+    """Any change of a valid document gives an envelope or the one error."""
+    try:
+        decode(json.dumps(whole(**{**extra, field: value})).encode())
+    except UndecodableEnvelope:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (None, "empty"),
+        (b"", "empty"),
+        (b"[1,2]", "not_an_object"),
+        (b'{"envelope_version": 1, "pay', "not_json"),
+        (b"\xff\xfe\x00", "not_json"),
+        (b'{"a": NaN}', "not_json"),
+        (b'{"a": "\\ud800"}', "not_json"),
+        (b"[" * 100_000, "not_json"),
+        (json.dumps(whole(envelope_version=2)).encode(), "unsupported_version"),
+        (json.dumps(whole(envelope_version="1")).encode(), "invalid_envelope"),
+        (json.dumps(whole(surprise=1)).encode(), "invalid_envelope"),
+        (json.dumps(whole(timestamp="2026-01-01T00:00:00")).encode(), "invalid_envelope"),
+        (json.dumps(whole(timestamp=0)).encode(), "invalid_envelope"),
+        (json.dumps(whole(payload=[])).encode(), "invalid_envelope"),
+        (json.dumps(whole(payload={"a": float("inf")})).encode(), "not_json"),
+        (json.dumps(whole(metadata={"a": [float("nan")]})).encode(), "not_json"),
+        (json.dumps(whole()).replace("{}", '{"a": 1e999}').encode(), "not_json"),
+        (json.dumps(whole()).replace("{}", '{"a": 1%s.5}' % ("0" * 400)).encode(), "not_json"),
+    ],
+)
+def test_the_reason_is_told(data: bytes | None, code: str) -> None:
+    """Each way to be no envelope has its own code."""
+    with pytest.raises(UndecodableEnvelope) as caught:
+        decode(data)
+    assert caught.value.code == code
+
+
+def test_times_are_brought_to_utc() -> None:
+    """A time with another offset is the same moment in UTC."""
+    envelope = decode(json.dumps(whole(timestamp="2026-01-01T02:00:00+02:00")).encode())
+    assert envelope.timestamp == datetime(2026, 1, 1, tzinfo=UTC)
+    assert envelope.timestamp.tzinfo is UTC
+
+
+def test_an_envelope_cannot_be_changed() -> None:
+    """Envelopes are frozen."""
+    envelope = decode(json.dumps(whole()).encode())
+    with pytest.raises(ValidationError):
+        envelope.node_slug = "other"  # type: ignore[misc]
+
+
+def test_an_answer_is_tied_to_its_command() -> None:
+    """The answer's id follows from the command: a repeat has the same one; another command has another."""
+    command = decode(json.dumps(whole()).encode())
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    first, again = (command.answer(now=now, node_slug="echo", handler_type="local") for _ in range(2))
+    assert first.envelope_id == again.envelope_id
+    assert first.envelope_id.version == 5
+    assert first.correlation_id == command.correlation_id
+    assert first.causation_id == command.envelope_id
+    other = command.model_copy(update={"envelope_id": UUID(int=7)})
+    assert other.answer(now=now, node_slug="echo", handler_type="local").envelope_id != first.envelope_id
+
+
+@pytest.mark.parametrize("value", [float("inf"), [float("nan")], object()])
+def test_only_json_is_encoded(value: Any) -> None:
+    """What JSON has no form for is refused, never bent into something else."""
+    command = decode(json.dumps(whole()).encode())
+    answer = command.answer(
+        now=datetime(2026, 1, 2, tzinfo=UTC), node_slug="echo", handler_type="local", payload={"a": value}
+    )
+    with pytest.raises(ValueError, match=r".+"):
+        encode(answer)
