@@ -253,7 +253,9 @@ def test_what_is_too_large_is_refused_and_the_rest_is_taken(world: World) -> Non
         async with world.listening() as listener:
             await listener.until(lambda: len(listener.owned) == 4)
             large = Message(world.topic, b"k", b"x" * (listener.bus.message_bytes_max + 1))
-            refusals = await listener.bus.publish([Message(world.topic, b"k", b"1"), large, Message(world.topic, b"k", b"2")])
+            refusals = await listener.bus.publish(
+                [Message(world.topic, b"k", b"1"), large, Message(world.topic, b"k", b"2")]
+            )
             assert [(it.index, it.error.code) for it in refusals] == [(1, "message_too_large")]
             assert await listener.until_received(2) == [b"1", b"2"]
             assert list(await listener.bus.publish([])) == []

@@ -71,7 +71,7 @@ class Stage:
     async def until(self, holds: Callable[[], bool]) -> None:
         """Let the loop turn until something holds; a test that waits in vain is ended."""
         async with asyncio.timeout(10):
-            while not holds():
+            while not holds():  # noqa: ASYNC110 - nothing tells that the loop has turned
                 await asyncio.sleep(0)
 
 

@@ -1,6 +1,6 @@
 """Reads contract files for FileRegistry. Nothing here knows what they say."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path, PurePath
 
 from omnibase_core.errors import InvalidContracts, Problem

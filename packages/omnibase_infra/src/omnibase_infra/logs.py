@@ -68,7 +68,7 @@ def open_log(
 class LogObserver:
     """An Observer that logs each event as a line. It never raises; an event below the log's level costs a call.
 
-    A field that is None is left out; one that has the name of a fixed key gets an underscore after its own. An exception
+    A field that is None is left out; one with the name of a fixed key gets an underscore after its own. An exception
     under `error` is told by its type and message, and at level error by its traceback too.
     """
 
@@ -247,7 +247,7 @@ _SHOWN_APART = frozenset({"timestamp", "level", "event", "traceback"})
 def _shown(value: object) -> str:
     """Give a field's value as one word, or in quotes."""
     text = _visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-    return text if text and not set(text) & set(" =\"'") or not isinstance(value, str) else f'"{text}"'
+    return text if (text and not set(text) & set(" =\"'")) or not isinstance(value, str) else f'"{text}"'
 
 
 def _visible(text: str) -> str:

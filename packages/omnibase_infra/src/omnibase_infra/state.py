@@ -93,7 +93,9 @@ def find_host(states: Sequence[HostState], node: str) -> HostState:
 
 def _nobody(states: Sequence[HostState], node: str) -> str:
     if not states:
-        return "no host is running here: start one with `runtime-host run HOST.yaml`, or say which with --host HOST.yaml"
+        return (
+            "no host is running here: start one with `runtime-host run HOST.yaml`, or say which with --host HOST.yaml"
+        )
     near = nearest(node, {name for state in states for name in state.nodes})
     hint = f"did you mean {near!r}?" if near else "say which host does with --host HOST.yaml"
     return f"no running host serves {node!r}; running: {'; '.join(map(_described, states))}. {hint.capitalize()}"
@@ -112,7 +114,7 @@ def _replace(path: Path, text: str) -> None:
     """Put a file in the place of another at once: a reader never sees half of it."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
     try:
-        with open(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
         Path(temporary).replace(path)
     except OSError:

@@ -84,7 +84,9 @@ def import_function(name: str) -> PureFunction:
         raise LookupError(f"module {module_name!r} cannot be imported: {type(error).__name__}: {error}") from error
     function = getattr(module, function_name, None)
     if not callable(function):
-        raise LookupError(f"module {module_name!r} has no function {function_name!r}")
+        raise LookupError(  # noqa: TRY004 - what is missing is a function, whatever else has its name
+            f"module {module_name!r} has no function {function_name!r}"
+        )
     if iscoroutinefunction(function):
         raise LookupError(f"{name} is async; a compute node's function is pure and awaits nothing")
     result: PureFunction = function

@@ -1,19 +1,16 @@
 """Strict YAML: the text of one contract file as a plain tree, with the place of every value. Pure and total.
 
 YAML without its guesses and its machinery: a word means what JSON means by it (`scalars`), a key is text and stands
-once, and there are no tags, anchors, aliases, merge keys, directives or second documents. Every fault is collected,
-those that a model finds in the tree included.
+once, and there are no tags, anchors, aliases, merge keys, directives or second documents. Every fault is collected.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
 
 from omnibase_core.contracts.scalars import read_plain, shortened, shown
 from omnibase_core.errors import Problem
@@ -73,25 +70,6 @@ def parse_document(path: str, text: str) -> Document:
     except _Ended as ended:
         return Document(path, {}, {}, {}, tuple(sorted([*reader.problems, ended.problem])))
     return Document(path, tree, reader.values, reader.keys, tuple(sorted(reader.problems)))
-
-
-def problems_of(document: Document, error: ValidationError, *, model: type[BaseModel], at: Path = ()) -> list[Problem]:
-    """Give each fault that a model found in the part of the document at `at`, at its place and in a contract's words.
-
-    What the document's own problems tell already is left out; what the members of a union expect is told as one.
-    """
-    told = {Place(problem.line, problem.column) for problem in document.problems}
-    root = _Spot(at, model, _part(document.tree, at))
-    faults: dict[tuple[Place, str], list[str]] = {}
-    for details in error.errors(include_url=False):
-        refusal = _refusal(document, dict(details), root)
-        if not _is_told(refusal, document, told):
-            place = document.place(refusal.path, key=refusal.key)
-            faults.setdefault((place, refusal.found), []).append(refusal.expected)
-    return [
-        Problem(document.path, place.line, place.column, _joined(found, expected))
-        for (place, found), expected in faults.items()
-    ]
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -330,194 +308,3 @@ def _found(lines: list[str], mark: Any) -> tuple[Place, str]:
     return Place(line + 1, column + 1), _END if at_end else shown(
         rest.strip()
     ) if rest.strip() else "the end of the line"
-
-
-# --- What a model refused -----------------------------------------------------------------------------------------
-
-_EXPECTED = {
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "dict_type": "a mapping",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "greater_than": "a number above {gt}",
-    "greater_than_equal": "{ge} or more",
-    "int_from_float": "an integer",
-    "int_parsing": "an integer",
-    "int_type": "an integer",
-    "less_than": "a number below {lt}",
-    "less_than_equal": "{le} or less",
-    "list_type": "a list",
-    "mapping_type": "a mapping",
-    "model_attributes_type": "a mapping",
-    "model_type": "a mapping",
-    "set_type": "a list",
-    "string_pattern_mismatch": "text that matches {pattern}",
-    "string_too_long": "a length of at most {max_length}",
-    "string_too_short": "a length of at least {min_length}",
-    "string_type": "text",
-    "too_long": "a length of at most {max_length}",
-    "too_short": "a length of at least {min_length}",
-    "tuple_type": "a list",
-}
-"""Pydantic's types of errors in the words of a contract."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    """One fault: where it is, what was found there, and what was expected (which may be empty)."""
-
-    path: Path
-    found: str
-    expected: str = ""
-    key: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Spot:
-    """How far a location of pydantic's was followed: the path, what the model declares there, what stands there."""
-
-    path: Path
-    declared: Any
-    part: Any
-    key: bool = False
-
-    def follow(self, location: Path) -> "_Spot":
-        """Take each step that leads to a value; the others name a key, or the member of a union that was tried."""
-        spot = self
-        for step in location:
-            spot = spot._step(step)
-        return spot
-
-    def known_keys(self) -> list[str]:
-        """Give the keys that the model declares here."""
-        return [key for option in _options(self.declared) if _is_model(option) for key in _fields(option)]
-
-    def _step(self, step: str | int) -> "_Spot":
-        if step == "[key]":
-            return replace(self, key=True)
-        options = _options(self.declared)
-        if len(options) > 1:
-            return replace(self, declared=next((it for it in options if _is_labelled(it, step)), Any))
-        child = _declared(options[0], step) if options else None
-        if child is None and not _holds(self.part, step):
-            return self
-        return _Spot((*self.path, step), Any if child is None else child, _part(self.part, (step,)))
-
-
-def _refusal(document: Document, details: Mapping[str, Any], root: _Spot) -> _Refusal:
-    location: Path = details["loc"]
-    context = details.get("ctx", {})
-    match details["type"]:
-        case "extra_forbidden":
-            return _unknown_key(root.follow(location[:-1]), str(location[-1]))
-        case "missing":
-            return _missing_key(document, root.follow(location[:-1]), str(location[-1]))
-        case "union_tag_not_found":
-            return _missing_key(document, root.follow(location), context["discriminator"].strip("'"))
-        case "union_tag_invalid":
-            path = (*root.follow(location).path, context["discriminator"].strip("'"))
-            return _Refusal(path, f"found {shown(context['tag'])}", _choice(context["tag"], context["expected_tags"]))
-    spot = root.follow(location)
-    found, expected = _worded(details["type"], details["input"], details["msg"], context)
-    return _Refusal(spot.path, found, expected, key=spot.key)
-
-
-def _unknown_key(owner: _Spot, key: str) -> _Refusal:
-    known = owner.known_keys()
-    near = nearest(key, known)
-    hint = f"did you mean {near!r}?" if near else f"expected one of: {', '.join(known) or '(none)'}"
-    return _Refusal((*owner.path, key), f"unknown key {shown(key)}; {hint}", key=True)
-
-
-def _missing_key(document: Document, owner: _Spot, key: str) -> _Refusal:
-    """Name the key from where the document ends: what should hold it may be missing too."""
-    path = (*owner.path, key)
-    present = next((length for length in range(len(path), 0, -1) if path[:length] in document.values), 0)
-    return _Refusal(path, f"missing key {'.'.join(map(str, path[present:]))!r}")
-
-
-def _worded(kind: str, value: Any, message: str, context: Mapping[str, Any]) -> tuple[str, str]:
-    """Say what was found and what was expected; a check of the model's own says all in its message."""
-    found = f"found {shown(value)}"
-    if kind in ("value_error", "assertion_error"):
-        return message.removeprefix("Value error, ").removeprefix("Assertion failed, "), ""
-    if kind in ("literal_error", "enum"):
-        return found, _choice(value, context["expected"])
-    if kind in _EXPECTED:
-        return found, _EXPECTED[kind].format(**context)
-    said, _, expected = message.partition("Input should be ")
-    return (found, expected) if expected else (f"{found}: {said}", "")
-
-
-def _choice(found: Any, allowed: str) -> str:
-    """Give what pydantic lists (`'a', 'b' or 'c'`) and, where there is a choice, what was probably meant."""
-    words = re.findall(r"'([^']*)'", allowed)
-    near = nearest(found, words) if isinstance(found, str) and len(words) > 1 else None
-    return f"{allowed}; did you mean {near!r}?" if near else allowed
-
-
-def _joined(found: str, expected: Iterable[str]) -> str:
-    alternatives = " or ".join(dict.fromkeys(it for it in expected if it))
-    return f"{found}, expected {alternatives}" if alternatives else found
-
-
-def _is_told(refusal: _Refusal, document: Document, told: set[Place]) -> bool:
-    """Say whether the document's own problems are about this very value. A mapping starts where its first key does."""
-    exact = (document.keys if refusal.key else document.values).get(refusal.path)
-    is_word = refusal.key or not isinstance(_part(document.tree, refusal.path), dict | list)
-    return is_word and exact in told
-
-
-def _options(declared: Any) -> list[Any]:
-    """Give the types that a declaration allows, null aside."""
-    if get_origin(declared) is Annotated:
-        return _options(get_args(declared)[0])
-    if get_origin(declared) in (Union, UnionType):
-        return [option for part in get_args(declared) for option in _options(part)]
-    return [] if declared is NoneType else [declared]
-
-
-def _is_labelled(option: Any, label: str | int) -> bool:
-    """Say whether pydantic means this member of a union: by its discriminating value, or by its name."""
-    if not _is_model(option):
-        return False
-    tags = (tag for declared in _fields(option).values() for it in _options(declared) for tag in _literals(it))
-    return label == option.__name__ or label in tags
-
-
-def _literals(declared: Any) -> tuple[Any, ...]:
-    return get_args(declared) if get_origin(declared) is Literal else ()
-
-
-def _declared(option: Any, step: str | int) -> Any:
-    """Give what a type declares one step below it; None where it does not say."""
-    if _is_model(option):
-        return _fields(option).get(str(step))
-    arguments = [it for it in get_args(option) if it is not Ellipsis]
-    return arguments[min(step, len(arguments) - 1) if isinstance(step, int) else -1] if arguments else None
-
-
-def _is_model(declared: Any) -> bool:
-    return isinstance(declared, type) and issubclass(declared, BaseModel)
-
-
-def _fields(model: type[BaseModel]) -> dict[str, Any]:
-    """Give what a model declares, by the keys that a contract writes."""
-    return {
-        field.validation_alias if isinstance(field.validation_alias, str) else name: field.annotation
-        for name, field in model.model_fields.items()
-    }
-
-
-def _holds(part: Any, step: str | int) -> bool:
-    return step in part if isinstance(part, dict) else isinstance(part, list) and step in range(len(part))
-
-
-def _part(tree: Any, path: Path) -> Any:
-    """Give what stands at a path of a tree; None for nothing."""
-    for step in path:
-        if not _holds(tree, step):
-            return None
-        tree = tree[step]
-    return tree

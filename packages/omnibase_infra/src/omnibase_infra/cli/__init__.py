@@ -14,14 +14,15 @@ from omnibase_infra.cli.send import send
 class _Commands(click.Group):
     """Says an error of ours in its own words, without a traceback."""
 
-    def invoke(self, ctx: click.Context) -> object:
+    def invoke(self, ctx: click.Context) -> None:
         try:
-            return super().invoke(ctx)
+            super().invoke(ctx)
         except InvalidContracts as error:
             click.echo(f"{error}\n\n{count(len(error.problems), 'problem')} found, nothing was started.", err=True)
+            ctx.exit(1)
         except OnexError as error:
             click.echo(f"error: {error.code}: {error}", err=True)
-        ctx.exit(1)
+            ctx.exit(1)
 
 
 def count(number: int, noun: str) -> str:

@@ -1,6 +1,7 @@
 """`runtime-host send`: one command to a node, and its answer."""
 
 import json
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def _parsed(payload: str) -> dict[str, Any]:
         if payload.startswith("@"):
             payload = Path(payload[1:]).read_text(encoding="utf-8")
         elif payload == "-":
-            payload = click.get_text_stream("stdin", encoding="utf-8").read()
+            payload = sys.stdin.buffer.read().decode()
         document = json.loads(payload)
     except (OSError, ValueError) as error:
         raise click.UsageError(f"--payload: {error}") from error

@@ -1,7 +1,7 @@
 """The host's one consumer, on a thread that waits on librdkafka and hands over batches.
 
-Everything but `note`, `switch` and `taken` runs on that thread. It never waits for a handler: only for the loop to take what it was
-handed, and, when partitions are revoked, for the runtime to let go of them.
+Everything but `note`, `switch` and `taken` runs on that thread. It never waits for a handler: only for the loop to take
+what it was handed, and, when partitions are revoked, for the runtime to let go of them.
 """
 
 import threading
