@@ -1,18 +1,56 @@
-"""Fixtures for every test."""
+"""Fixtures that start real servers once, and the summary that says which were used."""
 
-import uuid
-from types import SimpleNamespace
+from collections.abc import Iterator
+from uuid import uuid4
 
+import psutil
 import pytest
+
+from tests.gear.brokers import Broker, broker
+
+pytest_plugins = ["tests.architecture.purity"]
+
+_SERVERS: set[str] = set()
 
 
 @pytest.fixture(scope="session")
-def kafka():
-    """To be replaced."""
-    return SimpleNamespace(bootstrap_servers="127.0.0.1:19092")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Run one broker for all tests. Nobody may stop it."""
+    server = broker(tmp_path_factory.mktemp("kafka"))
+    server.start()
+    _SERVERS.add(server.name)
+    yield server
+    server.stop()
 
 
 @pytest.fixture
-def unique_slug():
-    """Give a name that no other test uses."""
-    return "t" + uuid.uuid4().hex[:10]
+def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Give a broker that the test starts, and may stop and start as it likes."""
+    server = broker(tmp_path_factory.mktemp("own-kafka"))
+    _SERVERS.add(server.name)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def unique_slug() -> str:
+    """Give a tenant that no other test uses, so that the tests of one broker do not meet."""
+    return f"t{uuid4().hex[:12]}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which servers took part."""
+    terminalreporter.section("servers")
+    for name in sorted(_SERVERS) or ["no server was needed"]:
+        terminalreporter.write_line(name)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that leaves a process behind."""
+    left = [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+    if left:
+        for child in left:
+            child.kill()
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        raise pytest.exit.Exception(f"processes left behind: {[child.name() for child in left]}", returncode=1)

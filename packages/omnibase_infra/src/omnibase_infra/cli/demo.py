@@ -25,6 +25,7 @@ from omnibase_infra.kafka import KafkaCaller, KafkaSettings
 from omnibase_infra.settings import process_secrets, process_settings
 
 _ANSWER_S = 20.0
+_ASK_S = 0.05
 _WIDTH = 80
 
 
@@ -56,6 +57,8 @@ async def _demo(contracts: Path, *, once: bool) -> bool:
         process = RuntimeHostProcess(loaded, settings=settings, secrets=process_secrets(), contracts_dir=contracts)
         host = await stack.enter_async_context(process)
         _introduce(loaded, host)
+        while host.report().hindrances:  # noqa: ASYNC110 - asked as a load balancer would ask
+            await asyncio.sleep(_ASK_S)
         all_answered = await asyncio.to_thread(_call_each, loaded, host.bus.address)
         if not once:
             _invite(host)
@@ -66,7 +69,8 @@ async def _demo(contracts: Path, *, once: bool) -> bool:
 def _introduce(loaded: LoadedHost, host: RuntimeHostProcess) -> None:
     click.echo(f"host    {loaded.contract.name}: {len(loaded.nodes)} nodes in this process")
     click.echo(f"broker  {host.bus.address} (embedded: for trying out, nothing outlives it)")
-    click.echo(f"health  {host.health_url}/health\n")
+    click.echo(f"health  {host.health_url}/health")
+    click.echo("\nJoining the consumer group: the embedded broker takes three seconds.\n")
 
 
 def _invite(host: RuntimeHostProcess) -> None:

@@ -12,6 +12,8 @@ from omnibase_infra.kafka.settings import KafkaSettings
 
 _CLIENT_ID = "runtime-host-send"
 _POLL_S = 0.05
+_FETCH_WAIT_MS = 5
+"""Short, since the embedded broker does not wake a fetch that waits."""
 
 
 class KafkaCaller:
@@ -24,7 +26,8 @@ class KafkaCaller:
         self._error: KafkaError | None = None
         self._producer = Producer({**config, "acks": "all", "message.max.bytes": settings.message_bytes_max})
         # A group is a must of the client; nothing is ever committed to this one.
-        self._consumer = Consumer({**config, "group.id": f"{_CLIENT_ID}-{uuid4()}", "enable.auto.commit": False})
+        group = {"group.id": f"{_CLIENT_ID}-{uuid4()}", "enable.auto.commit": False}
+        self._consumer = Consumer({**config, **group, "fetch.wait.max.ms": _FETCH_WAIT_MS})
 
     def __enter__(self) -> "KafkaCaller":
         """Give the caller."""

@@ -64,6 +64,8 @@ class KafkaSettings(BaseModel):
             "queued.max.messages.kbytes": 8192,
             "queued.min.messages": 20_000,
             "max.partition.fetch.bytes": self.message_bytes_max,
+            # The embedded broker does not wake a fetch that waits.
+            "fetch.wait.max.ms": 5 if self.embedded else 100,
             **self.common(client_id),
             "group.id": group,
             "auto.offset.reset": "earliest",
@@ -89,12 +91,9 @@ class KafkaSettings(BaseModel):
 
     def common(self, client_id: str) -> dict[str, Any]:
         """Configure any client of this bus."""
-        # The embedded broker does not wake a fetch that waits.
-        fetch_wait_ms = 5 if self.embedded else 100
         return {
             "bootstrap.servers": self.bootstrap_servers,
             "client.id": client_id,
-            "fetch.wait.max.ms": fetch_wait_ms,
             "reconnect.backoff.max.ms": 2000,
             "socket.keepalive.enable": True,
             # What goes wrong arrives in the error callback, and from there in the host's own log.

@@ -1,0 +1,167 @@
+"""Each guard of the architecture holds, and catches what breaks its rule."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.architecture import purity
+
+ROOT = Path(__file__).parents[2]
+CORE = "packages/omnibase_core/src/omnibase_core"
+INFRA = "packages/omnibase_infra/src/omnibase_infra"
+SPI = "packages/omnibase_spi/src/omnibase_spi"
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a copy of the packages that may be broken."""
+    folder = tmp_path_factory.mktemp("copy")
+    shutil.copytree(ROOT / "packages", folder / "packages", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (".importlinter", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    return folder
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Check the layers of the packages in a folder."""
+    path = ":".join(str(it) for it in sorted(folder.glob("packages/*/src")))
+    return subprocess.run(
+        [str(BIN / "lint-imports"), "--no-cache"],
+        cwd=folder,
+        env={"PYTHONPATH": path, "PATH": str(BIN), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def broken_contracts(output: str) -> list[str]:
+    """Give the names of the contracts that import-linter calls broken."""
+    return [line.removesuffix(" BROKEN") for line in output.splitlines() if line.endswith(" BROKEN")]
+
+
+def test_the_layers_hold(copy: Path) -> None:
+    """As they are, the packages break no rule."""
+    done = lint_imports(copy)
+    assert (done.returncode, broken_contracts(done.stdout)) == (0, []), done.stdout
+
+
+BREACHES = {
+    "spi in core": (f"{CORE}/ports.py", "import omnibase_spi", "infra imports spi imports core"),
+    "infra in spi": (f"{SPI}/sources.py", "import omnibase_infra.files", "infra imports spi imports core"),
+    "upwards in core": (f"{CORE}/envelope.py", "import omnibase_core.codec", "The layers of core"),
+    "a new module of core": (f"{CORE}/helpers.py", "", "The layers of core"),
+    "upwards in the language": (
+        f"{CORE}/contracts/node.py",
+        "import omnibase_core.contracts.host",
+        "The layers of the",
+    ),
+    "siblings in spi": (f"{SPI}/sources.py", "import omnibase_spi.factories", "The layers of spi"),
+    "upwards in infra": (f"{INFRA}/files.py", "import omnibase_infra.wiring", "The layers of infra"),
+    "a new module of infra": (f"{INFRA}/utils.py", "", "The layers of infra"),
+    "upwards in kafka": (
+        f"{INFRA}/kafka/settings.py",
+        "import omnibase_infra.kafka.topics",
+        "The layers of the Kafka bus",
+    ),
+    "handlers": (f"{INFRA}/handlers/ftp.py", "import omnibase_infra.handlers.http", "No handler imports another"),
+    "a socket in core": (f"{CORE}/codec.py", "import socket", "No code in core or spi does I/O"),
+    "a file in core": (f"{CORE}/codec.py", "import io", "No code in core or spi does I/O"),
+    "a clock in core": (f"{CORE}/runtime.py", "import time", "No code in core or spi does I/O"),
+    "chance in core": (f"{CORE}/runtime.py", "import random", "No code in core or spi does I/O"),
+    "an address in spi": (f"{SPI}/sources.py", "import urllib.request", "No code in core or spi does I/O"),
+    "expressions": (f"{CORE}/logic.py", "import cel_expr_python", "One importer of the expression engine"),
+    "schemas": (f"{CORE}/logic.py", "import jsonschema_rs", "One importer of the schema validator"),
+    "yaml": (f"{INFRA}/files.py", "import yaml", "One importer of YAML"),
+    "kafka": (f"{INFRA}/host.py", "import confluent_kafka", "One room that imports the Kafka client"),
+    "httpx": (f"{INFRA}/handlers/http/models.py", "import httpx", "One importer of httpx"),
+    "h11": (f"{INFRA}/handlers/http/client.py", "import h11", "One importer of h11"),
+    "structlog": (f"{INFRA}/host.py", "import structlog", "One importer of structlog"),
+    "web": (f"{INFRA}/host.py", "import starlette.applications", "One room that serves HTTP"),
+    "click": (f"{INFRA}/host.py", "import click", "One room that knows the command line"),
+}
+
+
+@pytest.mark.parametrize(("path", "line", "contract"), BREACHES.values(), ids=list(BREACHES))
+def test_a_breach_of_a_layer_is_caught(copy: Path, path: str, line: str, contract: str) -> None:
+    """One import too many, or a module without a layer, breaks the contract that forbids it."""
+    file = copy / path
+    before = file.read_text() if file.exists() else None
+    file.write_text(f"{before or ''}\n{line}\n")
+    try:
+        done = lint_imports(copy)
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert any(name.startswith(contract) for name in broken_contracts(done.stdout)), done.stdout
+    finally:
+        if before is None:
+            file.unlink()
+        else:
+            file.write_text(before)
+
+
+BANNED = {
+    "a path that is opened": (CORE, "from pathlib import Path\n\nPath()"),
+    "the time": (CORE, "from datetime import UTC, datetime\n\ndatetime.now(UTC)"),
+    "a random id": (SPI, "from uuid import uuid4\n\nuuid4()"),
+    "a connection": (CORE, 'import asyncio\n\nasyncio.open_connection("a", 1)'),
+    "a process": (CORE, 'import asyncio\n\nasyncio.create_subprocess_exec("a")'),
+    "the environment": (INFRA, 'import os\n\nos.environ["A"]'),
+    "a variable": (INFRA, 'import os\n\nos.getenv("A")'),
+}
+
+
+@pytest.mark.parametrize(("package", "code"), BANNED.values(), ids=list(BANNED))
+def test_a_banned_call_is_caught(package: str, code: str) -> None:
+    """Ruff refuses what import-linter cannot see."""
+    command = [str(BIN / "ruff"), "check", "--select", "TID251", "--stdin-filename", f"{package}/sample.py", "-"]
+    done = subprocess.run(command, cwd=ROOT, input=f"{code}\n", capture_output=True, text=True, timeout=60, check=False)
+    assert "TID251" in done.stdout, done.stdout + done.stderr
+
+
+def run_as(filename: str, code: str) -> None:
+    """Run a function as if it stood in a file of ours."""
+    names: dict[str, object] = {}
+    exec(compile(f"def function():\n    {code}\n", str(ROOT / filename), "exec"), names)  # noqa: S102 - the breach itself
+    function = names["function"]
+    assert callable(function)
+    function()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open('/dev/null').close()",
+        "import socket; socket.socket()",
+        "import subprocess; subprocess.run(['true'])",
+        "import os; os.listdir('/')",
+        "import os; os.remove('/nowhere')",
+        "import pathlib; pathlib.Path('/').iterdir().__next__()",
+    ],
+)
+@pytest.mark.parametrize("package", [CORE, SPI])
+def test_input_and_output_of_the_pure_packages_is_caught(package: str, code: str) -> None:
+    """The audit hook stops it where it happens, and remembers it."""
+    with purity.violations() as found, pytest.raises(purity.PurityViolation):
+        run_as(f"{package}/sample.py", code)
+    assert len(found) == 1
+    assert "sample.py:2 caused" in found[0]
+
+
+def test_a_swallowed_breach_is_remembered() -> None:
+    """Code that catches everything hides nothing from the guard."""
+    with purity.violations() as found:
+        run_as(f"{CORE}/sample.py", "import contextlib\n    with contextlib.suppress(Exception): open('/dev/null')")
+    assert len(found) == 1
+
+
+def test_infra_may_and_imports_may() -> None:
+    """The guard is about core and spi, and about what they do rather than what they import."""
+    with purity.violations() as found:
+        run_as(f"{INFRA}/sample.py", "open('/dev/null').close()")
+        run_as(f"{CORE}/sample.py", "import sys; sys.modules.pop('this', None); import colorsys")
+    assert found == []

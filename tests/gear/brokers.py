@@ -1,0 +1,166 @@
+"""Real brokers, started and stopped by the tests: Apache Kafka, or a stand-in where Java or Maven cannot be had."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import uuid
+from base64 import urlsafe_b64encode
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+from confluent_kafka.admin import AdminClient
+
+from tests.gear.processes import Child, free_port, until
+
+_HERE = Path(__file__).parent
+_CACHE = _HERE.parent.parent / ".cache"
+_POM = _HERE / "kafka" / "pom.xml"
+_START_S = 90.0
+
+_PROPERTIES = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+num.partitions=4
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+auto.create.topics.enable=false
+"""
+
+
+class Broker(Protocol):
+    """A broker that tests may stop and start again on the same port, with the same data."""
+
+    name: str
+    bootstrap_servers: str
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+
+    def stop(self) -> None:
+        """End it in order."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
+class ApacheKafka:
+    """Apache Kafka, one node in KRaft mode."""
+
+    def __init__(self, folder: Path) -> None:
+        """Get the jars if need be, and format the storage."""
+        self.name = f"Apache Kafka {_kafka_version()} (KRaft, Java {_java_version()})"
+        port = free_port()
+        self.bootstrap_servers = f"127.0.0.1:{port}"
+        self._log = folder / "kafka.log"
+        self._properties = folder / "server.properties"
+        self._properties.write_text(_PROPERTIES.format(port=port, controller=free_port(), data=folder / "data"))
+        self._classpath = f"{_jars()}/*"
+        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        arguments = ["format", "--standalone", "-t", cluster, "-c", str(self._properties)]
+        _run(["java", "-cp", self._classpath, "kafka.tools.StorageTool", *arguments])
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        command = ["java", "-Xmx512m", "-cp", self._classpath, "kafka.Kafka", str(self._properties)]
+        self._child = Child(command, self._log)
+        _until_answers(self)
+
+    def stop(self) -> None:
+        """End it in order."""
+        self._child.stop()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._child.kill()
+
+
+class StandIn:
+    """noida-db, which speaks Kafka's protocol. Known of it: a group member that was killed is never evicted."""
+
+    def __init__(self, folder: Path) -> None:
+        """Find the binary: its launcher would stand between it and our signals."""
+        package = find_spec("noida_db")
+        assert package is not None
+        assert package.origin is not None
+        self._binary = str(Path(package.origin).with_name("noida-db"))
+        self.name = f"a stand-in for Kafka: {_run([self._binary, 'version']).strip()}"
+        self._port = free_port()
+        self.bootstrap_servers = f"127.0.0.1:{self._port}"
+        self._log = folder / "noida-db.log"
+        self._data = folder / "data"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = ["--data-dir", str(self._data), "--only", "kafka", "--kafka-port", str(self._port)]
+        self._child = Child([self._binary, "start", *options], self._log)
+        _until_answers(self)
+
+    def stop(self) -> None:
+        """End it in order: it writes its data down."""
+        self._child.stop(signal.SIGINT)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._child.kill()
+
+
+def broker(folder: Path) -> Broker:
+    """Give Apache Kafka; without Java or Maven the stand-in, unless REQUIRE_KAFKA=1 makes that a failure."""
+    missing = [tool for tool in ("java", "mvn") if shutil.which(tool) is None]
+    if not missing:
+        return ApacheKafka(folder)
+    if os.environ.get("REQUIRE_KAFKA") == "1":
+        raise AssertionError(f"REQUIRE_KAFKA=1, and there is no {' and no '.join(missing)} to run Apache Kafka with")
+    return StandIn(folder)
+
+
+def _jars() -> Path:
+    """Give the folder with Kafka's jars; Maven fetches them once, 43 MB."""
+    folder = _CACHE / f"kafka-{_kafka_version()}"
+    if not folder.exists():
+        partial = folder.with_suffix(f".{os.getpid()}")
+        goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={partial}"]
+        _run(["mvn", "-q", "-B", "-f", str(_POM), *goal])
+        partial.rename(folder)
+    return folder
+
+
+def _kafka_version() -> str:
+    match = re.search(r"kafka_2\.13</artifactId>\s*<version>([\d.]+)", _POM.read_text())
+    assert match is not None
+    return match[1]
+
+
+def _java_version() -> str:
+    return re.findall(r'version "([^"]+)"', _run(["java", "-version"]))[0]
+
+
+def _run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+    return done.stdout + (done.stderr if command[0] == "java" else "")
+
+
+def _until_answers(broker: Broker) -> None:
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
+
+    def answers() -> bool:
+        try:
+            return bool(admin.list_topics(timeout=1).brokers)
+        except Exception:  # noqa: BLE001 - not there yet, in whatever way
+            return False
+
+    until(answers, within_s=_START_S, what=broker.name)
