@@ -1,8 +1,8 @@
 """The purity guard: under the whole suite, no code of core or spi may start I/O or a process.
 
-Python tells an audit hook (https://docs.python.org/3/library/audit_events.html) of each file, socket and process that
-is opened. Where the nearest frame of ours is one of core or spi, the event fails and so does the test. Importing a module
-and creating a class, which read files of their own, are no behaviour and are exempt.
+Python tells an audit hook of each file, socket and process (https://docs.python.org/3/library/audit_events.html) that
+is opened. Where the nearest frame of ours is one of core or spi, the event fails and so does the test. Importing a
+module and creating a class, which read files of their own, are no behaviour and are exempt.
 """
 
 import sys

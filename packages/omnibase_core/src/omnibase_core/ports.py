@@ -163,7 +163,7 @@ class EnvelopeBus(Protocol):
         """
 
     def pause(self, partitions: Iterable[Partition], /) -> None:
-        """Deliver nothing more of these partitions. Messages already handed over still arrive."""
+        """Deliver nothing more of these partitions, from a moment later on. What is under way still arrives."""
 
     def resume(self, partitions: Iterable[Partition], /) -> None:
         """Deliver these partitions again, from where they were paused."""

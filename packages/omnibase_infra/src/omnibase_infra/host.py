@@ -8,9 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
-
-from pydantic import BaseModel
+from typing import Self
 
 from omnibase_core.ports import Handler, InlineHandler
 from omnibase_core.registry import LoadedHost
@@ -18,12 +16,10 @@ from omnibase_core.runtime import NodeRuntime
 from omnibase_infra.console.health import HealthReport, NodeHealth, health_server
 from omnibase_infra.kafka import KafkaBus, KafkaBusFactory
 from omnibase_infra.logs import open_log
-from omnibase_infra.settings import Settings, resolve_secrets
+from omnibase_infra.settings import Settings, resolved
 from omnibase_infra.state import HostState, remove_state, write_state
 from omnibase_infra.wiring import handler_factories
 from omnibase_spi import SecretResolver
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 class SystemClock:
@@ -171,9 +167,3 @@ class RuntimeHostProcess:
         )
         write_state(self._state_dir, state)
         return state
-
-
-def resolved(settings: Model, secrets: SecretResolver) -> Model:
-    """Give the settings with every secret reference replaced by its secret. Raises SecretMissing."""
-    written = settings.model_dump(exclude_unset=True)
-    return settings.model_validate(resolve_secrets(written, secrets))

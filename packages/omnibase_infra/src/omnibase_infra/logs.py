@@ -202,7 +202,7 @@ def _head(now: Now, level: str, name: str) -> dict[str, object]:
 
 
 def _told(error: BaseException, *, with_traceback: bool) -> dict[str, str]:
-    told = {"error_type": type(error).__name__, "error": str(error)}
+    told = {"error_type": type(error).__name__, "error": str(_plain(error))}
     if with_traceback:
         told["traceback"] = "".join(traceback.format_exception(error))
     return told
@@ -210,7 +210,7 @@ def _told(error: BaseException, *, with_traceback: bool) -> dict[str, str]:
 
 def _plain(value: object) -> object:
     """Give a value as JSON says it; what it cannot say becomes text."""
-    if isinstance(value, str | int):
+    if isinstance(value, str):
         return value
     with suppress(Exception):
         return json.loads(json.dumps(value, default=str, allow_nan=False))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
+from pydantic import BaseModel
+
 from omnibase_core.errors import OnexError, SecretMissing
 from omnibase_spi import SecretResolver
 
@@ -100,6 +102,14 @@ def resolve_secrets(tree: Any, secrets: SecretResolver) -> Any:
     if missing:
         raise SecretMissing("\n".join(dict.fromkeys(map(str, missing)))) from missing[0]
     return resolved
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def resolved(settings: Model, secrets: SecretResolver) -> Model:
+    """Give a host's settings with every secret reference replaced. Raises as `resolve_secrets` does."""
+    return settings.model_validate(resolve_secrets(settings.model_dump(exclude_unset=True), secrets))
 
 
 Choice = TypeVar("Choice", bound=str)

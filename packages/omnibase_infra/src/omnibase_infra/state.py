@@ -98,7 +98,9 @@ def _nobody(states: Sequence[HostState], node: str) -> str:
         )
     near = nearest(node, {name for state in states for name in state.nodes})
     hint = f"did you mean {near!r}?" if near else "say which host does with --host HOST.yaml"
-    return f"no running host serves {node!r}; running: {'; '.join(map(_described, states))}. {hint.capitalize()}"
+    return (
+        f"no running host serves {node!r}; running: {'; '.join(map(_described, states))}. {hint[0].upper()}{hint[1:]}"
+    )
 
 
 def _described(state: HostState) -> str:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib import import_module
 from importlib.metadata import entry_points
-from inspect import iscoroutinefunction
+from inspect import isasyncgenfunction, iscoroutinefunction
 
 from pydantic import BaseModel
 
@@ -87,7 +87,7 @@ def import_function(name: str) -> PureFunction:
         raise LookupError(  # noqa: TRY004 - what is missing is a function, whatever else has its name
             f"module {module_name!r} has no function {function_name!r}"
         )
-    if iscoroutinefunction(function):
+    if iscoroutinefunction(function) or isasyncgenfunction(function):
         raise LookupError(f"{name} is async; a compute node's function is pure and awaits nothing")
     result: PureFunction = function
     return result

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import click
@@ -20,9 +20,11 @@ from omnibase_core.registry import LoadedHost
 from omnibase_infra.cli.contracts import load_host
 from omnibase_infra.cli.run import stop_on_signals
 from omnibase_infra.demo.server import demo_server
-from omnibase_infra.host import RuntimeHostProcess
 from omnibase_infra.kafka import KafkaCaller, KafkaSettings
 from omnibase_infra.settings import process_secrets, process_settings
+
+if TYPE_CHECKING:
+    from omnibase_infra.host import RuntimeHostProcess
 
 _ANSWER_S = 20.0
 _ASK_S = 0.05
@@ -47,6 +49,8 @@ def demo(*, once: bool) -> None:
 
 
 async def _demo(contracts: Path, *, once: bool) -> bool:
+    from omnibase_infra.host import RuntimeHostProcess
+
     stop = stop_on_signals()
     loaded = load_host(contracts / "hosts" / "demo.yaml", contracts)
     async with AsyncExitStack() as stack:
@@ -66,14 +70,14 @@ async def _demo(contracts: Path, *, once: bool) -> bool:
     return all_answered
 
 
-def _introduce(loaded: LoadedHost, host: RuntimeHostProcess) -> None:
+def _introduce(loaded: LoadedHost, host: "RuntimeHostProcess") -> None:
     click.echo(f"host    {loaded.contract.name}: {len(loaded.nodes)} nodes in this process")
     click.echo(f"broker  {host.bus.address} (embedded: for trying out, nothing outlives it)")
     click.echo(f"health  {host.health_url}/health")
     click.echo("\nJoining the consumer group: the embedded broker takes three seconds.\n")
 
 
-def _invite(host: RuntimeHostProcess) -> None:
+def _invite(host: "RuntimeHostProcess") -> None:
     click.echo("\nThe host stays up until Ctrl-C. In another terminal, try:")
     click.echo('  runtime-host send echo --payload \'{"text": "hello"}\'')
     click.echo('  runtime-host send price-order \\\n    --payload \'{"sku": "nut", "quantity": 0, "unit_cents": 5}\'')

@@ -8,7 +8,6 @@ import click
 
 from omnibase_core.registry import LoadedHost
 from omnibase_infra.cli.contracts import contracts_dir_of, load_host
-from omnibase_infra.host import RuntimeHostProcess
 from omnibase_infra.settings import process_secrets, process_settings
 
 
@@ -32,6 +31,9 @@ def run(host: Path, contracts: Path | None, broker: str | None) -> None:
 
 
 async def _serve(loaded: LoadedHost, contracts_dir: Path) -> None:
+    # A host takes its time to import: the verbs that start none do not wait for it.
+    from omnibase_infra.host import RuntimeHostProcess
+
     stop = stop_on_signals()
     process = RuntimeHostProcess(
         loaded, settings=process_settings(), secrets=process_secrets(), contracts_dir=contracts_dir

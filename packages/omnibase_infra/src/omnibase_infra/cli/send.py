@@ -16,9 +16,8 @@ from omnibase_core.errors import OnexError
 from omnibase_core.registry import LoadedHost
 from omnibase_infra.cli.contracts import load_host
 from omnibase_infra.cli.run import with_broker
-from omnibase_infra.host import resolved
 from omnibase_infra.kafka import KafkaCaller, KafkaSettings
-from omnibase_infra.settings import process_secrets, process_settings
+from omnibase_infra.settings import process_secrets, process_settings, resolved
 from omnibase_infra.state import find_host, running_hosts
 
 NO_ANSWER = 3

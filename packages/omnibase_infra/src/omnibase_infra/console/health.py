@@ -81,7 +81,8 @@ async def health_server(*, host: str, port: int, report: Callable[[], HealthRepo
         server = _Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
-            yield f"http://{host}:{listener.getsockname()[1]}"
+            shown = f"[{host}]" if ":" in host else host
+            yield f"http://{shown}:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
             await serving
@@ -101,6 +102,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
     try:
         try:
             listener.bind((host, port))
+            # From here on a client is kept waiting rather than refused, and a second host on this port is told.
+            listener.listen()
         except OSError as error:
             why = "it is in use" if error.errno == errno.EADDRINUSE else error.strerror
             raise HealthUnavailable(f"health cannot listen on {host}:{port}: {why}; change health.port") from error

@@ -1,0 +1,215 @@
+"""The health endpoint: a real server, asked over HTTP."""
+
+import asyncio
+import http.client
+import json
+import signal
+import socket
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from omnibase_infra.console.health import HealthReport, HealthUnavailable, NodeHealth, health_server
+
+HERE = "127.0.0.1"
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+FINE = NodeHealth(
+    state="ok",
+    reason=None,
+    commands=3,
+    answers=2,
+    error_answers=1,
+    dead_letters=0,
+    last_error=None,
+    last_error_at=None,
+)
+ILL = replace(FINE, state="degraded", reason="topic is missing", last_error="handler_failed", last_error_at=NOON)
+REPORT = HealthReport(
+    host="pool",
+    uptime_s=1.5,
+    stopping=False,
+    broker_connected=True,
+    assigned_partitions=4,
+    in_flight=2,
+    nodes={"echo": FINE},
+)
+Answer = tuple[int, dict[str, Any]]
+
+
+def fetch(url: str, path: str, method: str) -> Answer:
+    """Ask once, and give the status and the body."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+    try:
+        connection.request(method, path)
+        response = connection.getresponse()
+        assert response.headers["content-type"] == "application/json"
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
+
+
+async def asked(url: str, path: str, method: str = "GET") -> Answer:
+    """Ask beside the loop: the server listens as soon as its URL is known."""
+    return await asyncio.to_thread(fetch, url, path, method)
+
+
+def answers(report: HealthReport, *paths: str, method: str = "GET") -> list[Answer]:
+    """Serve a report, and ask for each path."""
+
+    async def scenario() -> list[Answer]:
+        async with health_server(host=HERE, port=0, report=lambda: report) as url:
+            return [await asked(url, path, method) for path in paths]
+
+    return asyncio.run(scenario())
+
+
+def test_a_host_that_is_well_is_live_ready_and_ok() -> None:
+    """`/health` tells all there is to know about the host and its nodes."""
+    live, ready, health = answers(REPORT, "/live", "/ready", "/health")
+    assert live == (200, {"status": "live"})
+    assert ready == (200, {"status": "ready", "reasons": []})
+    assert health == (
+        200,
+        {
+            "status": "ok",
+            "reasons": [],
+            "host": "pool",
+            "uptime_s": 1.5,
+            "stopping": False,
+            "broker_connected": True,
+            "assigned_partitions": 4,
+            "in_flight": 2,
+            "nodes": {
+                "echo": {
+                    "state": "ok",
+                    "reason": None,
+                    "commands": 3,
+                    "answers": 2,
+                    "error_answers": 1,
+                    "dead_letters": 0,
+                    "last_error": None,
+                    "last_error_at": None,
+                }
+            },
+        },
+    )
+
+
+def test_a_host_with_an_ill_node_is_degraded_and_still_ready() -> None:
+    """The other nodes are served, so nobody should take the host away; the reason stands at the node."""
+    live, ready, (status, body) = answers(replace(REPORT, nodes={"echo": FINE, "b": ILL}), "/live", "/ready", "/health")
+    assert (live[0], ready, status) == (200, (200, {"status": "ready", "reasons": []}), 200)
+    assert (body["status"], body["reasons"]) == ("degraded", [])
+    assert (body["nodes"]["echo"]["state"], body["nodes"]["b"]["state"]) == ("ok", "degraded")
+    assert (body["nodes"]["b"]["reason"], body["nodes"]["b"]["last_error"]) == ("topic is missing", "handler_failed")
+    assert datetime.fromisoformat(body["nodes"]["b"]["last_error_at"]) == NOON
+
+
+@pytest.mark.parametrize(
+    ("change", "reasons"),
+    [
+        ({"stopping": True}, ["the host is stopping"]),
+        ({"broker_connected": False}, ["the broker cannot be reached"]),
+        ({"assigned_partitions": 0}, ["no partition is assigned"]),
+        (
+            {"broker_connected": False, "assigned_partitions": 0, "nodes": {"echo": ILL}},
+            ["the broker cannot be reached", "no partition is assigned"],
+        ),
+    ],
+)
+def test_a_host_that_serves_nothing_is_live_and_not_ready(change: dict[str, Any], reasons: list[str]) -> None:
+    """It says every reason, and a new start would not help."""
+    live, ready, (status, body) = answers(replace(REPORT, **change), "/live", "/ready", "/health")
+    assert live == (200, {"status": "live"})
+    assert ready == (503, {"status": "not_ready", "reasons": reasons})
+    assert (status, body["status"], body["reasons"]) == (503, "not_ready", reasons)
+
+
+def test_each_answer_tells_of_its_own_moment() -> None:
+    """The report is made anew for each question."""
+
+    async def scenario() -> None:
+        now = REPORT
+        async with health_server(host=HERE, port=0, report=lambda: now) as url:
+            assert (await asked(url, "/ready"))[0] == 200
+            now = replace(REPORT, stopping=True)
+            assert (await asked(url, "/ready"))[0] == 503
+
+    asyncio.run(scenario())
+
+
+def test_an_unknown_path_is_told_what_there_is() -> None:
+    """Who guesses need not guess twice."""
+    there_are = ["/live", "/ready", "/health"]
+    assert answers(REPORT, "/", "/healthz") == [(404, {"error": "Not Found", "there_are": there_are})] * 2
+    assert answers(REPORT, "/live", method="POST") == [(405, {"error": "Method Not Allowed", "there_are": there_are})]
+
+
+def test_a_port_in_use_is_refused_by_its_number() -> None:
+    """The message says where to write another."""
+
+    async def scenario(port: int) -> None:
+        async with health_server(host=HERE, port=port, report=lambda: REPORT):
+            pytest.fail("it listens where another does")
+
+    with socket.create_server((HERE, 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(HealthUnavailable) as caught:
+            asyncio.run(scenario(port))
+    assert str(caught.value) == f"health cannot listen on {HERE}:{port}: it is in use; change health.port"
+
+
+def test_two_hosts_cannot_share_a_port() -> None:
+    """The second one is told, however close together they start."""
+
+    async def scenario() -> None:
+        async with health_server(host=HERE, port=0, report=lambda: REPORT) as url:
+            port = urlsplit(url).port
+            assert port is not None
+            with pytest.raises(HealthUnavailable, match=f"{port}: it is in use"):
+                async with health_server(host=HERE, port=port, report=lambda: REPORT):
+                    pytest.fail("it listens where another does")
+
+    asyncio.run(scenario())
+
+
+def test_an_address_of_ipv6_makes_a_url() -> None:
+    """The brackets belong to the URL, not to the contract."""
+
+    async def scenario() -> None:
+        async with health_server(host="::1", port=0, report=lambda: REPORT) as url:
+            assert url.startswith("http://[::1]:")
+            assert (await asked(url, "/live"))[0] == 200
+
+    if socket.has_ipv6:
+        asyncio.run(scenario())
+
+
+def test_the_port_is_free_again_at_the_end() -> None:
+    """A host may start where one has just stopped."""
+
+    async def scenario() -> None:
+        async with health_server(host=HERE, port=0, report=lambda: REPORT) as url:
+            assert (await asked(url, "/live"))[0] == 200
+        port = urlsplit(url).port
+        assert port is not None
+        async with health_server(host=HERE, port=port, report=lambda: REPORT) as again:
+            assert again == url
+            assert (await asked(again, "/live"))[0] == 200
+
+    asyncio.run(scenario())
+
+
+def test_signals_are_left_to_the_host() -> None:
+    """The server ends with its context and not by itself."""
+
+    async def scenario() -> None:
+        before = [signal.getsignal(it) for it in (signal.SIGINT, signal.SIGTERM)]
+        async with health_server(host=HERE, port=0, report=lambda: REPORT) as url:
+            await asked(url, "/live")
+            assert [signal.getsignal(it) for it in (signal.SIGINT, signal.SIGTERM)] == before
+
+    asyncio.run(scenario())
