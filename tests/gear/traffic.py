@@ -26,11 +26,14 @@ def create_topics(broker: str, names: Iterable[str]) -> None:
 def publish(broker: str, messages: Iterable[Message]) -> None:
     """Publish messages, in order, until the broker has each."""
     refused: list[Any] = []
-    client = Producer({"bootstrap.servers": broker, "enable.idempotence": True, "linger.ms": 5, **_QUIET})
+    options = {"enable.idempotence": True, "linger.ms": 5, "message.max.bytes": 2_000_000}
+    client = Producer({"bootstrap.servers": broker, **options, **_QUIET})
     for topic, key, value, headers in messages:
         while True:
             try:
-                client.produce(topic, value, key, headers=list(headers), on_delivery=lambda error, _: refused.append(error))
+                client.produce(
+                    topic, value, key, headers=list(headers), on_delivery=lambda error, _: refused.append(error)
+                )
                 break
             except BufferError:
                 client.poll(0.1)

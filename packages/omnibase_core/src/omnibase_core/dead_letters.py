@@ -11,7 +11,7 @@ from omnibase_core.ports import Delivery, Headers, Message
 
 PREFIX = "onex-dlq-"
 
-_REASON_BYTES_MAX = 2048
+_FACT_BYTES_MAX = 2048
 
 
 def dead_letter(
@@ -28,11 +28,12 @@ def dead_letter(
     """Build the dead letter of a delivery, keyed by its node.
 
     One that would be larger than `bytes_max` is cut short: `onex-dlq-cut` then holds the original size in bytes and
-    `onex-dlq-sha256` the hash of the original value, which is still at its place in the source topic.
+    `onex-dlq-sha256` the hash of the original value, which is still at its place in the source topic. Its own headers,
+    and a key of more than 2048 bytes, are left out then.
     """
     facts: dict[str, bytes | None] = {
         "code": error.code.encode(),
-        "message": str(error).encode()[:_REASON_BYTES_MAX],
+        "message": str(error).encode()[:_FACT_BYTES_MAX],
         "topic": delivery.partition.topic.encode(),
         "partition": b"%d" % delivery.partition.number,
         "offset": b"%d" % delivery.offset,
@@ -56,7 +57,7 @@ def size_of(message: Message) -> int:
 def _cut(whole: Message, delivery: Delivery, described: list[tuple[str, bytes | None]], bytes_max: int) -> Message:
     value = delivery.value or b""
     headers: Headers = (
-        *((name, fact) for name, fact in described if name != f"{PREFIX}key"),
+        *((name, fact) for name, fact in described if len(fact or b"") <= _FACT_BYTES_MAX),
         (PREFIX + "cut", b"%d" % len(value)),
         (PREFIX + "sha256", sha256(value).hexdigest().encode()),
     )

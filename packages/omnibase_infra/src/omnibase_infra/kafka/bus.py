@@ -113,8 +113,8 @@ class KafkaBus:
             self._thread.switch("resume", partitions)
 
     async def close(self) -> None:
-        """Let what was published go out, for a bounded time."""
-        await self._publisher.close(within_s=_FLUSH_S)
+        """Let what was published go out, for a bounded time; while the broker is away, there is none to wait for."""
+        await self._publisher.close(within_s=0 if self.connection.down else _FLUSH_S)
 
     def _join_group(self, hand_over: Callable[[Happening | BaseException], None]) -> ConsumerThread:
         config = self._settings.consumer(group=self._host.namespace.group(self._host.pool), client_id=self._host.name)

@@ -1,0 +1,44 @@
+# Everything that a developer or CI runs. `make demo` and `make test` need Python 3.11, make, Java 17 and Maven.
+export UV_PYTHON_DOWNLOADS := never
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+RUN := $(UV) run --frozen
+
+.PHONY: help setup demo test check fix bench clean
+
+help:  ## Show what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: .venv/.synced  ## Install uv (if it is missing) and every dependency, as locked
+
+.tools/bin/uv:
+	$(PYTHON) -m venv .tools
+	.tools/bin/pip install --quiet --disable-pip-version-check uv
+
+.venv/.synced: uv.lock pyproject.toml $(wildcard packages/*/pyproject.toml) | $(filter .tools/%,$(UV))
+	$(UV) sync --frozen --quiet
+	@touch $@
+
+demo: setup  ## Run the example nodes on an embedded broker: one command to each, then up until Ctrl-C
+	@$(RUN) runtime-host demo
+
+test: setup  ## Run every test; starts the real servers that they need, and says which
+	$(RUN) pytest
+
+check: setup  ## Lint, formatting, types, layers and the contracts
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) lint-imports
+	$(RUN) runtime-host check contracts
+
+fix: setup  ## Format, and mend what can be mended without thought
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+bench: setup  ## Measure, on a real Kafka, against the old way: one process a node
+	$(RUN) python -m tests.benchmarks
+
+clean:  ## Remove what was built, installed and cached here
+	rm -rf .venv .tools .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	find packages tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,110 @@
+"""What happens when a host or its broker dies: repeats are allowed, gaps are not."""
+
+import time
+from uuid import uuid4
+
+import pytest
+
+from omnibase_core.ports import Message
+from tests.gear.brokers import ApacheKafka, Broker
+from tests.gear.commands import command
+from tests.gear.hosts import Machine, RunningHost, echo_nodes
+from tests.gear.processes import until
+from tests.gear.traffic import Reader, create_topics, publish
+
+LOAD = 20_000
+
+
+@pytest.fixture
+def apache_kafka(kafka: Broker) -> None:
+    """Skip on the stand-in, where a group member that was killed is never evicted."""
+    if not isinstance(kafka, ApacheKafka):
+        pytest.skip(f"not on {kafka.name}")
+
+
+def topics(machine: Machine) -> tuple[str, str]:
+    """Name the topics of the echo node."""
+    names = f"onex.app.test.{machine.tenant}"
+    return f"{names}.cmd.node.echo.v1", f"{names}.evt.node.echo.v1"
+
+
+def load(topic: str, count: int) -> list[Message]:
+    """Give commands of a hundred keys."""
+    return [command(topic, "echo", {"n": n}, key=b"%d" % (n % 100), envelope_id=uuid4()) for n in range(count)]
+
+
+def ids_of(messages: list[Message]) -> set[object]:
+    """Give the ids of commands."""
+    from omnibase_core.codec import decode
+
+    return {decode(it.value).envelope_id for it in messages}
+
+
+@pytest.mark.usefixtures("apache_kafka")
+def test_a_host_that_is_killed_under_load_loses_nothing(machine: Machine) -> None:
+    """SIGKILL somewhere in 20,000 echoes, then a restart: each command has its answer; a repeat has its twin's id."""
+    machine.write(echo_nodes(["echo"]))
+    commands, answers = topics(machine)
+    create_topics(machine.broker, [commands, answers])
+    messages = load(commands, LOAD)
+    first = machine.start()
+    first.until_ready(partitions=4)
+    publish(machine.broker, messages[: LOAD // 2])
+    with Reader(machine.broker, [answers]) as reader:
+        reader.until(lambda found: len(found) >= LOAD // 10, within_s=60)
+        publish(machine.broker, messages[LOAD // 2 :])
+        first.child.kill()
+        second = machine.start()
+        counts = reader.until_answered(ids_of(messages), within_s=120)
+        assert set(counts) == ids_of(messages)
+        identities = {it.value()[:200].split(b'"envelope_id":"')[1][:36] for it in reader.messages}
+        assert len(identities) == LOAD
+    assert second.child.stop() == 0
+
+
+def test_a_broker_that_comes_late_and_goes_away_is_waited_for(
+    own_kafka: Broker, tmp_path_factory: pytest.TempPathFactory, unique_slug: str
+) -> None:
+    """The host says so once, keeps trying, and goes on by itself."""
+    machine = Machine(tmp_path_factory.mktemp("machine"), tenant=unique_slug, broker=own_kafka.bootstrap_servers)
+    try:
+        _outlive_the_broker(own_kafka, machine)
+    finally:
+        machine.close()
+
+
+def _outlive_the_broker(kafka: Broker, machine: Machine) -> None:
+    machine.write(echo_nodes(["echo"]))
+    commands, answers = topics(machine)
+    host = machine.start()
+    host.until_started()
+    until(lambda: host.events("broker_unreachable"), within_s=30, what="the host notices")
+    assert host.health()["status"] == "not_ready"
+    kafka.start()
+    host.until_ready(partitions=4)
+    messages = load(commands, 2000)
+    publish(machine.broker, messages[:1000])
+    _until_counted(host, 1000)
+    kafka.stop()
+    until(lambda: len(host.events("broker_unreachable")) == 2, within_s=60, what="the host notices again")
+    time.sleep(5)
+    kafka.start()
+    publish(machine.broker, messages[1000:])
+    with Reader(machine.broker, [answers]) as reader:
+        reader.until_answered(ids_of(messages), within_s=120)
+    assert len(host.events("broker_unreachable")) == len(host.events("broker_reachable")) == 2
+    assert host.child.stop() == 0
+
+
+def _until_counted(host: RunningHost, count: int) -> None:
+    until(lambda: host.health()["nodes"]["echo"]["answers"] >= count, within_s=60, what=f"{count} answers")
+
+
+def test_a_host_stops_in_bounded_time_without_its_broker(machine: Machine) -> None:
+    """SIGTERM is heeded, whether or not the broker was ever there."""
+    machine.broker = "127.0.0.1:1"
+    machine.write(echo_nodes(["echo"]))
+    host = machine.start()
+    host.until_started()
+    until(lambda: host.events("broker_unreachable"), within_s=30, what="the host notices")
+    assert host.child.stop(within_s=40) == 0

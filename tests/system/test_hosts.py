@@ -1,0 +1,141 @@
+"""Hosts on a real broker, driven through the command line: what a user sees of them."""
+
+import json
+import signal
+from uuid import uuid4
+
+from confluent_kafka.admin import AdminClient
+
+from omnibase_infra.demo.server import demo_server
+from tests.gear.commands import command, node
+from tests.gear.hosts import NAME, POOL, Machine, echo_nodes
+from tests.gear.traffic import Reader, committed, ends, publish
+
+PAYLOAD = json.dumps({"text": "grüße"})
+
+
+def topic(machine: Machine, stream: str, slug: str) -> str:
+    """Name a node's topic."""
+    return f"onex.app.test.{machine.tenant}.{stream}.node.{slug}.v1"
+
+
+def test_an_echo_goes_through_kafka_and_back(machine: Machine) -> None:
+    """`run` in one terminal, `send` in another: nothing else is said than the node's name."""
+    machine.write(echo_nodes(["echo"]))
+    host = machine.start()
+    host.until_ready()
+    done = machine.call("send", "echo", "--payload", PAYLOAD)
+    assert (done.returncode, json.loads(done.stdout), done.stderr) == (0, {"text": "grüße"}, "")
+    whole = machine.call("send", "echo", "--payload", "-", "--json", "--key", "k", stdin=PAYLOAD)
+    answer = json.loads(whole.stdout)
+    assert (answer["node_slug"], answer["handler_type"], answer["payload"]) == ("echo", "local", {"text": "grüße"})
+    assert host.child.stop() == 0
+    assert [line["event"] for line in host.lines()][-2:] == ["host_stopping", "host_stopped"]
+    assert list((machine.folder / "state").iterdir()) == []
+
+
+def test_an_http_node_calls_its_target(machine: Machine) -> None:
+    """The node says what, the host contract says where; what the service refuses is an error answer."""
+    import asyncio
+
+    greet = """
+contract: node/v1
+name: greet
+kind: effect
+version: 1.0.0
+description: Greets.
+handler: http
+target: greetings
+operations:
+  greet:
+    input: {type: object, required: [name], properties: {name: {type: string}}}
+    request: {path: [greetings, "${ payload.name }"], query: {language: fr}, expect: [200]}
+    answer: {greeting: "${ result.json.greeting }"}
+"""
+
+    async def scenario() -> None:
+        async with demo_server() as url:
+            machine.write({"greet": greet}, handlers={"http": {"targets": {"greetings": {"base_url": url}}}})
+            host = machine.start()
+            await asyncio.to_thread(host.until_ready)
+            done = await asyncio.to_thread(machine.call, "send", "greet", "--payload", '{"name": "Ada / Grace"}')
+            assert (done.returncode, json.loads(done.stdout)) == (0, {"greeting": "Bonjour, Ada / Grace"})
+        done = machine.call("send", "greet", "--payload", '{"name": "Ada"}')
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: unreachable: GET ")
+        assert host.health()["nodes"]["greet"]["state"] == "degraded"
+        assert host.child.stop() == 0
+
+    asyncio.run(scenario())
+
+
+def test_ten_nodes_share_one_consumer_and_one_producer(machine: Machine) -> None:
+    """A thousand commands spread over ten nodes, and the group has a single member."""
+    names = [f"echo-{n}" for n in range(10)]
+    machine.write(echo_nodes(names))
+    host = machine.start()
+    host.until_ready(partitions=40)
+    commands = [
+        command(topic(machine, "cmd", name), name, {"n": n}, envelope_id=uuid4()) for n in range(100) for name in names
+    ]
+    publish(machine.broker, commands)
+    ids = {json.loads(it.value or b"")["envelope_id"] for it in commands}
+    events = [topic(machine, "evt", name) for name in names]
+    with Reader(machine.broker, events) as reader:
+        messages = reader.until(lambda found: len(found) >= 1000, within_s=60)
+    assert {json.loads(it.value())["causation_id"] for it in messages} == ids
+    admin = AdminClient({"bootstrap.servers": machine.broker})
+    [described] = admin.describe_consumer_groups([f"onex.test.{machine.tenant}.{POOL}"]).values()
+    assert [member.client_id for member in described.result().members] == [NAME]
+    report = host.health()
+    assert {name: it["answers"] for name, it in report["nodes"].items()} == dict.fromkeys(names, 100)
+    assert host.child.stop() == 0
+
+
+def test_what_is_answered_is_committed_at_the_end(machine: Machine) -> None:
+    """After SIGINT, the group's offsets are those of the ends of the topics: nothing is served again."""
+    machine.write(echo_nodes(["echo"]))
+    host = machine.start()
+    host.until_ready()
+    commands = topic(machine, "cmd", "echo")
+    publish(machine.broker, [command(commands, "echo", {"n": n}, key=b"%d" % (n % 7)) for n in range(500)])
+    with Reader(machine.broker, [topic(machine, "evt", "echo")]) as reader:
+        reader.until(lambda found: len(found) == 500, within_s=60)
+    assert host.child.stop(signal.SIGINT) == 0
+    assert committed(machine.broker, f"onex.test.{machine.tenant}.{POOL}", [commands]) == ends(
+        machine.broker, [commands]
+    )
+
+
+def test_the_log_goes_to_its_topic_too(machine: Machine) -> None:
+    """What the terminal shows can be read from Kafka, in order, the last line included."""
+    machine.write(echo_nodes(["echo"]))
+    host = machine.start()
+    host.until_ready()
+    assert host.child.stop() == 0
+    written = [line["event"] for line in host.lines()]
+    with Reader(machine.broker, [f"onex.sys.test.{machine.tenant}.log.runtime.{NAME}.v1"]) as reader:
+        shipped = reader.until(lambda found: len(found) >= len(written), within_s=30)
+    assert [json.loads(it.value())["event"] for it in shipped] == written
+
+
+def test_topics_are_created_as_the_contract_says(machine: Machine) -> None:
+    """Count of partitions from the host contract; `topics` prints what there is."""
+    machine.write(echo_nodes(["echo"]), bus={"bootstrap_servers": machine.broker, "partitions": 3})
+    done = machine.call("topics", str(machine.host_path))
+    assert done.returncode == 0
+    host = machine.start()
+    host.until_ready(partitions=3)
+    there = AdminClient({"bootstrap.servers": machine.broker}).list_topics(timeout=10).topics
+    assert {name: len(there[name].partitions) for name in done.stdout.split()} == dict.fromkeys(done.stdout.split(), 3)
+    assert host.child.stop() == 0
+
+
+def test_a_faulty_contract_stops_the_host_before_it_touches_the_bus(machine: Machine) -> None:
+    """Every problem is listed with its place, and no topic appears."""
+    machine.write({**echo_nodes(["echo"]), "odd": node("odd", handler="locall").replace("kind: effect", "kind: efect")})
+    done = machine.call("run", str(machine.host_path))
+    assert done.returncode == 1
+    assert "odd.yaml:4:7: found 'efect', expected" in done.stderr
+    there = AdminClient({"bootstrap.servers": machine.broker}).list_topics(timeout=10).topics
+    assert not any(machine.tenant in name for name in there)
