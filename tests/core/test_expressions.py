@@ -1,0 +1,196 @@
+"""Expressions: what they read, what they give as JSON, and that each failure names its place."""
+
+import string
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omnibase_core.errors import ExpressionFailed, InvalidExpression
+from omnibase_core.expressions import (
+    ANSWER_NAMES,
+    REQUEST_NAMES,
+    Expression,
+    Path,
+    Scope,
+    Template,
+    compile_expression,
+    compile_template,
+)
+from tests.gear.commands import envelope
+
+PAYLOAD = {"name": "Ada", "n": 3, "none": None, "tags": ["a", "b"], "in_it": {"deep": {"x": 1.5}}}
+WHERE = "operations.do.answer"
+
+
+def _scope(payload: dict[str, Any] | None = None, result: dict[str, Any] | None = None) -> Scope:
+    scope = Scope(envelope("greeter", PAYLOAD if payload is None else payload, metadata={"who": "me"}))
+    return scope if result is None else scope.with_result(result)
+
+
+def _value(text: str, scope: Scope | None = None) -> Any:
+    return Expression(text, names=ANSWER_NAMES, where=WHERE).evaluate(scope or _scope(result={"rows": [1]}))
+
+
+def _template(tree: Any, names: tuple[str, ...] = ANSWER_NAMES) -> tuple[Template, list[tuple[Path, str]]]:
+    refused: list[tuple[Path, str]] = []
+    template = compile_template(
+        tree, names=names, at=("answer",), refuse=lambda at, error: refused.append((at, str(error)))
+    )
+    return template, refused
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("payload.name", "Ada"),
+        ("  payload.name  ", "Ada"),
+        ("payload", PAYLOAD),
+        ("payload.none", None),
+        ("payload.tags", ["a", "b"]),
+        ("payload.in_it.deep.x", 1.5),
+        ("payload['name']", "Ada"),
+        ("payload.tags[1]", "b"),
+        ("metadata.who", "me"),
+        ("envelope.node_slug", "greeter"),
+        ("envelope.causation_id", None),
+        ("envelope.timestamp", "2026-01-01T00:00:00Z"),
+        ("result.rows", [1]),
+        ("'Hello ' + payload.name", "Hello Ada"),
+        ("payload.n + 1", 4),
+        ("payload.n > 2 && payload.none == null", True),
+        ("has(payload.nothing)", False),
+        ("size(result.rows) == 0 ? 'none' : 'some'", "some"),
+        ("payload.tags.map(tag, tag + '!')", ["a!", "b!"]),
+        ("{'a': [null, {'b': payload.n}]}", {"a": [None, {"b": 3}]}),
+        ("timestamp('2026-01-01T02:00:00.5+02:00')", "2026-01-01T00:00:00.500000Z"),
+        ("[timestamp('2026-01-01T00:00:00Z')]", ["2026-01-01T00:00:00Z"]),
+        ("duration('1m30s')", "90s"),
+        ("null", None),
+    ],
+)
+def test_an_expression_gives_a_json_value(text: str, value: Any) -> None:
+    """Fields, literals and computed values come as what JSON has for them; times are RFC 3339 in UTC."""
+    assert _value(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("payload.nothing", "'payload' has no key 'nothing'"),
+        ("payload.in_it.deep.y", "'deep' has no key 'y'"),
+        ("payload.name.first", "'name' is no object, it has no 'first'"),
+        ("payload.none.x", "'none' is no object, it has no 'x'"),
+        ("[payload.nothing]", 'Key not found in map : "nothing"'),
+        ("payload.n / 0", "divide by zero"),
+        ("payload.name + 1", "No matching overloads found : _+_(string, int64)"),
+        ("9223372036854775807 + 1", "integer overflow"),
+        ("1.0 / 0.0", "inf is no JSON number"),
+        ("[0.0 / 0.0]", "nan is no JSON number"),
+        ("{1: 2}", "the keys of an object must be text"),
+        ("b'abc'", "a value of type bytearray has no JSON form"),
+        ("type(1)", "a value of type Type has no JSON form"),
+    ],
+)
+def test_a_failure_names_the_place_of_the_expression(text: str, fault: str) -> None:
+    """What the engine gives as an error, and what JSON has no form for, is raised and never taken for a value."""
+    with pytest.raises(ExpressionFailed) as raised:
+        _value(text)
+    assert str(raised.value) == f"{WHERE}: {fault}"
+    assert (raised.value.code, raised.value.details) == ("expression_failed", {"where": WHERE})
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "fault"),
+    [
+        ("payloat", ANSWER_NAMES, (1, 1, "'payloat' is not known here; did you mean 'payload'?")),
+        ("1 + zzz", REQUEST_NAMES, (1, 5, "'zzz' is not known here; an expression reads payload, metadata, envelope")),
+        (
+            "result",
+            REQUEST_NAMES,
+            (1, 1, "'result' is not known here; the result is there only after the handler has answered"),
+        ),
+        ("payload.a +\n  zzz", REQUEST_NAMES, (2, 3, None)),
+        ("'a' + 1", ANSWER_NAMES, (1, 5, "found no matching overload for '_+_' applied to '(string, int)'")),
+        ("payload.", ANSWER_NAMES, (1, 9, None)),
+        ("", ANSWER_NAMES, (1, 1, None)),
+    ],
+)
+def test_text_that_does_not_compile_is_refused_with_its_place(
+    text: str, names: tuple[str, ...], fault: tuple[int, int, str | None]
+) -> None:
+    """The error counts lines and columns within the expression, in one line of words."""
+    with pytest.raises(InvalidExpression) as raised:
+        Expression(text, names=names, where=WHERE)
+    line, column, message = fault
+    assert (raised.value.line, raised.value.column) == (line, column)
+    assert message is None or str(raised.value) == message
+    assert "\n" not in str(raised.value)
+
+
+def test_nulls_are_survived_many_thousand_times() -> None:
+    """The engine's own conversion of null would end the process after a while: ours does not."""
+    expression = Expression("[payload.none, null, {'a': payload.none}]", names=REQUEST_NAMES, where=WHERE)
+    for _ in range(5_000):
+        assert expression.evaluate(_scope()) == [None, None, {"a": None}]
+    assert Expression("null", names=REQUEST_NAMES, where=WHERE).evaluate(_scope()) is None
+
+
+def test_a_template_keeps_its_structure() -> None:
+    """Only a leaf that is wholly an expression is replaced; keys, lists and every other leaf stay."""
+    tree = {
+        "a": "${ payload.name }",
+        "b": ["${payload.n}", 7, None, True, "text $", {"c": " ${ {'x': 1} }\n"}],
+        "${": {},
+    }
+    template, refused = _template(tree)
+    assert not refused
+    assert template(_scope()) == {"a": "Ada", "b": [3, 7, None, True, "text $", {"c": {"x": 1}}], "${": {}}
+
+
+def test_a_template_collects_every_fault_at_its_path() -> None:
+    """Each leaf that does not compile is told with the path to it."""
+    _, refused = _template(
+        {"a": "${ nope. }", "b": [1, "Hello ${ payload.name }"], "c": {"d": "${ result }"}}, REQUEST_NAMES
+    )
+    assert [at for at, _ in refused] == [("answer", "a"), ("answer", "b", 1), ("answer", "c", "d")]
+    assert refused[1][1].startswith("an expression must be the whole value, found 'Hello ${ payload.name }'; ")
+
+
+def test_a_failing_leaf_names_its_own_place() -> None:
+    """The place is that of the leaf, not of the whole template."""
+    template, _ = _template({"a": [{"b": "${ payload.nothing }"}]})
+    with pytest.raises(ExpressionFailed, match=r"^answer\.a\.0\.b: 'payload' has no key 'nothing'$"):
+        template(_scope())
+
+
+def test_a_condition_has_to_be_an_expression() -> None:
+    """Bare text would always be true: it is refused, with what to write."""
+    refused: list[str] = []
+    compile_expression("result.ok", names=ANSWER_NAMES, at=(), refuse=lambda _, error: refused.append(str(error)))
+    assert refused == ["found 'result.ok', expected an expression: write ${ result.ok }"]
+
+
+KEY = st.text(string.ascii_letters + "_", min_size=1, max_size=8).map(lambda word: f"k_{word}")
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEY, inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(KEY, JSON, min_size=1, max_size=4), st.data())
+def test_a_field_path_gives_the_very_value(payload: dict[str, Any], data: st.DataObject) -> None:
+    """For any payload, any path of fields gives what stands there, and the engine gives the same."""
+    value: Any = payload
+    path = "payload"
+    while isinstance(value, dict) and value and (value is payload or data.draw(st.booleans())):
+        key = data.draw(st.sampled_from(sorted(value)))
+        path, value = f"{path}.{key}", value[key]
+    assert _value(path, _scope(payload)) == value
+    assert _value(f"[{path}][0]", _scope(payload)) == value

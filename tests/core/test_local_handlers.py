@@ -1,0 +1,132 @@
+"""The handlers of core: `local` gives back or fails as it is told to, `compute` calls functions."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from omnibase_core.compute_handler import COMPUTE_DESCRIPTION, ComputeHandler, FunctionCall
+from omnibase_core.errors import HandlerError
+from omnibase_core.local_handler import LOCAL_DESCRIPTION, Echo, Fail, LocalHandler
+from omnibase_core.ports import HandlerCall
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def _call(handler_type: str, operation: str, request: BaseModel) -> HandlerCall:
+    return HandlerCall(
+        handler_type=handler_type, operation=operation, request=request, target=None, timeout_s=1.0, call_id="1"
+    )
+
+
+def _compute(function: Callable[[Any], Any], argument: Any = None) -> Mapping[str, Any]:
+    handler = ComputeHandler({"pkg:f": function}.__getitem__)
+    return handler.execute_inline(_call("compute", "call", FunctionCall(function="pkg:f", argument=argument)))
+
+
+@given(JSON)
+def test_echo_gives_back_what_it_was_sent(message: Any) -> None:
+    """Any JSON value comes back as it is."""
+    assert LocalHandler().execute_inline(_call("local", "echo", Echo(message=message))) == {"message": message}
+
+
+@pytest.mark.parametrize(
+    ("request_", "told"),
+    [
+        (Fail(), ("told_to_fail", "the request asked for a failure", False)),
+        (Fail(code="busy", message="later", retryable=True), ("busy", "later", True)),
+    ],
+    ids=["by default", "as told"],
+)
+def test_fail_fails_as_it_is_told_to(request_: Fail, told: tuple[str, str, bool]) -> None:
+    """The code, the words and whether to try again are the request's."""
+    with pytest.raises(HandlerError) as raised:
+        LocalHandler().execute_inline(_call("local", "fail", request_))
+    assert (raised.value.code, str(raised.value), raised.value.retryable) == told
+
+
+def test_local_refuses_a_request_that_is_not_its_own() -> None:
+    """A request of another handler is told to be an unknown operation."""
+    with pytest.raises(HandlerError, match="the local handler has no operation 'sing'") as raised:
+        LocalHandler().execute_inline(_call("local", "sing", FunctionCall(function="a:b", argument=1)))
+    assert raised.value.code == "unknown_operation"
+
+
+@pytest.mark.parametrize(
+    ("model", "written"),
+    [
+        (LOCAL_DESCRIPTION.operations["echo"].request, {}),
+        (LOCAL_DESCRIPTION.operations["echo"].request, {"message": 1, "more": 2}),
+        (LOCAL_DESCRIPTION.operations["fail"].request, {"code": 7}),
+        (LOCAL_DESCRIPTION.settings, {"any": 1}),
+        (COMPUTE_DESCRIPTION.operations["call"].request, {"function": "a:b"}),
+        (COMPUTE_DESCRIPTION.settings, {"any": 1}),
+    ],
+)
+def test_what_nothing_reads_is_refused(model: type[BaseModel], written: dict[str, Any]) -> None:
+    """The models of requests and settings take what they name, and all of it."""
+    with pytest.raises(ValidationError):
+        model.model_validate(written)
+
+
+@given(JSON)
+def test_compute_gives_what_the_function_gives(argument: Any) -> None:
+    """The function gets the argument as it is, and its object is the result."""
+    assert _compute(lambda it: {"got": it}, argument) == {"got": argument}
+
+
+def test_compute_finds_each_function_once() -> None:
+    """Importing is not repeated with every command."""
+    asked: list[str] = []
+
+    def find(name: str) -> Callable[[Any], Any]:
+        asked.append(name)
+        return lambda argument: {"name": name, "argument": argument}
+
+    handler = ComputeHandler(find)
+    calls = [_call("compute", "call", FunctionCall(function=name, argument=1)) for name in ("a:f", "b:f", "a:f")]
+    assert [handler.execute_inline(call)["name"] for call in calls] == ["a:f", "b:f", "a:f"]
+    assert asked == ["a:f", "b:f"]
+
+
+@pytest.mark.parametrize(
+    ("result", "fault"),
+    [
+        (None, "pkg:f: its result: Input should be a valid dictionary"),
+        ([], "pkg:f: its result: Input should be a valid dictionary"),
+        ("text", "pkg:f: its result: Input should be a valid dictionary"),
+        ({1: 2}, "pkg:f: 1.[key]: Input should be a valid string"),
+        ({"a": object()}, "pkg:f: a: input was not a valid JSON value"),
+        ({"a": {"b": {1, 2}}}, "pkg:f: a.dict.b: input was not a valid JSON value"),
+    ],
+    ids=["nothing", "a list", "text", "a key that is no text", "an object of Python's", "deep within"],
+)
+def test_compute_refuses_what_is_no_object_of_json(result: Any, fault: str) -> None:
+    """The error names the function and the place of the fault."""
+    with pytest.raises(HandlerError) as raised:
+        _compute(lambda _: result)
+    assert (raised.value.code, str(raised.value), raised.value.retryable) == ("invalid_result", fault, False)
+
+
+def test_what_a_function_raises_is_not_hidden() -> None:
+    """A bug of a node comes out as it is: the runtime tells it from an error that was meant."""
+    with pytest.raises(ZeroDivisionError):
+        _compute(lambda it: {"share": 1 / it}, 0)
+
+
+def test_a_handler_error_of_a_function_passes() -> None:
+    """A function may refuse its argument with a code of its own."""
+
+    def refuse(_: Any) -> Any:
+        raise HandlerError("too_old", "not any more")
+
+    with pytest.raises(HandlerError) as raised:
+        _compute(refuse)
+    assert raised.value.code == "too_old"

@@ -1,0 +1,88 @@
+"""What is built, installed and run as a user would: the three wheels, and the plug-in of the documentation."""
+
+import re
+import sqlite3
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.gear.hosts import Machine, RunningHost
+from tests.gear.processes import Child
+from tests.gear.wheels import ROOT, UV, build_wheels, environment_with, run
+
+NAMES = ("omnibase_core", "omnibase_spi", "omnibase_infra")
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Build the wheel of each package."""
+    return build_wheels(tmp_path_factory.mktemp("wheels"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give an environment with all three."""
+    return environment_with(tmp_path_factory.mktemp("installed"), *wheels.values())
+
+
+@pytest.mark.parametrize("count", [1, 2, 3], ids=NAMES)
+def test_a_wheel_installs_with_the_layers_below_alone_and_imports(
+    wheels: dict[str, Path], tmp_path: Path, count: int
+) -> None:
+    """Every module of it can be imported, with no more installed than it asks for."""
+    bin_folder = environment_with(tmp_path, *(wheels[name] for name in NAMES[:count]))
+    with zipfile.ZipFile(wheels[NAMES[count - 1]]) as wheel:
+        names = [it for it in wheel.namelist() if it.endswith(".py")]
+        assert f"{NAMES[count - 1]}/py.typed" in wheel.namelist()
+        assert any(it.endswith("licenses/LICENSE") for it in wheel.namelist())
+    modules = [it.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for it in names]
+    assert len(modules) > 2
+    run(bin_folder / "python", "-W", "error", "-c", f"import {', '.join(modules)}", cwd=tmp_path)
+    listed = run(UV, "pip", "list", "--format", "freeze", cwd=tmp_path, VIRTUAL_ENV=str(tmp_path / "venv"))
+    assert [name for name in NAMES if name.replace("_", "-") in listed] == list(NAMES[:count])
+
+
+def test_the_demo_runs_from_the_wheels_in_any_folder(installed: Path, tmp_path: Path) -> None:
+    """The examples ship in the wheel: every node answers."""
+    state = str(tmp_path / "state")
+    said = run(installed / "runtime-host", "demo", "--once", cwd=tmp_path, RUNTIME_HOST_STATE_DIR=state)
+    answered = re.search(r"(\d+) of (\d+) commands answered", said)
+    assert answered is not None
+    assert answered[1] == answered[2] == "7"
+    assert max(map(len, said.splitlines())) <= 80
+    assert run(installed / "omninode-runtime-host", "--version", cwd=tmp_path) == "runtime-host, version 1.0.0\n"
+
+
+def test_the_plugin_of_the_documentation_works(wheels: dict[str, Path], tmp_path: Path) -> None:
+    """The files of docs/plugins.md, built as a wheel, installed beside the host, checked and run."""
+    page = (ROOT / "docs" / "plugins.md").read_text()
+    for name, text in re.findall(r"^File `([^`]+)`:\n\n```\w+\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    run(UV, "build", "--quiet", "--wheel", "--out-dir", tmp_path / "dist", cwd=tmp_path)
+    [plugin] = (tmp_path / "dist").glob("*.whl")
+    bin_folder = environment_with(tmp_path, *wheels.values(), plugin)
+    with sqlite3.connect(tmp_path / "places.db") as database:
+        database.execute("create table cities (name text, people integer)")
+        database.execute("insert into cities values ('Ulm', 126000)")
+    database.close()
+    assert "nodes: 1, hosts: 1, problems: 0" in run(bin_folder / "runtime-host", "check", "contracts", cwd=tmp_path)
+
+    machine = Machine(tmp_path, tenant="docs", broker="embedded", command=str(bin_folder / "runtime-host"))
+    machine.host_path = tmp_path / "contracts" / "hosts" / "places.yaml"
+    child = Child(
+        ["/usr/bin/env", "-C", str(tmp_path), str(bin_folder / "runtime-host"), "run", str(machine.host_path)],
+        tmp_path / "host.log",
+        environment={"RUNTIME_HOST_STATE_DIR": str(tmp_path / "state"), "RUNTIME_HOST_LOG_FORMAT": "json"},
+    )
+    try:
+        RunningHost(child).until_ready()
+        found = machine.call("send", "find-city", "--payload", '{"name": "Ulm"}')
+        assert (found.returncode, found.stdout) == (0, '{\n  "people": 126000\n}\n')
+        missing = machine.call("send", "find-city", "--payload", '{"name": "Atlantis"}')
+        assert (missing.returncode, missing.stderr) == (1, "error: no_such_city: no such city\n")
+        assert child.stop() == 0
+    finally:
+        child.kill()
