@@ -14,6 +14,7 @@ from omnibase_core.local_handler import Echo
 from omnibase_core.logic import conclude, error_of, plan
 from tests.gear.commands import ECHO, envelope, node, registry
 
+MISMATCH = "handler_type 'h' is not that of the contract, 'local'; leave it out"
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 GREETER = node(
@@ -83,11 +84,7 @@ def test_an_operation_need_not_be_named_where_there_is_one() -> None:
     ("changes", "code", "message"),
     [
         ({"node_slug": "other"}, "node_mismatch", "the command is for node 'other', this topic is 'greeter''s"),
-        (
-            {"handler_type": "h"},
-            "handler_mismatch",
-            "handler_type 'h' is not that of the contract, 'local'; leave it out",
-        ),
+        ({"handler_type": "h"}, "handler_mismatch", MISMATCH),
         ({"expires_at": NOW}, "expired", "the command expired at 2026-01-01T12:00:00+00:00"),
         ({"operation": None}, "operation_missing", "name an operation, one of: greet, fail"),
         ({"operation": "sing"}, "unknown_operation", "there is no operation 'sing'; one of: greet, fail"),
@@ -111,9 +108,8 @@ def test_the_faults_of_a_payload_are_listed() -> None:
         '$.age: "x" is not of type "integer"',
         '$.name: 1 is not of type "string"',
     ]
+    assert (told.code, told.retryable, told.details) == ("payload_invalid", False, raised.value.details)
     assert told.message == "; ".join(raised.value.details["faults"])
-    assert told.details == raised.value.details
-    assert (told.code, told.retryable) == ("payload_invalid", False)
 
 
 def test_a_request_off_the_model_of_the_handler_is_the_contracts_fault() -> None:

@@ -7,9 +7,9 @@ from tests.gear.commands import host, node, registry
 
 GOOD = node("greeter").lstrip()
 HOST = host("greeter").lstrip()
-SLUG = "^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$"
-VERSION = r"^(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})$"
-WORD = "^[a-z][a-z0-9_]{0,62}$"
+SLUG = "lower-case words joined by hyphens, such as price-order"
+VERSION = "three numbers, such as 1.0.0"
+WORD = "lower-case words joined by underscores, such as get_user, at most 63 characters"
 KINDS = "'effect', 'compute', 'reducer', 'orchestrator' or 'runtime_host'"
 KEYS = "contract, name, kind, version, description, handler, target, operations, delivery"
 
@@ -54,11 +54,11 @@ TOP = {
         "runtime_host",
         ["3:7: kind 'runtime_host' is a host's; a host contract starts with contract: host/v1"],
     ),
-    "slug": ("greeter", "The_Greeter", [f"2:7: found 'The_Greeter', expected text that matches {SLUG}"]),
+    "slug": ("greeter", "The_Greeter", [f"2:7: found 'The_Greeter', expected {SLUG}"]),
     "long slug": ("greeter", "a" * 49, [f"2:7: found '{'a' * 49}', expected a length of at most 48"]),
     "version of two": ("1.0.0", "1.0", ["4:10: found 1.0, expected text"]),
-    "version of words": ("1.0.0", "one", [f"4:10: found 'one', expected text that matches {VERSION}"]),
-    "version with a zero": ("1.0.0", "1.02.0", [f"4:10: found '1.02.0', expected text that matches {VERSION}"]),
+    "version of words": ("1.0.0", "one", [f"4:10: found 'one', expected {VERSION}"]),
+    "version with a zero": ("1.0.0", "1.02.0", [f"4:10: found '1.02.0', expected {VERSION}"]),
     "what YAML misreads": (
         "greeter",
         "on",
@@ -76,7 +76,7 @@ def test_a_wrong_key_or_value_is_told_at_its_place(old: str, new: str, expected:
 OPERATIONS = {
     "none at all": ("{}", ["13: found {}, expected a length of at least 1"]),
     "a list": ("[do]", ["13: found a list, expected a mapping"]),
-    "bad name": ("{Do-It: {input: {}}}", [f"14: found 'Do-It', expected text that matches {WORD}"]),
+    "bad name": ("{Do-It: {input: {}}}", [f"14: found 'Do-It', expected {WORD}"]),
     "no input": ("{do: {}}", ["18: missing key 'input'"]),
     "input is text": ("{do: {input: text}}", ["26: found 'text', expected a mapping"]),
     "unknown key": ("{do: {input: {}, requst: 1}}", ["30: unknown key 'requst'; did you mean 'request'?"]),
@@ -85,14 +85,14 @@ OPERATIONS = {
         "{do: {input: {}, errors: [{when: 1, code: Bad}, {code: a, retry: true}]}}",
         [
             "46: found 1, expected text",
-            f"55: found 'Bad', expected text that matches {WORD}",
+            f"55: found 'Bad', expected {WORD}",
             "61: missing key 'when'",
             "71: unknown key 'retry'; did you mean 'retryable'?",
         ],
     ),
     "retryable is a word": (
-        "{do: {input: {}, errors: [{when: a, code: b, retryable: 'yes'}]}}",
-        ["69: found 'yes', expected true or false"],
+        "{do: {input: {}, errors: [{when: '${ true }', code: b, retryable: 'yes'}]}}",
+        ["79: found 'yes', expected true or false"],
     ),
 }
 
@@ -129,7 +129,7 @@ HOSTS = {
     "node is no slug": (
         "nodes: [greeter]",
         "nodes: [greeter, The_Other]",
-        [f"8:18: found 'The_Other', expected text that matches {SLUG}"],
+        [f"8:18: found 'The_Other', expected {SLUG}"],
     ),
     "kind": ("limits: {}", "kind: effect", ["9:7: found 'effect', expected 'runtime_host'"]),
     "limits": ("limits: {}", "limits: {drain_s: -1}", ["9:19: found -1, expected 0.0 or more"]),
@@ -158,8 +158,21 @@ def test_all_faults_of_all_documents_are_told_in_one_go() -> None:
         "a/b.yaml:7:1: duplicate key 'version', first in line 4; remove one of them",
         "empty.yaml:1:1: the file is empty, expected a mapping that starts with contract: node/v1 or contract: host/v1",
         "z.yaml:1:1: missing key 'kind'",
-        f"z.yaml:2:7: found 'Greeter', expected text that matches {SLUG}",
-        f"z.yaml:3:10: found 'one', expected text that matches {VERSION}",
+        f"z.yaml:2:7: found 'Greeter', expected {SLUG}",
+        f"z.yaml:3:10: found 'one', expected {VERSION}",
+    ]
+
+
+def test_what_is_left_of_a_faulty_contract_is_looked_at_too() -> None:
+    """A misspelt kind hides neither a bad expression nor a bad schema nor an unknown handler."""
+    operations = "{do: {input: {type: objekt}, request: {a: '${ payload. }'}, answr: {}}}"
+    text = node("greeter", handler="scriptd", operations=operations).lstrip().replace("effect", "efect")
+    assert [problem.split(" ")[0] for problem in _problems({"n.yaml": text})] == [
+        "n.yaml:3:7:",
+        "n.yaml:6:10:",
+        "n.yaml:7:33:",
+        "n.yaml:7:55:",
+        "n.yaml:7:73:",
     ]
 
 

@@ -30,6 +30,8 @@ _LEAF = re.compile(r"\s*\$\{(.*)\}\s*", re.DOTALL)
 _FIELD_PATH = re.compile(r"[a-z]+(?:\.[A-Za-z_]\w*)*", re.ASCII)
 _STATUS = re.compile(r"^[A-Z_]+: ")
 _COMPILE_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*?)\n \|", re.DOTALL)
+_END = "end of expression"
+_UNEXPECTED = re.compile(r"Syntax error: (?:mismatched|extraneous) input '(.*)' expecting .*", re.DOTALL)
 _JOINED = "write it as one: ${ 'text ' + payload.field }"
 _UNDECLARED = re.compile(r"undeclared reference to '(\w+)")
 _ENVIRONMENTS: Mapping[tuple[str, ...], Any] = {
@@ -176,7 +178,10 @@ def _explain(message: str, names: tuple[str, ...]) -> InvalidExpression:
     match = _COMPILE_ERROR.search(message)
     if match is None:
         return InvalidExpression(_STATUS.sub("", message))
-    reason = match[3].replace(" (in container '')", "").replace("<EOF>", "end of expression")
+    reason = match[3].replace(" (in container '')", "").replace("<EOF>", _END)
+    if unexpected := _UNEXPECTED.match(reason):
+        found = unexpected[1]
+        reason = "it ends too early" if found == _END else f"found {found!r}, which cannot stand here"
     if unknown := _UNDECLARED.match(reason):
         reason = f"{unknown[1]!r} is not known here; {_instead_of(unknown[1], names)}"
     return InvalidExpression(reason, line=int(match[1]), column=int(match[2]))

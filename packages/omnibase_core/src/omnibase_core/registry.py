@@ -12,9 +12,9 @@ from pydantic import BaseModel, ValidationError
 
 from omnibase_core.contracts.compiled import CompiledNode, compile_node
 from omnibase_core.contracts.document import Document, Path, nearest, parse_document
-from omnibase_core.contracts.faults import problems_of
+from omnibase_core.contracts.faults import problems_of, without_faults
 from omnibase_core.contracts.host import RuntimeHostContract
-from omnibase_core.contracts.node import ContractModel, NodeContract
+from omnibase_core.contracts.node import ContractModel, NodeContract, NodeKind
 from omnibase_core.errors import InvalidContracts, Problem
 from omnibase_core.ports import ContractReader, HandlerDescription, PureFunction
 
@@ -119,9 +119,7 @@ class _Loader:
         try:
             contract = model.model_validate(document.tree)
         except ValidationError as error:
-            # A faulty contract still has its name: that a host lists it is no second fault.
-            self.broken.add(str(document.tree.get("name")))
-            self.problems.extend(problems_of(document, error, model=model))
+            self._salvage(document, model, error)
             return
         if isinstance(contract, NodeContract):
             node, faults = compile_node(contract, document, self.catalog.handlers)
@@ -129,6 +127,18 @@ class _Loader:
             self._file(contract.name, (node, document), self.nodes)
         elif isinstance(contract, RuntimeHostContract):
             self._file(contract.name, (contract, document), self.hosts)
+
+    def _salvage(self, document: Document, model: type[ContractModel], error: ValidationError) -> None:
+        """Tell what the model refused, and what is wrong in the rest: nobody has to check twice to see it all."""
+        told = problems_of(document, error, model=model)
+        self.problems.extend(told)
+        # A faulty contract still has its name: that a host lists it is no second fault.
+        self.broken.add(str(document.tree.get("name")))
+        contract = _completed(without_faults(document.tree, error)) if model is NodeContract else None
+        if contract is not None:
+            known = {(problem.line, problem.column) for problem in told} | {(1, 1)}
+            faults = compile_node(contract, document, self.catalog.handlers)[1]
+            self.problems.extend(fault for fault in faults if (fault.line, fault.column) not in known)
 
     def _model(self, document: Document) -> type[ContractModel] | None:
         found = document.tree.get("contract")
@@ -223,3 +233,18 @@ class _Loader:
         except ValidationError as error:
             self.problems.extend(problems_of(document, error, model=model, at=at))
             return None
+
+
+def _completed(rest: Mapping[str, Any]) -> NodeContract | None:
+    """Fill in what a node's contract lacks so far as to look at what it has; None where too little is left."""
+    operations = {
+        name: {"input": {}, **operation}
+        for name, operation in rest.get("operations", {}).items()
+        if isinstance(operation, Mapping)
+    }
+    lacking = {"name": "unnamed", "version": "0.0.0", "description": "-"}
+    kind = {"kind": NodeKind.EFFECT if "handler" in rest else NodeKind.COMPUTE}
+    try:
+        return NodeContract.model_validate({**lacking, **kind, **rest, "operations": operations})
+    except ValidationError:
+        return None

@@ -73,6 +73,8 @@ class RuntimeHostProcess:
             stack.push_async_callback(self._stop)
             stack.callback(remove_state, self._state_dir, self._write_state())
             self._stack = stack.pop_all()
+        if self.bus.embedded:
+            self._log.event("warning", "embedded_broker", meaning="for trying out: nothing outlives this process")
         self._log.event("info", "host_started", nodes=len(self._loaded.nodes), health=self.health_url)
         return self
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -9,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from omnibase_core.contracts.document import Document, Path, Place, nearest
+from omnibase_core.contracts.forms import MEANINGS
 from omnibase_core.contracts.scalars import shown
 from omnibase_core.errors import Problem
 
@@ -30,7 +32,6 @@ _EXPECTED = {
     "model_attributes_type": "a mapping",
     "model_type": "a mapping",
     "set_type": "a list",
-    "string_pattern_mismatch": "text that matches {pattern}",
     "string_too_long": "a length of at most {max_length}",
     "string_too_short": "a length of at least {min_length}",
     "string_type": "text",
@@ -58,6 +59,18 @@ def problems_of(document: Document, error: ValidationError, *, model: type[BaseM
         Problem(document.path, place.line, place.column, _joined(found, expected))
         for (place, found), expected in faults.items()
     ]
+
+
+def without_faults(tree: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:
+    """Give what is left of a tree without the parts that a model refused: in it, more may be wrong."""
+    rest: dict[str, Any] = deepcopy(dict(tree))
+    # From the last item of a list to the first: what is left keeps its place.
+    for location in sorted((details["loc"] for details in error.errors()), key=str, reverse=True):
+        steps = [step for step in location if step != "[key]"]
+        owner = _part(rest, tuple(steps[:-1]))
+        if steps and _holds(owner, steps[-1]):
+            del owner[steps[-1]]
+    return rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +154,8 @@ def _worded(kind: str, value: Any, message: str, context: Mapping[str, Any]) -> 
         return message.removeprefix("Value error, ").removeprefix("Assertion failed, "), ""
     if kind in ("literal_error", "enum"):
         return found, _choice(value, context["expected"])
+    if kind == "string_pattern_mismatch":
+        return found, MEANINGS.get(context["pattern"], f"text that matches {context['pattern']}")
     if kind in _EXPECTED:
         return found, _EXPECTED[kind].format(**context)
     said, _, expected = message.partition("Input should be ")

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
+from omnibase_core.contracts import forms
 from omnibase_core.contracts.node import ContractModel, Slug, Version
 from omnibase_core.topics import Namespace
 
@@ -52,9 +53,7 @@ class RuntimeHostContract(ContractModel):
     pool: Slug
     nodes: Annotated[list[Slug], Field(min_length=1)]
     handlers: dict[str, HandlerBinding] = Field(default_factory=dict)
-    logic_packages: list[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]] = Field(
-        default_factory=list
-    )
+    logic_packages: list[Annotated[str, StringConstraints(pattern=forms.PACKAGE)]] = Field(default_factory=list)
     bus: dict[str, Any] = Field(default_factory=dict)
     limits: Limits = Limits()
     health: HealthEndpoint = HealthEndpoint()

@@ -5,16 +5,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
+from omnibase_core.contracts import forms
 from omnibase_core.envelope import JsonObject
-from omnibase_core.topics import SLUG_LENGTH_MAX, SLUG_PATTERN
+from omnibase_core.topics import SLUG_LENGTH_MAX
 
-Slug = Annotated[str, StringConstraints(pattern=rf"^{SLUG_PATTERN}$", max_length=SLUG_LENGTH_MAX)]
+Slug = Annotated[str, StringConstraints(pattern=forms.SLUG, max_length=SLUG_LENGTH_MAX)]
 """Lower-case words joined by hyphens: what may stand in a topic's name."""
-Version = Annotated[str, StringConstraints(pattern=r"^(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})$")]
+Version = Annotated[str, StringConstraints(pattern=forms.VERSION)]
 """Semantic version; its major part names the topics."""
-Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+Identifier = Annotated[str, StringConstraints(pattern=forms.IDENTIFIER)]
 """The name of an operation or the code of an error."""
-FunctionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")]
+FunctionName = Annotated[str, StringConstraints(pattern=forms.FUNCTION)]
 """A Python function as `package.module:function`."""
 
 

@@ -57,7 +57,7 @@ async def _demo(contracts: Path, *, once: bool) -> bool:
         greetings_url = await stack.enter_async_context(demo_server())
         loaded = loaded.with_target("http", "greetings", base_url=greetings_url)
         # What the host logs in the normal course of things would bury what the demo shows.
-        settings = replace(process_settings(), log_level="warning")
+        settings = replace(process_settings(), log_level="error")
         process = RuntimeHostProcess(loaded, settings=settings, secrets=process_secrets(), contracts_dir=contracts)
         host = await stack.enter_async_context(process)
         _introduce(loaded, host)

@@ -1,0 +1,196 @@
+"""Contracts by name: what is found, and what a host may refer to."""
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from omnibase_core.errors import InvalidContracts
+from omnibase_core.ports import ContractDocument, HandlerDescription, OperationDescription, PureFunction
+from omnibase_core.registry import Catalog, FileRegistry
+from omnibase_core.topics import SLUG_LENGTH_MAX, SLUG_PATTERN
+from tests.gear.commands import AnyModel, catalog, host, node, registry
+
+
+class Pool(BaseModel, extra="forbid"):
+    """Settings that take one key."""
+
+    size: int = 1
+
+
+class Server(BaseModel, extra="forbid"):
+    """A target that needs one key."""
+
+    address: str
+
+
+REMOTE = HandlerDescription(
+    handler_type="remote",
+    operations={"do": OperationDescription(request=AnyModel, result=AnyModel)},
+    settings=Pool,
+    target=Server,
+)
+BOUND = "handlers: {remote: {settings: {size: 3}, targets: {main: {address: here}}}}\n"
+AWAY = node("away", handler="remote").replace("handler: remote", "handler: remote\ntarget: main")
+ADDER = """
+contract: node/v1
+name: adder
+kind: compute
+version: 1.0.0
+description: A node of a test.
+operations: {add: {input: {}, logic: "pkg.sums:add"}}
+"""
+
+
+def _load(files: Mapping[str, str], checked: Catalog | None = None) -> FileRegistry:
+    documents = [ContractDocument(PurePath(name), text) for name, text in files.items()]
+    return FileRegistry(PurePath(), lambda _: documents, checked or catalog(REMOTE))
+
+
+def _problems(files: Mapping[str, str], checked: Catalog | None = None) -> list[str]:
+    with pytest.raises(InvalidContracts) as raised:
+        _load(files, checked)
+    return [str(problem) for problem in raised.value.problems]
+
+
+def test_nodes_and_hosts_are_found_by_name() -> None:
+    """The name in the contract counts, wherever its file is; a host knows its nodes in the order it lists them."""
+    files = {"x/1.yaml": node("first"), "h.yaml": host("second", "first"), "2.yaml": node("second"), "3.yaml": ADDER}
+    found = registry(files)
+    assert set(found.nodes) == {"first", "second", "adder"}
+    assert found.nodes["first"].contract.name == "first"
+    loaded = found.hosts["test-host"]
+    assert [it.contract.name for it in loaded.nodes] == ["second", "first"]
+    assert loaded.topics == (
+        "onex.app.dev.test.cmd.node.second.v1",
+        "onex.app.dev.test.evt.node.second.v1",
+        "onex.app.dev.test.cmd.node.first.v1",
+        "onex.app.dev.test.evt.node.first.v1",
+        "onex.app.dev.test.dlq.runtime.pool.v1",
+        "onex.sys.dev.test.log.runtime.test-host.v1",
+    )
+    assert found.host_at(PurePath("h.yaml")) is loaded
+    assert found.host_at(PurePath("2.yaml")) is None
+
+
+def test_settings_come_as_their_models_and_can_be_changed_in_a_copy() -> None:
+    """The bus, the handlers and the targets have the types of those that read them; the host itself stays."""
+    loaded = _load({"a.yaml": AWAY, "h.yaml": host("away") + BOUND + "bus: {servers: here}\n"}).hosts["test-host"]
+    assert loaded.settings.handlers == {"remote": Pool(size=3)}
+    assert loaded.settings.targets == {"remote": {"main": Server(address="here")}}
+    assert loaded.settings.bus == AnyModel.model_validate({"servers": "here"})
+    changed = loaded.with_target("remote", "main", address="there").with_bus(servers="there")
+    assert changed.settings.targets["remote"]["main"] == Server(address="there")
+    assert changed.settings.bus == AnyModel.model_validate({"servers": "there"})
+    assert changed.settings.handlers == loaded.settings.handlers
+    assert loaded.settings.targets["remote"]["main"] == Server(address="here")
+
+
+def test_a_name_that_is_taken_names_the_first_place() -> None:
+    """Nodes share no name, nor do hosts; a node and a host may."""
+    files = {"a.yaml": node("same"), "b.yaml": node("same"), "h.yaml": host("same"), "i.yaml": host("same")}
+    assert _problems(files) == [
+        "b.yaml:3:7: the name 'same' is taken by a.yaml:3",
+        "i.yaml:3:7: the name 'test-host' is taken by h.yaml:3",
+    ]
+    assert set(registry({"n.yaml": node("test-host"), "h.yaml": host("test-host")}).hosts) == {"test-host"}
+
+
+def _host(*nodes: str, more: str = "") -> dict[str, str]:
+    return {"h.yaml": host(*nodes) + more, "g.yaml": node("greeter"), "a.yaml": AWAY, "c.yaml": ADDER}
+
+
+NO_TARGET = "node 'away' needs the target 'main'; bind it in handlers.remote.targets.main"
+NO_PACKAGE = "node 'adder' runs pkg.sums:add; add its package to logic_packages"
+OTHER = "handlers: {remote: {targets: {other: {address: x}}}}\n"
+BARE = "handlers: {remote: {targets: {main: {}}}}\n"
+WRONG = BOUND.replace("size: 3", "siz: 3").replace("here", "7")
+LISTED = {"h.yaml": host("greeter"), "g.yaml": node("greeter").replace("1.0.0", "[]")}
+REFUSED = {
+    "misspelled": (_host("greter"), ["h.yaml:9:9: there is no node 'greter'; did you mean 'greeter'?"]),
+    "unknown": (_host("xyz"), ["h.yaml:9:9: there is no node 'xyz'; there are: greeter, away, adder"]),
+    "no node at all": ({"h.yaml": host("xyz")}, ["h.yaml:9:9: there is no node 'xyz'; there are: none"]),
+    "twice": (_host("greeter", "greeter"), ["h.yaml:9:18: node 'greeter' is listed twice"]),
+    "no binding": (_host("away"), [f"h.yaml:9:9: {NO_TARGET}"]),
+    "another target": (_host("greeter", "away", more=OTHER), [f"h.yaml:9:18: {NO_TARGET}"]),
+    "no package": (_host("adder"), [f"h.yaml:9:9: {NO_PACKAGE}"]),
+    "longer names": (_host("adder", more="logic_packages: [pk, pkg.sum, pkg.sums.a]\n"), [f"h.yaml:9:9: {NO_PACKAGE}"]),
+    "no function": (_host("adder", more="logic_packages: [pkg]\n"), ["c.yaml:7:38: there is no pkg.sums:add"]),
+    "unregistered handlers": (
+        _host("greeter", more="handlers: {remot: {}, xyz: {}}\n"),
+        [
+            "h.yaml:11:12: handler 'remot' is not registered; did you mean 'remote'?",
+            "h.yaml:11:23: handler 'xyz' is not registered; there are: local, compute, scripted, remote",
+        ],
+    ),
+    "targets of a handler without": (
+        _host("greeter", more="handlers: {local: {targets: {main: {}}}}\n"),
+        ["h.yaml:11:20: handler 'local' has no targets"],
+    ),
+    "bad settings": (
+        _host("away", more=WRONG),
+        ["h.yaml:11:32: unknown key 'siz'; did you mean 'size'?", "h.yaml:11:67: found 7, expected text"],
+    ),
+    "missing setting": (_host("away", more=BARE), ["h.yaml:11:37: missing key 'address'"]),
+    "a faulty node that is listed": (LISTED, ["g.yaml:5:10: found [], expected text"]),
+}
+
+
+@pytest.mark.parametrize(("files", "expected"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_a_host_refers_to_has_to_be_there(files: dict[str, str], expected: list[str]) -> None:
+    """Nodes, targets, functions, handlers and their settings: each fault is told once, at its place."""
+    assert _problems(files) == expected
+
+
+def test_bad_settings_of_the_bus_are_told() -> None:
+    """The bus's own model says what may stand there."""
+    checked = Catalog(handlers=catalog().handlers, bus=Server, import_function=catalog().import_function)
+    files = {"h.yaml": host("greeter") + "bus: {address: 1, port: 2}\n", "g.yaml": node("greeter")}
+    assert _problems(files, checked) == [
+        "h.yaml:11:16: found 1, expected text",
+        "h.yaml:11:19: unknown key 'port'; expected one of: address",
+    ]
+
+
+@pytest.mark.parametrize(("packages", "asked"), [("[]", []), ("[other]", []), ("[pkg]", ["pkg.sums:add"])])
+def test_only_functions_of_allowed_packages_are_imported(packages: str, asked: list[str]) -> None:
+    """A contract alone can make nobody import anything."""
+    imported: list[str] = []
+
+    def find(name: str) -> PureFunction:
+        imported.append(name)
+        raise LookupError(name)
+
+    assert _problems(_host("adder", more=f"logic_packages: {packages}\n"), catalog(import_function=find))
+    assert imported == asked
+
+
+SLUGS = st.from_regex(SLUG_PATTERN, fullmatch=True).filter(lambda slug: len(slug) <= SLUG_LENGTH_MAX)
+
+
+@given(st.sets(SLUGS, min_size=1, max_size=6).map(sorted).flatmap(st.permutations))
+def test_every_node_is_found_whatever_the_order(slugs: list[str]) -> None:
+    """Any distinct names, the host's document before, between or after those of its nodes."""
+    quoted = [f'"{slug}"' for slug in slugs]
+    files = {slug: node(name) for slug, name in zip(slugs, quoted, strict=True)}
+    for texts in ({"": host(*quoted), **files}, {**files, "": host(*quoted)}):
+        found = registry(texts)
+        assert {name: it.contract.name for name, it in found.nodes.items()} == {slug: slug for slug in slugs}
+        assert [it.contract.name for it in found.hosts["test-host"].nodes] == slugs
+
+
+LINES = st.lists(st.sampled_from([*node("greeter").splitlines(), *host("greeter").splitlines(), "  - a: [", "{}"]))
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b"]), st.text() | LINES.map("\n".join)))
+def test_any_texts_are_a_registry_or_invalid_contracts(files: dict[str, str]) -> None:
+    """Whatever is in the files: contracts, or problems with a place in one of them, and nothing else."""
+    try:
+        found: Any = registry(files)
+    except InvalidContracts as error:
+        found = error
+    assert all(it.path in files and it.line > 0 and it.column > 0 for it in getattr(found, "problems", ()))
