@@ -1,0 +1,135 @@
+"""The command line without a broker: what it prints, where, and with which exit status."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from omnibase_infra.cli import main
+from tests.gear.commands import node
+
+ROOT = Path(__file__).parents[3]
+VERBS = sorted(main.commands)
+
+
+@pytest.fixture(autouse=True)
+def _at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let every test have a state folder of its own, and work in the repository."""
+    monkeypatch.setenv("RUNTIME_HOST_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.chdir(ROOT)
+
+
+def call(*arguments: str, stdin: str | bytes | None = None) -> Result:
+    """Run a verb in a terminal of 80 columns."""
+    return CliRunner().invoke(main, arguments, input=stdin, terminal_width=80)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_every_verb_has_an_example_and_fits_the_terminal(verb: str) -> None:
+    """Nobody has to read the source to know how to begin."""
+    done = call(verb, "--help")
+    assert done.exit_code == 0
+    assert f"  Example:\n    runtime-host {verb}" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_the_verbs_are_those_of_the_documentation() -> None:
+    """A verb that nobody tells of is not found."""
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert all(f"`{verb}`" in changelog for verb in VERBS)
+
+
+def test_the_examples_have_no_problem() -> None:
+    """They are the first contracts that a user reads."""
+    done = call("check", "contracts")
+    assert (done.exit_code, done.stdout) == (0, "nodes: 6, hosts: 2, problems: 0\n")
+
+
+def test_check_prints_every_problem_with_its_place(tmp_path: Path) -> None:
+    """One line a problem on stdout, in a form that editors link; the count on stderr."""
+    faulty = tmp_path / "faulty.yaml"
+    faulty.write_text(node("faulty", handler="locale").replace("1.0.0", '"1"').lstrip())
+    done = call("check", str(faulty))
+    assert done.exit_code == 1
+    assert done.stdout.splitlines() == [
+        f"{faulty}:4:10: found '1', expected three numbers, such as 1.0.0",
+        f"{faulty}:6:10: handler 'locale' is not registered; did you mean 'local'?",
+    ]
+    assert done.stderr == "\nproblems: 2\n"
+
+
+def test_check_of_a_host_reads_its_nodes_too() -> None:
+    """The folder of a host's nodes is known from where its file is."""
+    assert call("check", "contracts/hosts/demo.yaml").stdout == "nodes: 6, hosts: 1, problems: 0\n"
+
+
+def test_a_file_named_twice_is_read_once() -> None:
+    """A folder and a file in it are no two nodes of one name."""
+    assert call("check", "contracts", "contracts/nodes/echo.yaml").exit_code == 0
+
+
+def test_topics_prints_names_for_other_programs() -> None:
+    """Names alone on stdout."""
+    done = call("topics", "contracts/hosts/local-kafka.yaml")
+    assert done.exit_code == 0
+    assert len(done.stdout.splitlines()) == 2 * 5 + 2
+    assert all(line.startswith("onex.") for line in done.stdout.splitlines())
+    assert done.stderr == "consumer group: onex.dev.acme.pure\n"
+
+
+@pytest.mark.parametrize("verb", ["run", "topics"])
+def test_a_node_contract_is_no_host(verb: str) -> None:
+    """What was given is named, and what was expected."""
+    done = call(verb, "contracts/nodes/echo.yaml")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: not_a_host: contracts/nodes/echo.yaml is a node contract; expected a host")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "said"),
+    [
+        (["--payload", "{"], None, "--payload: "),
+        (["--payload", "[1]"], None, "--payload: found list, expected an object"),
+        (["--payload", "@/nowhere.json"], None, "No such file"),
+        (["--payload", "-"], b"\xff", "--payload: "),
+        (["--timeout", "0"], None, "'--timeout'"),
+        (["--host", "nowhere.yaml"], None, "'--host'"),
+    ],
+)
+def test_wrong_usage_of_send_is_told(arguments: list[str], stdin: bytes | None, said: str) -> None:
+    """Status 2, before anything is connected."""
+    done = call("send", "echo", *arguments, stdin=stdin)
+    assert done.exit_code == 2
+    assert said in done.stderr
+
+
+def test_send_without_a_running_host_says_what_to_do() -> None:
+    """The next step is in the message."""
+    done = call("send", "echo")
+    assert done.exit_code == 1
+    assert "start one with `runtime-host run HOST.yaml`" in done.stderr
+
+
+def test_send_to_a_node_that_the_host_has_not_names_the_nearest() -> None:
+    """Nothing is sent to a topic that nobody reads."""
+    done = call("send", "ecko", "--host", "contracts/hosts/local-kafka.yaml")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "host 'local-kafka' has no node 'ecko'; did you mean 'echo'?" in done.stderr
+
+
+def test_send_without_a_broker_ends_in_time() -> None:
+    """The reason names the address."""
+    options = ["--host", "contracts/hosts/local-kafka.yaml", "--broker", "127.0.0.1:1", "--timeout", "1"]
+    done = call("send", "echo", *options)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: bus_failed: Kafka at 127.0.0.1:1: ")
+
+
+def test_a_secret_that_is_missing_is_named(tmp_path: Path) -> None:
+    """What to set is in the message; no value is."""
+    text = (ROOT / "contracts/hosts/local-kafka.yaml").read_text()
+    host = tmp_path / "secret.yaml"
+    host.write_text(text.replace("  partitions: 4\n", '  client: {sasl.password: "${secret.KAFKA_PASSWORD}"}\n'))
+    done = call("run", str(host), "--contracts", "contracts")
+    assert done.exit_code == 1
+    assert "ONEX_SECRET_KAFKA_PASSWORD" in done.stderr
