@@ -1,6 +1,7 @@
 """Expressions: what they read, what they give as JSON, and that each failure names its place."""
 
 import string
+from math import inf
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from omnibase_core.expressions import (
 from tests.gear.commands import envelope
 
 PAYLOAD = {"name": "Ada", "n": 3, "none": None, "tags": ["a", "b"], "in_it": {"deep": {"x": 1.5}}}
+RESULT = {"rows": [1], "endless": inf}
 WHERE = "operations.do.answer"
 
 
@@ -30,7 +32,7 @@ def _scope(payload: dict[str, Any] | None = None, result: dict[str, Any] | None 
 
 
 def _value(text: str, scope: Scope | None = None) -> Any:
-    return Expression(text, names=ANSWER_NAMES, where=WHERE).evaluate(scope or _scope(result={"rows": [1]}))
+    return Expression(text, names=ANSWER_NAMES, where=WHERE).evaluate(scope or _scope(result=RESULT))
 
 
 def _template(tree: Any, names: tuple[str, ...] = ANSWER_NAMES) -> tuple[Template, list[tuple[Path, str]]]:
@@ -67,6 +69,10 @@ def _template(tree: Any, names: tuple[str, ...] = ANSWER_NAMES) -> tuple[Templat
         ("timestamp('2026-01-01T02:00:00.5+02:00')", "2026-01-01T00:00:00.500000Z"),
         ("[timestamp('2026-01-01T00:00:00Z')]", ["2026-01-01T00:00:00Z"]),
         ("duration('1m30s')", "90s"),
+        ("duration('1234567s')", "1234567s"),
+        ("[duration('-0.000001s')]", ["-0.000001s"]),
+        ("envelope.node_slug + '/' + envelope.timestamp", "greeter/2026-01-01T00:00:00Z"),
+        ("timestamp(envelope.timestamp) < timestamp('2026-01-01T00:00:01Z')", True),
         ("null", None),
     ],
 )
@@ -87,6 +93,7 @@ def test_an_expression_gives_a_json_value(text: str, value: Any) -> None:
         ("payload.name + 1", "No matching overloads found : _+_(string, int64)"),
         ("9223372036854775807 + 1", "integer overflow"),
         ("1.0 / 0.0", "inf is no JSON number"),
+        ("result.endless", "inf is no JSON number"),
         ("[0.0 / 0.0]", "nan is no JSON number"),
         ("{1: 2}", "the keys of an object must be text"),
         ("b'abc'", "a value of type bytearray has no JSON form"),
@@ -114,7 +121,7 @@ def test_a_failure_names_the_place_of_the_expression(text: str, fault: str) -> N
         ("payload.a +\n  zzz", REQUEST_NAMES, (2, 3, None)),
         ("'a' + 1", ANSWER_NAMES, (1, 5, "found no matching overload for '_+_' applied to '(string, int)'")),
         ("payload.", ANSWER_NAMES, (1, 9, None)),
-        ("", ANSWER_NAMES, (1, 1, None)),
+        ("", ANSWER_NAMES, (1, 1, "it ends too early")),
     ],
 )
 def test_text_that_does_not_compile_is_refused_with_its_place(
@@ -127,6 +134,15 @@ def test_text_that_does_not_compile_is_refused_with_its_place(
     assert (raised.value.line, raised.value.column) == (line, column)
     assert message is None or str(raised.value) == message
     assert "\n" not in str(raised.value)
+
+
+def test_text_that_the_engine_would_cut_is_refused() -> None:
+    """The character U+0000 ends a text for the engine: better no value than another one."""
+    for payload in ({"a": "x\x00y"}, {"a": [{"\x00": 1}]}):
+        with pytest.raises(ExpressionFailed, match="cannot read text with the character U\\+0000"):
+            _value("[payload.a]", _scope(payload))
+    assert _value("payload.a", _scope({"a": "x\x00y"})) == "x\x00y"
+    assert _value("[payload.a]", _scope({"a": "x\\u0000y"})) == ["x\\u0000y"]
 
 
 def test_nulls_are_survived_many_thousand_times() -> None:

@@ -112,6 +112,10 @@ REQUESTS = {
         ["12:14: missing key 'address' in the request of Place", "12:15: unknown key 'url'; expected one of: address"],
     ),
 }
+REQUESTS |= {
+    "no mapping": (_effect("    request: hello\n"), ["11:14: found 'hello', expected a mapping or an expression"]),
+    "an empty list": (_effect("    request: []\n"), ["11:14: found [], expected a mapping or an expression"]),
+}
 EXPRESSIONS = {
     "unknown name": ('"${ payloat }"', "'payloat' is not known here; did you mean 'payload'?"),
     "result too early": ('"${ result }"', f"'result' is not known here; {LATER}"),

@@ -58,6 +58,7 @@ TOP = {
     "long slug": ("greeter", "a" * 49, [f"2:7: found '{'a' * 49}', expected a length of at most 48"]),
     "version of two": ("1.0.0", "1.0", ["4:10: found 1.0, expected text"]),
     "version of words": ("1.0.0", "one", [f"4:10: found 'one', expected {VERSION}"]),
+    "version of other digits": ("1.0.0", "1\u0663.0.0", [f"4:10: found '1\u0663.0.0', expected {VERSION}"]),
     "version with a zero": ("1.0.0", "1.02.0", [f"4:10: found '1.02.0', expected {VERSION}"]),
     "what YAML misreads": (
         "greeter",
@@ -171,8 +172,26 @@ def test_what_is_left_of_a_faulty_contract_is_looked_at_too() -> None:
         "n.yaml:3:7:",
         "n.yaml:6:10:",
         "n.yaml:7:33:",
-        "n.yaml:7:55:",
+        "n.yaml:7:68:",
         "n.yaml:7:73:",
+    ]
+
+
+def test_what_is_left_of_a_list_keeps_its_places() -> None:
+    """The items before a faulty one are looked at where they stand; those after it wait for it to be mended."""
+    rules = "[{when: bare, code: a}, 7, {when: bare, code: b}]"
+    text = node("greeter", operations=f"{{do: {{input: {{}}, errors: {rules}}}}}").lstrip()
+    assert _problems({"n.yaml": text}) == [
+        "n.yaml:7:46: expression: found 'bare', expected an expression: write ${ bare }",
+        "n.yaml:7:62: found 7, expected a mapping",
+    ]
+
+
+def test_a_broken_node_is_not_missed_by_its_host() -> None:
+    """A contract of an unknown version is one fault, not two."""
+    text = _swapped(GOOD, "node/v1", "node/v2")
+    assert _problems({"h.yaml": HOST, "n.yaml": text}) == [
+        "n.yaml:1:11: contract 'node/v2' is not known; did you mean 'node/v1'?"
     ]
 
 

@@ -33,7 +33,7 @@ def dead_letter(
     """
     facts: dict[str, bytes | None] = {
         "code": error.code.encode(),
-        "message": str(error).encode()[:_FACT_BYTES_MAX],
+        "message": str(error).encode()[:_FACT_BYTES_MAX].decode(errors="ignore").encode(),
         "topic": delivery.partition.topic.encode(),
         "partition": b"%d" % delivery.partition.number,
         "offset": b"%d" % delivery.offset,
@@ -50,7 +50,7 @@ def dead_letter(
 
 def size_of(message: Message) -> int:
     """Size in bytes of key, value and headers, with what Kafka adds for each."""
-    headers = sum(len(name) + len(value or b"") + 10 for name, value in message.headers)
+    headers = sum(len(name.encode()) + len(value or b"") + 10 for name, value in message.headers)
     return len(message.key or b"") + len(message.value or b"") + headers + 70
 
 

@@ -55,12 +55,13 @@ class InvalidContracts(OnexError):
 
 
 class InvalidExpression(OnexError):
-    """An expression that does not compile. `line` and `column` count from 1 within the expression."""
+    """An expression that does not compile. `line` and `column` count from 1 within its `text`."""
 
     code = "invalid_expression"
 
-    def __init__(self, message: str, *, line: int = 1, column: int = 1) -> None:
+    def __init__(self, message: str, *, text: str = "", line: int = 1, column: int = 1) -> None:
         """Say what is wrong and where in the expression."""
+        self.text = text
         self.line = line
         self.column = column
         super().__init__(message)

@@ -15,6 +15,7 @@ from math import isfinite
 from typing import Any
 
 from cel_expr_python import cel
+from pydantic_core import to_json
 
 from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.errors import ExpressionFailed, InvalidExpression
@@ -29,7 +30,7 @@ Path = tuple[str | int, ...]
 _LEAF = re.compile(r"\s*\$\{(.*)\}\s*", re.DOTALL)
 _FIELD_PATH = re.compile(r"[a-z]+(?:\.[A-Za-z_]\w*)*", re.ASCII)
 _STATUS = re.compile(r"^[A-Z_]+: ")
-_COMPILE_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*?)\n \|", re.DOTALL)
+_COMPILE_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*?)(?:\n \|| \[INVALID|\Z)", re.DOTALL)
 _END = "end of expression"
 _UNEXPECTED = re.compile(r"Syntax error: (?:mismatched|extraneous) input '(.*)' expecting .*", re.DOTALL)
 _JOINED = "write it as one: ${ 'text ' + payload.field }"
@@ -74,8 +75,8 @@ class Scope:
                     "causation_id": None if envelope.causation_id is None else str(envelope.causation_id),
                     "node_slug": envelope.node_slug,
                     "operation": envelope.operation,
-                    "timestamp": envelope.timestamp,
-                    "expires_at": envelope.expires_at,
+                    "timestamp": _plain(envelope.timestamp),
+                    "expires_at": _plain(envelope.expires_at),
                 },
             }
             if self._result is not None:
@@ -83,9 +84,12 @@ class Scope:
         return self._view
 
     def activation(self) -> Any:
-        """Give the engine's form of the view."""
+        """Give the engine's form of the view. Raises ValueError for text with U+0000, which the engine would cut."""
         if self._activation is None:
-            self._activation = _ENVIRONMENTS[REQUEST_NAMES].Activation(self.view())
+            view = self.view()
+            if b"\\u0000" in to_json(view, fallback=str) and _holds_nul(view):
+                raise ValueError("an expression cannot read text with the character U+0000")
+            self._activation = _ENVIRONMENTS[REQUEST_NAMES].Activation(view)
         return self._activation
 
 
@@ -100,17 +104,16 @@ class Expression:
         try:
             self._compiled = _ENVIRONMENTS[names].compile(text)
         except RuntimeError as error:  # the engine has no error class of its own
-            raise _explain(str(error), names) from error
+            raise _explain(str(error), text, names) from error
         # Reading a field is what most leaves do: Python does it at a tenth of the engine's price, with equal results.
         self._field_path = tuple(text.strip().split(".")) if _FIELD_PATH.fullmatch(text.strip()) else ()
 
     def evaluate(self, scope: Scope) -> Any:
         """Give the value as JSON. Raises ExpressionFailed."""
-        if self._field_path and self._field_path[0] in ANSWER_NAMES:
-            return self._read_field(scope)
-        value = self._compiled.eval(scope.activation())
         try:
-            return _json_value(value)
+            if self._field_path and self._field_path[0] in ANSWER_NAMES:
+                return self._read_field(scope)
+            return _json_value(self._compiled.eval(scope.activation()))
         except ValueError as error:
             raise ExpressionFailed(str(error), where=self._where) from error
 
@@ -159,6 +162,11 @@ def compile_expression(
     return _compile_leaf(text, names=names, at=at, refuse=refuse)
 
 
+def is_expression(written: Any) -> bool:
+    """Say whether a value of a contract is one expression as a whole."""
+    return isinstance(written, str) and _LEAF.fullmatch(written) is not None
+
+
 def _compile_leaf(
     text: str, *, names: tuple[str, ...], at: Path, refuse: Callable[[Path, InvalidExpression], None]
 ) -> Template:
@@ -173,7 +181,7 @@ def _compile_leaf(
     return lambda _scope: text
 
 
-def _explain(message: str, names: tuple[str, ...]) -> InvalidExpression:
+def _explain(message: str, text: str, names: tuple[str, ...]) -> InvalidExpression:
     """Turn the engine's report into one line and its place, and add what to write instead."""
     match = _COMPILE_ERROR.search(message)
     if match is None:
@@ -184,7 +192,7 @@ def _explain(message: str, names: tuple[str, ...]) -> InvalidExpression:
         reason = "it ends too early" if found == _END else f"found {found!r}, which cannot stand here"
     if unknown := _UNDECLARED.match(reason):
         reason = f"{unknown[1]!r} is not known here; {_instead_of(unknown[1], names)}"
-    return InvalidExpression(reason, line=int(match[1]), column=int(match[2]))
+    return InvalidExpression(reason, text=text, line=int(match[1]), column=int(match[2]))
 
 
 def _instead_of(name: str, names: tuple[str, ...]) -> str:
@@ -211,12 +219,25 @@ def _json_value(value: Any) -> Any:
     return _plain(inner)
 
 
+def _holds_nul(value: Any) -> bool:
+    match value:
+        case str():
+            return "\x00" in value
+        case Mapping():
+            return any(_holds_nul(key) or _holds_nul(item) for key, item in value.items())
+        case list():
+            return any(map(_holds_nul, value))
+    return False
+
+
 def _plain(value: Any) -> Any:
     """Give a value its JSON form: times as in RFC 3339, durations in seconds with an s (as protobuf's JSON does)."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if isinstance(value, timedelta):
-        return f"{value.total_seconds():g}s"
+        microseconds = value // timedelta(microseconds=1)
+        sign, (seconds, rest) = "-" if microseconds < 0 else "", divmod(abs(microseconds), 1_000_000)
+        return f"{sign}{seconds}.{rest:06d}".rstrip("0").rstrip(".") + "s"
     if isinstance(value, float) and not isfinite(value):
         raise ValueError(f"{value} is no JSON number")
     if value is None or isinstance(value, str | int | float | bool | Mapping | list):

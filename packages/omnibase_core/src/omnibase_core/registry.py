@@ -115,6 +115,7 @@ class _Loader:
             return
         model = self._model(document)
         if model is None:
+            self.broken.add(str(document.tree.get("name")))
             return
         try:
             contract = model.model_validate(document.tree)

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from omnibase_core.compute_handler import COMPUTE, FunctionCall
 from omnibase_core.contracts.document import Document, Path, nearest
 from omnibase_core.contracts.node import ErrorRule, NodeContract, NodeKind, Operation
+from omnibase_core.contracts.scalars import shown
 from omnibase_core.errors import InvalidExpression, Problem
 from omnibase_core.expressions import (
     ANSWER_NAMES,
@@ -16,6 +17,7 @@ from omnibase_core.expressions import (
     Template,
     compile_expression,
     compile_template,
+    is_expression,
 )
 from omnibase_core.ports import HandlerDescription
 from omnibase_core.schemas import InvalidSchema, Schema
@@ -77,10 +79,11 @@ class _Compiler:
     problems: list[Problem] = field(default_factory=list)
 
     def node(self) -> CompiledNode:
-        handler_type = self._compute() if self.contract.kind is NodeKind.COMPUTE else self._effect()
+        compute = self.contract.kind is NodeKind.COMPUTE
+        handler_type = self._compute() if compute else self._effect()
+        handler = None if compute or handler_type == COMPUTE else self.handlers.get(handler_type)
         operations = {
-            name: self._operation(name, operation, self.handlers.get(handler_type))
-            for name, operation in self.contract.operations.items()
+            name: self._operation(name, operation, handler) for name, operation in self.contract.operations.items()
         }
         return CompiledNode(contract=self.contract, handler_type=handler_type, operations=operations)
 
@@ -137,7 +140,8 @@ class _Compiler:
     def _handler_call(self, at: Path, operation: Operation, handler: HandlerDescription | None) -> CompiledCall | None:
         if operation.logic is not None:
             self._fault((*at, "logic"), "only a compute node has logic; write kind: compute", key=True)
-        request = self._template((*at, "request"), operation.request or {}, REQUEST_NAMES)
+        written = {} if operation.request is None else operation.request
+        request = self._template((*at, "request"), written, REQUEST_NAMES)
         if handler is None:
             return None
         called = operation.call or next(iter(handler.operations))
@@ -147,16 +151,18 @@ class _Compiler:
             self._fault((*at, "call"), f"handler {handler.handler_type!r} has no operation {called!r}; {hint}")
             return None
         model = handler.operations[called].request
-        self._request_keys((*at, "request"), operation.request or {}, model)
+        self._request_keys((*at, "request"), written, model)
         return CompiledCall(called, request, model)
 
     def _request_keys(self, at: Path, request: Any, model: type[BaseModel]) -> None:
         """Hold the keys of a request that is written out to the model: what nothing reads is an error."""
         if not isinstance(request, Mapping):
+            if not is_expression(request):
+                self._fault(at, f"found {shown(request)}, expected a mapping or an expression")
             return
         known = {field.alias or name: field for name, field in model.model_fields.items()}
         for key in request:
-            if key not in known:
+            if key not in known and model.model_config.get("extra") != "allow":
                 self._fault((*at, key), f"unknown key {key!r}; {_instead_of(key, known)}", key=True)
         for name, field_ in known.items():
             if field_.is_required() and name not in request:
@@ -180,7 +186,7 @@ class _Compiler:
             return Schema({})
 
     def _refuse_expression(self, at: Path, error: InvalidExpression) -> None:
-        self._fault(at, f"expression: {error}")
+        self.problems.append(self.document.problem_within(at, error, f"expression: {error}"))
 
     def _fault(self, at: Path, message: str, *, key: bool = False) -> None:
         self.problems.append(self.document.problem(at, message, key=key))

@@ -5,7 +5,7 @@ once, and there are no tags, anchors, aliases, merge keys, directives or second 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from omnibase_core.contracts.scalars import read_plain, shortened, shown
-from omnibase_core.errors import Problem
+from omnibase_core.errors import InvalidExpression, Problem
 
 DEPTH_MAX = 32
 LENGTH_MAX = 262_144
@@ -44,6 +44,7 @@ class Document:
     values: Mapping[Path, Place]
     keys: Mapping[Path, Place]
     problems: tuple[Problem, ...]
+    lines: Sequence[str] = ()
 
     def place(self, path: Path, *, key: bool = False) -> Place:
         """Find a value, or its key; what is not there is looked for at its nearest ancestor."""
@@ -58,6 +59,14 @@ class Document:
         place = self.place(path, key=key)
         return Problem(self.path, place.line, place.column, message)
 
+    def problem_within(self, path: Path, error: InvalidExpression, message: str) -> Problem:
+        """Describe a fault of an expression at its very place, if the line holds it as it reads; else at the value."""
+        place = self.place(path)
+        start = self.lines[place.line - 1].find(error.text, place.column - 1)
+        if start < 0 or error.line > 1:
+            return self.problem(path, message)
+        return Problem(self.path, place.line, start + error.column, message)
+
 
 def parse_document(path: str, text: str) -> Document:
     """Parse any text. Never raises: what is wrong is in the document's problems, in the order of their places."""
@@ -69,7 +78,7 @@ def parse_document(path: str, text: str) -> Document:
         tree = reader.root()
     except _Ended as ended:
         return Document(path, {}, {}, {}, tuple(sorted([*reader.problems, ended.problem])))
-    return Document(path, tree, reader.values, reader.keys, tuple(sorted(reader.problems)))
+    return Document(path, tree, reader.values, reader.keys, tuple(sorted(reader.problems)), text.split("\n"))
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -64,12 +64,14 @@ def problems_of(document: Document, error: ValidationError, *, model: type[BaseM
 def without_faults(tree: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:
     """Give what is left of a tree without the parts that a model refused: in it, more may be wrong."""
     rest: dict[str, Any] = deepcopy(dict(tree))
-    # From the last item of a list to the first: what is left keeps its place.
-    for location in sorted((details["loc"] for details in error.errors()), key=str, reverse=True):
-        steps = [step for step in location if step != "[key]"]
-        owner = _part(rest, tuple(steps[:-1]))
-        if steps and _holds(owner, steps[-1]):
-            del owner[steps[-1]]
+    for details in error.errors():
+        *above, last = (step for step in details["loc"] if step != "[key]")
+        owner = _part(rest, tuple(above))
+        if isinstance(owner, list):
+            # What comes after would lose its place.
+            owner[:] = owner[: int(last)]
+        elif _holds(owner, last):
+            del owner[last]
     return rest
 
 

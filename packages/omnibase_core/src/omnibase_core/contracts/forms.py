@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from omnibase_core.topics import SLUG_PATTERN
 
 SLUG = rf"^{SLUG_PATTERN}$"
-VERSION = r"^(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})$"
+VERSION = r"^(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})$"
 IDENTIFIER = r"^[a-z][a-z0-9_]{0,62}$"
-FUNCTION = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
-PACKAGE = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
+FUNCTION = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
+PACKAGE = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
 
 MEANINGS: Mapping[str, str] = {
     SLUG: "lower-case words joined by hyphens, such as price-order",
