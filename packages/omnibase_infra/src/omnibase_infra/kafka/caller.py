@@ -9,6 +9,7 @@ from omnibase_core.codec import decode, encode
 from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.errors import BusError, UndecodableEnvelope
 from omnibase_infra.kafka.settings import KafkaSettings
+from omnibase_infra.kafka.topics import PASSING
 
 _CLIENT_ID = "runtime-host-send"
 _POLL_S = 0.05
@@ -61,8 +62,17 @@ class KafkaCaller:
             raise BusError(f"topic {topic} is not there ({metadata.error.str()}): is a host with this node running?")
         places = [TopicPartition(topic, number) for number in metadata.partitions]
         for place in places:
-            _, place.offset = self._consumer.get_watermark_offsets(place, timeout=_left(until_s))
+            place.offset = self._end_of(place, until_s)
         self._consumer.assign(places)
+
+    def _end_of(self, place: TopicPartition, until_s: float) -> int:
+        while True:
+            try:
+                return self._consumer.get_watermark_offsets(place, timeout=_left(until_s))[1]
+            except KafkaException as error:
+                if error.args[0].code() not in PASSING or time.monotonic() > until_s:
+                    raise
+                time.sleep(_POLL_S)
 
     def _send(self, command: OnexEnvelope, topic: str, key: bytes | None, until_s: float) -> None:
         reports: list[KafkaError | None] = []

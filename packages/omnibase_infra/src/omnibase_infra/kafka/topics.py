@@ -16,7 +16,7 @@ _ASK_S = 2.0
 _CREATE_S = 15.0
 _AGAIN_S = 0.5
 
-_PASSING = frozenset(
+PASSING = frozenset(
     {
         KafkaError._ALL_BROKERS_DOWN,
         KafkaError._TIMED_OUT,
@@ -25,9 +25,11 @@ _PASSING = frozenset(
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.NETWORK_EXCEPTION,
         KafkaError.NOT_CONTROLLER,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.REQUEST_TIMED_OUT,
     }
 )
+"""What a broker says while it is away, starting, or busy with a topic that is new."""
 
 
 def ensure_topics(
@@ -53,7 +55,7 @@ def ensure_topics(
                 return
             _create(admin, missing, settings)
         except KafkaException as error:
-            if error.args[0].code() not in _PASSING:
+            if error.args[0].code() not in PASSING:
                 raise BusError(f"the host's topics could not be looked up: {error.args[0].str()}") from error
             connection.lost(error.args[0])
         give_up.wait(_AGAIN_S)
@@ -76,6 +78,6 @@ def _create(admin: AdminClient, topics: Sequence[str], settings: KafkaSettings) 
             future.result()
         except KafkaException as error:
             reason = error.args[0]
-            if reason.code() in _PASSING or reason.code() == KafkaError.TOPIC_ALREADY_EXISTS:
+            if reason.code() in PASSING or reason.code() == KafkaError.TOPIC_ALREADY_EXISTS:
                 continue
             raise BusError(f"topic {topic} is missing and could not be created: {reason.str()}") from error
