@@ -20,7 +20,7 @@ setup: .venv/.synced  ## Install uv (if it is missing) and every dependency, as 
 	@touch $@
 
 demo: setup  ## Run the example nodes on an embedded broker: one command to each, then up until Ctrl-C
-	@$(RUN) runtime-host demo
+	@.venv/bin/runtime-host demo
 
 test: setup  ## Run every test; starts the real servers that they need, and says which
 	$(RUN) pytest

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -9,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import as_file, files
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -79,8 +81,9 @@ def _introduce(loaded: LoadedHost, host: "RuntimeHostProcess") -> None:
 
 def _invite(host: "RuntimeHostProcess") -> None:
     click.echo("\nThe host stays up until Ctrl-C. In another terminal, try:")
-    click.echo('  runtime-host send echo --payload \'{"text": "hello"}\'')
-    click.echo('  runtime-host send price-order \\\n    --payload \'{"sku": "nut", "quantity": 0, "unit_cents": 5}\'')
+    program = "runtime-host" if which("runtime-host") else sys.argv[0]
+    click.echo(f'  {program} send echo --payload \'{{"text": "hello"}}\'')
+    click.echo(f'  {program} send price-order \\\n    --payload \'{{"sku": "nut", "quantity": 0, "unit_cents": 5}}\'')
     click.echo(f"  curl -s {host.health_url}/health")
 
 
