@@ -125,6 +125,8 @@ def test_a_command_gets_its_answer_and_then_its_offset_is_committed() -> None:
             assert answer.payload == {"text": "hi"}
             assert (answer.correlation_id, answer.causation_id) == (asked.correlation_id, asked.envelope_id)
             assert (answer.handler_type, message.key) == ("local", b"k")
+            [told] = stage.observer.named("command_answered")
+            assert (told["node"], told["causation_id"]) == ("echo", str(asked.envelope_id))
             assert list(message.headers) == [("traceparent", b"00-abc")]
 
     asyncio.run(scenario())

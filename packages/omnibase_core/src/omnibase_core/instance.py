@@ -110,6 +110,8 @@ class NodeInstance:
         messages = self.replies.result(delivery, self.node, command, payload, self.clock.now())
         self.figures.answers += 1
         self.figures.degraded = None
+        if self.observer.verbose:
+            self.observer.event("debug", "command_answered", **self._place(delivery, command))
         return messages
 
     def _failed(self, delivery: Delivery, command: OnexEnvelope, error: Exception) -> Sequence[Message]:
@@ -129,11 +131,16 @@ class NodeInstance:
         self.observer.event(
             "warning",
             "command_refused" if isinstance(error, CommandRejected) else "command_failed",
-            node=self.node.contract.name,
             code=error.code,
             reason=str(error),
-            correlation_id=command and str(command.correlation_id),
-            causation_id=command and str(command.envelope_id),
-            partition=f"{delivery.partition.topic}[{delivery.partition.number}]",
-            offset=delivery.offset,
+            **self._place(delivery, command),
         )
+
+    def _place(self, delivery: Delivery, command: OnexEnvelope | None) -> dict[str, object]:
+        return {
+            "node": self.node.contract.name,
+            "correlation_id": command and str(command.correlation_id),
+            "causation_id": command and str(command.envelope_id),
+            "partition": f"{delivery.partition.topic}[{delivery.partition.number}]",
+            "offset": delivery.offset,
+        }

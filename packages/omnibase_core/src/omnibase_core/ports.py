@@ -197,6 +197,10 @@ ContractReader = Callable[[PurePath], Iterable[ContractDocument]]
 class Observer(Protocol):
     """Where the runtime tells what it does. Must return at once and never raise."""
 
+    @property
+    def verbose(self) -> bool:
+        """Whether events of level debug, such as that of each command, are of use to anybody."""
+
     def event(self, level: str, name: str, /, **fields: object) -> None:
         """Report one event; `level` is debug, info, warning or error."""
 

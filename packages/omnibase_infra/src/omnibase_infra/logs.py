@@ -62,7 +62,7 @@ def open_log(
         wrapper_class=structlog.make_filtering_bound_logger(level),
         context_class=dict,
     ).bind(host=host)
-    return LogObserver({name: getattr(logger, name) for name in _LEVELS}), shipper
+    return LogObserver({name: getattr(logger, name) for name in _LEVELS}, verbose=level == "debug"), shipper
 
 
 class LogObserver:
@@ -72,8 +72,9 @@ class LogObserver:
     under `error` is told by its type and message, and at level error by its traceback too.
     """
 
-    def __init__(self, emit: Mapping[str, Callable[..., object]]) -> None:
-        """Hold what logs an event, for each level."""
+    def __init__(self, emit: Mapping[str, Callable[..., object]], *, verbose: bool) -> None:
+        """Hold what logs an event, for each level, and whether that of debug does."""
+        self.verbose = verbose
         self._emit = emit
 
     def event(self, level: str, name: str, /, **fields: object) -> None:

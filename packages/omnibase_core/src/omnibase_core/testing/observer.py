@@ -4,6 +4,8 @@
 class RecordingObserver:
     """Keeps every event in `events` as (level, name, fields)."""
 
+    verbose = True
+
     def __init__(self) -> None:
         """Start with nothing seen."""
         self.events: list[tuple[str, str, dict[str, object]]] = []
