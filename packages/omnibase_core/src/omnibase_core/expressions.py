@@ -58,8 +58,13 @@ class Scope:
 
     def read(self, name: str) -> Any:
         """Give what a name stands for."""
-        if name == "payload":
-            return self._envelope.payload
+        match name:
+            case "payload":
+                return self._envelope.payload
+            case "metadata":
+                return self._envelope.metadata
+            case "result":
+                return self._result
         return self.view()[name]
 
     def view(self) -> dict[str, Any]:

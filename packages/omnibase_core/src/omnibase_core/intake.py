@@ -43,9 +43,17 @@ class Intake:
         """The topics that are held back now, as of the last `change`."""
         return self._held
 
-    def change(self) -> Change | None:
-        """Say what has to be paused and resumed since the last call; None where nothing has."""
-        held = frozenset(self._limits) if self._host_full else frozenset(self._full)
+    @property
+    def full(self) -> bool:
+        """Whether the host as a whole has no room."""
+        return self._host_full
+
+    def change(self, *, hold_all: bool = True) -> Change | None:
+        """Say what has to be paused and resumed since the last call; None where nothing has.
+
+        Without `hold_all`, a full host holds nothing back: whoever asks waits for room in another way.
+        """
+        held = frozenset(self._limits) if self._host_full and hold_all else frozenset(self._full)
         if held == self._held:
             return None
         change = Change(pause=held - self._held, resume=self._held - held)

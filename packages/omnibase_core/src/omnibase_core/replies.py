@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from omnibase_core.codec import encode
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.host import RuntimeHostContract
+from omnibase_core.contracts.node import NodeContract
 from omnibase_core.dead_letters import dead_letter, size_of
 from omnibase_core.envelope import EnvelopeError, OnexEnvelope
 from omnibase_core.errors import CommandFailed, CommandRejected, OnexError
@@ -20,10 +21,21 @@ _TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 
 @dataclass(frozen=True, slots=True)
 class Replies:
-    """Builds the messages that end a delivery. `bytes_max` is the size of the largest message."""
+    """Builds the messages that end a delivery. `bytes_max` is the size of the largest message.
+
+    `events` is the topic of the node's answers, `letters` that of the pool's dead letters.
+    """
 
     host: RuntimeHostContract
+    events: str
+    letters: str
     bytes_max: int
+
+    @classmethod
+    def of(cls, host: RuntimeHostContract, node: NodeContract, bytes_max: int) -> Self:
+        """Build the replies of a node on a host."""
+        names = host.namespace
+        return cls(host, names.event(node.name, node.major), names.dead_letter(host.pool), bytes_max)
 
     def result(
         self, delivery: Delivery, node: CompiledNode, command: OnexEnvelope, payload: Mapping[str, Any], now: datetime
@@ -61,7 +73,7 @@ class Replies:
         return dead_letter(
             delivery,
             error,
-            topic=self.host.namespace.dead_letter(self.host.pool),
+            topic=self.letters,
             node=node.contract.name,
             contract_version=node.contract.version,
             host=self.host.name,
@@ -82,8 +94,7 @@ class Replies:
         answer = command.answer(
             now=now, payload=payload, error=error, node_slug=node.contract.name, handler_type=node.handler_type
         )
-        topic = self.host.namespace.event(node.contract.name, node.contract.major)
-        return Message(topic, delivery.key, encode(answer), _trace_of(delivery.headers))
+        return Message(self.events, delivery.key, encode(answer), _trace_of(delivery.headers))
 
 
 def _trace_of(headers: Headers) -> Headers:

@@ -33,6 +33,7 @@ from omnibase_core.ports import (
 )
 from omnibase_core.replies import Replies
 
+_ROOM_S = 0.5
 _REPUBLISH_FIRST_S = 0.5
 _REPUBLISH_LONGEST_S = 30.0
 
@@ -85,6 +86,7 @@ class NodeRuntime:
         self._progress = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._intake = Intake(per_topic={}, in_all=1, bytes_max=1)
+        self._holds_all = False
 
     def register_handler(self, handler_type: str, handler: Handler | InlineHandler) -> None:
         """Let the nodes of a type be served by the handler. Call it before `load_nodes`."""
@@ -100,7 +102,7 @@ class NodeRuntime:
             self._instances[topic] = NodeInstance(
                 node=node,
                 handler=handler,
-                replies=Replies(self._host, self._bus.message_bytes_max),
+                replies=Replies.of(self._host, node.contract, self._bus.message_bytes_max),
                 clock=self._clock,
                 observer=self._observer,
             )
@@ -155,6 +157,8 @@ class NodeRuntime:
             match happening:
                 case Batch(deliveries):
                     self._take(deliveries)
+                    if self._intake.full:
+                        await self._wait_for_room()
                 case Assigned(partitions):
                     self._assign(partitions)
                 case Revoked():
@@ -178,6 +182,21 @@ class NodeRuntime:
         if served:
             self._publish(served)
         self._balance()
+
+    async def _wait_for_room(self) -> None:
+        """Take nothing more while the host is full: by waiting, and by pausing where that goes on.
+
+        A partition that is paused gives up what was fetched of it, so that a short pause costs more than it saves. But
+        whoever only waits does not hear of partitions that come and go.
+        """
+        try:
+            async with asyncio.timeout(_ROOM_S):
+                while self._intake.full:
+                    self._progress.clear()
+                    await self._progress.wait()
+        except TimeoutError:
+            self._holds_all = True
+            self._balance()
 
     async def _run_lane(self, lane: Hashable) -> None:
         """Serve the work of one lane, one after the other."""
@@ -283,13 +302,15 @@ class NodeRuntime:
 
     def _balance(self) -> None:
         """Pause the partitions of what is full, resume those of what has room again."""
-        if (change := self._intake.change()) is not None:
+        self._holds_all = self._holds_all and self._intake.full
+        if (change := self._intake.change(hold_all=self._holds_all)) is not None:
             self._bus.pause([partition for partition in self._assignments if partition.topic in change.pause])
             self._bus.resume([partition for partition in self._assignments if partition.topic in change.resume])
 
     def _drop(self, work: _Work) -> None:
         """Let go of work of a partition that is leaving: whoever serves it next will do the work."""
         self._intake.give_back(work.delivery.partition.topic, work.size_bytes)
+        self._progress.set()
         self._balance()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
