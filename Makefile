@@ -4,7 +4,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen
 
-.PHONY: help setup demo test check fix bench clean
+.PHONY: help setup demo test check fix bench simulate clean
 
 help:  ## Show what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ fix: setup  ## Format, and mend what can be mended without thought
 
 bench: setup  ## Measure, on a real Kafka, against the old way: one process a node
 	$(RUN) python -m tests.benchmarks
+
+simulate: setup  ## Run the engine against SEEDS=n random histories
+	$(RUN) python -m tests.simulation --seeds $(or $(SEEDS),2000)
 
 clean:  ## Remove what was built, installed and cached here
 	rm -rf .venv .tools .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

@@ -1,48 +1,40 @@
-"""`make bench`: one host of ten nodes beside the old way, ten processes of one node, on one real Kafka.
+"""`make bench`: our host beside its peers on one real Kafka, in interleaved runs; then the footprint of many nodes.
 
-Every process runs from the wheels, in an environment that holds nothing else, as a user would have it.
+Every process runs from an environment that holds nothing else, as a user would have it.
 """
 
-import platform
-import subprocess
+import argparse
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from uuid import uuid4
 
-import psutil
-from confluent_kafka.admin import AdminClient
-
-from omnibase_core.ports import Message
+from tests.benchmarks.contestants import BASE, Contestant, Field
+from tests.benchmarks.document import Conditions, conditions, document
+from tests.benchmarks.footprint import footprints, import_s
+from tests.benchmarks.report import Figures, absolutes, medians, ratios, spreads
+from tests.benchmarks.runs import measure
 from tests.gear.brokers import broker
-from tests.gear.commands import command
-from tests.gear.hosts import POOL, Machine, RunningHost, echo_nodes
-from tests.gear.traffic import Reader, create_topics, publish
 from tests.gear.wheels import build_wheels, environment_with
 
-NODES = [f"echo-{n}" for n in range(10)]
-ECHOES = 1_000
-BACKLOG = 50_000
-SETTLE_S = 5.0
-MIB = 1024 * 1024
+WARM_UP_COMMANDS = 2_000
+WARM_UP_S = 2.0
 
 
-@dataclass(frozen=True)
-class Footprint:
-    """What processes take when idle, in MiB. `pss` shares out the pages that several of them hold."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print tables, and write a document of them if that is asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--commands", type=int, default=30_000, help="how many wait for each contestant")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each contestant runs")
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long the steady load lasts")
+    parser.add_argument("--quick", action="store_true", help="few commands, one round: to see that it works")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the document of the figures")
+    asked = parser.parse_args(arguments)
+    if asked.quick:
+        asked.commands, asked.rounds, asked.seconds = 2_000, 1, 2.0
 
-    processes: int
-    rss: float
-    pss: float
-    consumers: int
-    producers: int
-
-
-def main() -> None:
-    """Measure, and print a table."""
     with TemporaryDirectory() as temporary, ExitStack() as stack:
         folder = Path(temporary)
         (folder / "broker").mkdir()
@@ -50,106 +42,51 @@ def main() -> None:
         server.start()
         stack.callback(server.stop)
         bin_folder = environment_with(folder, *build_wheels(folder / "dist").values())
-        print(f"{server.name}; Python {platform.python_version()}; {psutil.cpu_count()} cores\n")
+        field = Field(folder, server.bootstrap_servers, bin_folder)
+        stack.callback(field.close)
+        here = conditions(server.name, bin_folder, commands=asked.commands, rounds=asked.rounds, seconds=asked.seconds)
+        print("\n".join(here.lines), flush=True)
 
-        one = _machine(stack, folder / "one", server.bootstrap_servers, bin_folder)
-        one.write(echo_nodes(NODES))
-        together = _footprint([(one, NODES)])
-        apart = []
-        for name in NODES:
-            machine = _machine(stack, folder / name, server.bootstrap_servers, bin_folder)
-            machine.write(echo_nodes([name]))
-            apart.append((machine, [name]))
-        _print_footprints(together, _footprint(apart))
-
-        fast = _machine(stack, folder / "fast", server.bootstrap_servers, bin_folder)
-        fast.write(echo_nodes(["echo"]))
-        print(f"\necho, {BACKLOG:,} waiting commands: {_rate(fast):,.0f} answers a second of wall time")
-        print(f"import omnibase_core: {_import_s(bin_folder) * 1000:.0f} ms (best of 5, interpreter included)")
-
-
-def _machine(stack: ExitStack, folder: Path, address: str, bin_folder: Path) -> Machine:
-    folder.mkdir()
-    machine = Machine(folder, tenant=f"b{uuid4().hex[:10]}", broker=address, command=str(bin_folder / "runtime-host"))
-    stack.callback(machine.close)
-    return machine
+        runs = _rounds(field.all(), server.bootstrap_servers, here)
+        tables = _tables(runs)
+        print("\n" + tables, flush=True)
+        footprint = footprints(folder, server.bootstrap_servers, bin_folder)
+        footprint += [
+            "",
+            f"import omnibase_core: {import_s(bin_folder) * 1000:.0f} ms (best of 5, with the interpreter)",
+        ]
+        print("\n" + "\n".join(footprint))
+        if asked.write:
+            asked.write.write_text(document(here, tables, "\n".join(footprint)))
 
 
-def _footprint(machines: Sequence[tuple[Machine, Sequence[str]]]) -> Footprint:
-    """Run a host on each machine, serve a thousand echoes in all, let them settle, and weigh the processes."""
-    hosts: list[RunningHost] = []
-    for machine, names in machines:
-        host = machine.start()
-        host.until_ready(partitions=4 * len(names))
-        hosts.append(host)
-    for machine, names in machines:
-        count = ECHOES * len(names) // len(NODES)
-        publish(machine.broker, [_echo(machine, names[n % len(names)], n) for n in range(count)])
-        with Reader(machine.broker, [_topic(machine, "evt", name) for name in names]) as reader:
-            reader.until(lambda found, count=count: len(found) >= count, within_s=60)
-    time.sleep(SETTLE_S)
-    memory = [psutil.Process(host.child.pid).memory_full_info() for host in hosts]
-    clients = [_clients(machine, host) for (machine, _), host in zip(machines, hosts, strict=True)]
-    for host in hosts:
-        host.child.stop()
-    return Footprint(
-        processes=len(hosts),
-        rss=sum(it.rss for it in memory) / MIB,
-        pss=sum(it.pss for it in memory) / MIB,
-        consumers=sum(consumers for consumers, _ in clients),
-        producers=sum(producers for _, producers in clients),
-    )
+def _rounds(contestants: Sequence[Contestant], address: str, here: Conditions) -> dict[str, list[Figures]]:
+    """Run every contestant once a round, forth and back by turns; a run that fails is told and left out."""
+    runs: dict[str, list[Figures]] = {it.name: [] for it in contestants}
+    measure(contestants[0], address, backlog=WARM_UP_COMMANDS, steady_s=WARM_UP_S)  # The broker warms up, too.
+    for number in range(here.rounds):
+        for contestant in contestants if number % 2 == 0 else contestants[::-1]:
+            began = time.monotonic()
+            try:
+                figures = measure(contestant, address, backlog=here.commands, steady_s=here.seconds)
+            except (AssertionError, TimeoutError) as error:
+                print(f"round {number + 1}, {contestant.name}: failed: {error}", file=sys.stderr, flush=True)
+                continue
+            runs[contestant.name].append(figures)
+            took_s = time.monotonic() - began
+            print(
+                f"round {number + 1}, {contestant.name}: {figures.rate:,.0f} msg/s, {figures.cpu_us:.0f} us,"
+                f" {figures.p50_ms:.1f} ms, {figures.uncommitted:.0f} left, {figures.repeats:.0f} again;"
+                f" {took_s:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+    return {name: found for name, found in runs.items() if found}
 
 
-def _clients(machine: Machine, host: RunningHost) -> tuple[int, int]:
-    """Count the members of the group, and the other Kafka clients of the process by their main threads."""
-    admin = AdminClient({"bootstrap.servers": machine.broker})
-    [described] = admin.describe_consumer_groups([f"onex.test.{machine.tenant}.{POOL}"]).values()
-    consumers = len(described.result().members)
-    names = [
-        Path(f"/proc/{host.child.pid}/task/{thread.id}/comm").read_text().strip()
-        for thread in psutil.Process(host.child.pid).threads()
-    ]
-    return consumers, names.count("rdk:main") - consumers
-
-
-def _rate(machine: Machine) -> float:
-    """Let a host start upon a backlog, and give answers by second from the first to the last, by their time stamps."""
-    commands, answers = _topic(machine, "cmd", "echo"), _topic(machine, "evt", "echo")
-    create_topics(machine.broker, [commands, answers])
-    publish(machine.broker, [_echo(machine, "echo", n) for n in range(BACKLOG)])
-    host = machine.start()
-    with Reader(machine.broker, [answers]) as reader:
-        found = reader.until(lambda it: len(it) >= BACKLOG, within_s=120)
-    host.child.stop()
-    moments_ms = [it.timestamp()[1] for it in found]
-    return BACKLOG / ((max(moments_ms) - min(moments_ms)) / 1000)
-
-
-def _import_s(bin_folder: Path) -> float:
-    took = []
-    for _ in range(5):
-        began = time.perf_counter()
-        subprocess.run([bin_folder / "python", "-c", "import omnibase_core"], check=True)
-        took.append(time.perf_counter() - began)
-    return min(took)
-
-
-def _echo(machine: Machine, name: str, n: int) -> Message:
-    return command(_topic(machine, "cmd", name), name, {"n": n}, key=b"%d" % (n % 1000), envelope_id=uuid4())
-
-
-def _topic(machine: Machine, stream: str, name: str) -> str:
-    return f"onex.app.test.{machine.tenant}.{stream}.node.{name}.v1"
-
-
-def _print_footprints(one: Footprint, ten: Footprint) -> None:
-    print(
-        f"{'idle after 1,000 echoes, 10 nodes':<34} {'RSS MiB':>9} {'PSS MiB':>9} {'consumers':>10} {'producers':>10}"
-    )
-    for label, it in (("one host of ten nodes", one), ("ten processes of one node", ten)):
-        print(f"{label:<34} {it.rss:>9.1f} {it.pss:>9.1f} {it.consumers:>10} {it.producers:>10}")
-    print(f"{'the old way takes':<34} {ten.rss / one.rss:>8.1f}x {ten.pss / one.pss:>8.1f}x")
+def _tables(runs: dict[str, list[Figures]]) -> str:
+    results = {name: medians(found) for name, found in runs.items()}
+    return "\n".join([*ratios(results, BASE), "", *absolutes(results), "", *spreads(runs)])
 
 
 if __name__ == "__main__":

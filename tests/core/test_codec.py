@@ -140,6 +140,18 @@ def test_an_answer_is_tied_to_its_command() -> None:
     assert other.answer(now=now, node_slug="echo", handler_type="local").envelope_id != first.envelope_id
 
 
+def test_each_redrive_of_a_command_has_an_answer_of_its_own() -> None:
+    """A consumer that discards repeats still takes the answer of a redrive; without one, the id is as it ever was."""
+    command = decode(json.dumps(whole()).encode())
+    options: dict[str, Any] = {"now": datetime(2026, 1, 2, tzinfo=UTC), "node_slug": "echo", "handler_type": "local"}
+    assert command.answer(**options).envelope_id == UUID("3a2b7070-ca98-5aeb-9b13-41b626c0fe0e")
+    assert command.answer(**options, generation=0).envelope_id == command.answer(**options).envelope_id
+    identities = [command.answer(**options, generation=number).envelope_id for number in (0, 1, 1, 2)]
+    assert identities[1] == identities[2]
+    assert len(set(identities)) == 3
+    assert all(it.version == 5 for it in identities)
+
+
 @pytest.mark.parametrize("value", [float("inf"), [float("nan")], object()])
 def test_only_json_is_encoded(value: Any) -> None:
     """What JSON has no form for is refused, never bent into something else."""

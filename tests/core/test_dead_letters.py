@@ -3,15 +3,19 @@
 from datetime import UTC, datetime
 from hashlib import sha256
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnibase_core.dead_letters import PREFIX, dead_letter, size_of
+from omnibase_core.dead_letters import PREFIX, REDRIVE, dead_letter, generation_of, size_of, split_headers
 from omnibase_core.errors import CommandFailed, OnexError
 from omnibase_core.ports import Delivery, Headers, Message, Partition
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-FACTS = ("code", "message", "topic", "partition", "offset", "key", "node", "contract-version", "host", "failed-at")
+FACTS = (
+    *("code", "message", "topic", "partition", "offset", "key", "node", "contract-version", "host"),
+    *("attempts", "first-failed-at", "failed-at", "generation"),
+)
 ERROR = CommandFailed("no_luck", "it broke")
 
 
@@ -51,7 +55,10 @@ def test_a_dead_letter_says_what_is_known() -> None:
         "node": b"greeter",
         "contract-version": b"1.2.3",
         "host": b"main-host",
+        "attempts": b"1",
+        "first-failed-at": b"2026-01-01T12:00:00+00:00",
         "failed-at": b"2026-01-01T12:00:00+00:00",
+        "generation": b"0",
     }
 
 
@@ -93,6 +100,43 @@ def test_where_not_even_the_facts_fit_the_facts_are_sent_alone() -> None:
     assert _facts(letter)["sha256"] == sha256(b"x" * 100).hexdigest().encode()
 
 
+@pytest.mark.parametrize(
+    ("headers", "generation"),
+    [
+        ([], 0),
+        ([("other", b"7")], 0),
+        ([(REDRIVE, b"0")], 0),
+        ([(REDRIVE, b"3")], 3),
+        ([(REDRIVE, b"1"), (REDRIVE, b"2")], 2),
+        ([(REDRIVE, None)], 0),
+        ([(REDRIVE, b"")], 0),
+        ([(REDRIVE, b"-1")], 0),
+        ([(REDRIVE, b"1.5")], 0),
+        ([(REDRIVE, "²".encode())], 0),
+        ([(REDRIVE, b"9" * 5000)], 0),
+    ],
+)
+def test_the_generation_is_what_the_header_says_in_decimal(headers: Headers, generation: int) -> None:
+    """Whatever a sender writes there, a number comes of it, and a dead letter tells it."""
+    assert generation_of(headers) == generation
+    assert _facts(_letter(_delivery(headers=headers)))["generation"] == b"%d" % generation
+
+
+def test_a_letter_that_is_cut_still_tells_its_generation() -> None:
+    """Its own headers are left out, and a redrive has to know where to go on."""
+    letter = _letter(_delivery(b"x" * 20_000, headers=[(REDRIVE, b"4")]), bytes_max=10_000)
+    assert (_facts(letter)["generation"], dict(letter.headers).get(REDRIVE)) == (b"4", None)
+
+
+def test_what_a_sender_calls_a_fact_is_none() -> None:
+    """A command that comes with such headers cannot pass for another letter, for a cut one or for one sent again."""
+    forged = [(PREFIX + name, b"forged") for name in ("code", "topic", "cut", "sha256", "redriven")]
+    headers, facts = split_headers(_letter(_delivery(headers=forged)).headers)
+    assert list(headers) == forged
+    assert tuple(facts) == FACTS
+    assert b"forged" not in facts.values()
+
+
 BYTES = st.none() | st.binary(max_size=200) | st.integers(0, 40_000).map(lambda size: b"x" * size)
 HEADERS = st.lists(st.tuples(st.text("abc-", min_size=1, max_size=10), BYTES), max_size=4)
 
@@ -120,3 +164,4 @@ def test_a_dead_letter_is_whole_or_cut_and_never_too_large(
         assert list(letter.headers[: len(headers)]) == headers
         assert facts["key"] == key
         assert tuple(facts) == FACTS
+        assert split_headers(letter.headers) == (tuple(headers), facts)

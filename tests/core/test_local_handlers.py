@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ JSON = st.recursive(
 
 def _call(handler_type: str, operation: str, request: BaseModel) -> HandlerCall:
     return HandlerCall(
-        handler_type=handler_type, operation=operation, request=request, target=None, timeout_s=1.0, call_id="1"
+        handler_type=handler_type, operation=operation, request=request, target=None, timeout_s=1.0, call_id=UUID(int=1)
     )
 
 

@@ -70,7 +70,7 @@ def test_a_plan_is_the_call_that_the_contract_describes() -> None:
     assert call is not None
     assert (call.handler_type, call.operation, call.target) == ("local", "echo", None)
     assert call.request == Echo(message={"text": "Hello Ada", "by": "me"})
-    assert (call.timeout_s, call.call_id) == (2.5, str(command.envelope_id))
+    assert (call.timeout_s, call.call_id) == (2.5, command.envelope_id)
 
 
 def test_an_operation_need_not_be_named_where_there_is_one() -> None:

@@ -22,6 +22,7 @@ FINE = NodeHealth(
     commands=3,
     answers=2,
     error_answers=1,
+    retries=0,
     dead_letters=0,
     last_error=None,
     last_error_at=None,
@@ -34,6 +35,7 @@ REPORT = HealthReport(
     broker_connected=True,
     assigned_partitions=4,
     in_flight=2,
+    breakers={"http.pay": "closed"},
     nodes={"echo": FINE},
 )
 Answer = tuple[int, dict[str, Any]]
@@ -82,6 +84,7 @@ def test_a_host_that_is_well_is_live_ready_and_ok() -> None:
             "broker_connected": True,
             "assigned_partitions": 4,
             "in_flight": 2,
+            "breakers": {"http.pay": "closed"},
             "nodes": {
                 "echo": {
                     "state": "ok",
@@ -89,6 +92,7 @@ def test_a_host_that_is_well_is_live_ready_and_ok() -> None:
                     "commands": 3,
                     "answers": 2,
                     "error_answers": 1,
+                    "retries": 0,
                     "dead_letters": 0,
                     "last_error": None,
                     "last_error_at": None,

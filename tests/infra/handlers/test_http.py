@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
+from uuid import UUID
 
 import pytest
 from hypothesis import example, given, settings
@@ -136,7 +137,12 @@ class Server:
 def call_of(request: HttpRequest, *, target: str = "api", timeout_s: float = 10.0) -> HandlerCall:
     """Plan a call as the runtime does."""
     return HandlerCall(
-        handler_type="http", operation="request", request=request, target=target, timeout_s=timeout_s, call_id="1"
+        handler_type="http",
+        operation="request",
+        request=request,
+        target=target,
+        timeout_s=timeout_s,
+        call_id=UUID(int=1),
     )
 
 
@@ -674,6 +680,39 @@ def test_a_status_that_may_pass_is_a_retryable_error(status: int) -> None:
     assert error.details == {"status": status, "body": "x" * 500}
     assert f"/a: status {status}" in str(error)
     assert "private" not in str(error)
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+@pytest.mark.parametrize(
+    ("script", "retryable"),
+    [
+        (says(reply(b"", status="500 X")), False),
+        (says(reply(b"", status="502 X")), False),
+        (says(reply(b"", status="503 X")), True),
+        (says(reply(b"", status="429 X")), True),
+        (says_and_ends(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc"), False),
+    ],
+)
+def test_what_may_have_been_done_is_not_asked_again(method: str, script: Script, retryable: bool) -> None:  # noqa: FBT001 - a case
+    """A POST is repeated only where the server says that it has not done it (RFC 9110, section 9.2.2)."""
+    assert refusal(script, method=method, json={}).retryable is retryable
+    assert refusal(script, method="PUT", json={}).retryable
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("7", 7.0),
+        ("0", 0.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("soon", None),
+        ("-3", None),
+        ("1" * 5000, 111_111_111.0),
+    ],
+)
+def test_retry_after_is_read(written: str, seconds: float | None) -> None:
+    """Seconds or a date; anything else is as if it were not there."""
+    assert refusal(says(reply(b"", f"retry-after: {written}", status="503 X"))).retry_after_s == seconds
 
 
 @pytest.mark.parametrize(("status", "retryable"), [(201, False), (302, False), (404, False), (429, True), (503, True)])

@@ -1,6 +1,7 @@
 """What becomes of a message that could not be served: a message for the pool's dead letter topic. Pure.
 
-It holds the original bytes and headers; what is known of the failure is in headers that start with `onex-dlq-`.
+It holds the original bytes and headers; what is known of the failure is in headers that start with `onex-dlq-`. A
+command that is sent again from its dead letter says in the header `onex-redrive` how often that was done.
 """
 
 from datetime import datetime
@@ -10,8 +11,11 @@ from omnibase_core.errors import OnexError
 from omnibase_core.ports import Delivery, Headers, Message
 
 PREFIX = "onex-dlq-"
+REDRIVE = "onex-redrive"
 
+_FIRST_FACT = PREFIX + "code"
 _FACT_BYTES_MAX = 2048
+_DIGITS_MAX = 10
 
 
 def dead_letter(
@@ -24,6 +28,8 @@ def dead_letter(
     host: str,
     now: datetime,
     bytes_max: int,
+    attempts: int = 1,
+    first_failed_at: datetime | None = None,
 ) -> Message:
     """Build the dead letter of a delivery, keyed by its node.
 
@@ -41,11 +47,29 @@ def dead_letter(
         "node": node.encode(),
         "contract-version": contract_version.encode(),
         "host": host.encode(),
+        "attempts": b"%d" % attempts,
+        "first-failed-at": (first_failed_at or now).isoformat().encode(),
         "failed-at": now.isoformat().encode(),
+        "generation": b"%d" % generation_of(delivery.headers),
     }
     described = [(PREFIX + name, value) for name, value in facts.items()]
     whole = Message(topic, node.encode(), delivery.value, (*delivery.headers, *described))
     return whole if size_of(whole) <= bytes_max else _cut(whole, delivery, described, bytes_max)
+
+
+def generation_of(headers: Headers) -> int:
+    """Give how often a command was redriven: 0 where no header says so, or where it says no such number."""
+    found = dict(headers).get(REDRIVE) if headers else None
+    return int(found) if found and len(found) < _DIGITS_MAX and found.isdigit() else 0
+
+
+def split_headers(headers: Headers) -> tuple[Headers, dict[str, bytes | None]]:
+    """Give the original's headers, and the facts without their prefix: none where this is no dead letter.
+
+    The facts stand behind the original's headers, the code first. What a sender called by such a name is no fact.
+    """
+    begin = max((index for index, (name, _) in enumerate(headers) if name == _FIRST_FACT), default=len(headers))
+    return headers[:begin], {name.removeprefix(PREFIX): fact for name, fact in headers[begin:]}
 
 
 def size_of(message: Message) -> int:

@@ -17,7 +17,7 @@ _UUID_VERSION_5 = 0x5000 << 64 | 0x8000 << 48
 
 
 def _in_utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
+    return moment.astimezone(UTC) if moment.utcoffset() else moment
 
 
 UtcDatetime = Annotated[AwareDatetime, AfterValidator(_in_utc)]
@@ -67,14 +67,17 @@ class OnexEnvelope(BaseModel):
         handler_type: str,
         payload: Mapping[str, Any] | None = None,
         error: EnvelopeError | None = None,
+        generation: int = 0,
     ) -> "OnexEnvelope":
         """Build the answer to this command, a result or an error.
 
-        The id follows from the command and the node alone, so that a consumer can tell a repeat and discard it.
+        The id follows from the command, the node and how often the command was redriven, and from nothing else: so a
+        consumer can tell a repeat and discard it, and still takes the answer of a redrive.
         """
+        name = f"{self.envelope_id}/{node_slug}"
         fields = {
             "envelope_version": ENVELOPE_VERSION,
-            "envelope_id": _answer_id(f"{self.envelope_id}/{node_slug}"),
+            "envelope_id": _answer_id(f"{name}/{generation}" if generation else name),
             "correlation_id": self.correlation_id,
             "causation_id": self.envelope_id,
             "node_slug": node_slug,

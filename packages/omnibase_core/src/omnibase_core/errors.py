@@ -101,11 +101,18 @@ class CommandFailed(OnexError):
     """Serving the command failed: it gets an error answer and, at the end of its attempts, a dead letter too."""
 
     def __init__(
-        self, code: str, message: str, *, retryable: bool = False, details: Mapping[str, Any] | None = None
+        self,
+        code: str,
+        message: str,
+        *,
+        retryable: bool = False,
+        retry_after_s: float | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
-        """Say what failed and whether a later attempt may succeed."""
+        """Say what failed, whether a later attempt may succeed, and in how many seconds the other side wants it."""
         self.code = code
         self.retryable = retryable
+        self.retry_after_s = retry_after_s
         self.details = dict(details or {})
         super().__init__(message)
 

@@ -123,9 +123,9 @@ class Expression:
             raise ExpressionFailed(str(error), where=self._where) from error
 
     def _read_field(self, scope: Scope) -> Any:
-        name, *fields = self._field_path
+        name = self._field_path[0]
         value = scope.read(name)
-        for field in fields:
+        for field in self._field_path[1:]:
             if not isinstance(value, Mapping):
                 raise ExpressionFailed(f"{name!r} is no object, it has no {field!r}", where=self._where)
             if field not in value:
@@ -224,6 +224,9 @@ def _json_value(value: Any) -> Any:
     return _plain(inner)
 
 
+_AS_IT_IS = frozenset({str, int, bool, dict, list, type(None)})
+
+
 def _holds_nul(value: Any) -> bool:
     match value:
         case str():
@@ -237,6 +240,8 @@ def _holds_nul(value: Any) -> bool:
 
 def _plain(value: Any) -> Any:
     """Give a value its JSON form: times as in RFC 3339, durations in seconds with an s (as protobuf's JSON does)."""
+    if type(value) in _AS_IT_IS:
+        return value
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if isinstance(value, timedelta):
@@ -245,6 +250,6 @@ def _plain(value: Any) -> Any:
         return f"{sign}{seconds}.{rest:06d}".rstrip("0").rstrip(".") + "s"
     if isinstance(value, float) and not isfinite(value):
         raise ValueError(f"{value} is no JSON number")
-    if value is None or isinstance(value, str | int | float | bool | Mapping | list):
+    if isinstance(value, str | int | float | Mapping | list):
         return value
     raise ValueError(f"a value of type {type(value).__name__} has no JSON form")

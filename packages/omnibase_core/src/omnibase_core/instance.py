@@ -15,6 +15,8 @@ from omnibase_core.logic import Plan, conclude, plan
 from omnibase_core.ports import Clock, Delivery, Handler, HandlerCall, InlineHandler, Message, Observer
 from omnibase_core.replies import Replies
 
+_GRACE_S = 0.1
+
 
 @dataclass(slots=True)
 class NodeFigures:
@@ -23,6 +25,7 @@ class NodeFigures:
     commands: int = 0
     answers: int = 0
     error_answers: int = 0
+    retries: int = 0
     dead_letters: int = 0
     degraded: str | None = None
     last_error: str | None = None
@@ -47,8 +50,7 @@ class NodeInstance:
 
     def serve_inline(self, delivery: Delivery) -> Sequence[Message]:
         """Give the messages that end the delivery, at once."""
-        self.figures.commands += 1
-        command = self._decode(delivery)
+        command = self.decode(delivery)
         if not isinstance(command, OnexEnvelope):
             return command
         try:
@@ -56,19 +58,46 @@ class NodeInstance:
             result = {} if planned.call is None else self._execute_inline(planned.call)
             return self._answered(delivery, command, conclude(planned, result))
         except Exception as error:  # noqa: BLE001 - a node's bug ends neither the host nor its neighbours
-            return self._failed(delivery, command, error)
+            return self.give_up(delivery, command, _as_ours(error))
 
-    async def serve(self, delivery: Delivery) -> Sequence[Message]:
-        """Give the messages that end the delivery, once the handler has acted. Raises nothing but cancellation."""
-        self.figures.commands += 1
-        command = self._decode(delivery)
-        if not isinstance(command, OnexEnvelope):
-            return command
+    async def attempt(
+        self, delivery: Delivery, command: OnexEnvelope
+    ) -> Sequence[Message] | CommandFailed | CommandRejected:
+        """Let the handler act once: give the messages that end the delivery, or what went wrong."""
         try:
             planned = plan(self.node, command, now=self.clock.now())
             return self._answered(delivery, command, conclude(planned, await self._execute(planned)))
         except Exception as error:  # noqa: BLE001 - a node's bug ends neither the host nor its neighbours
-            return self._failed(delivery, command, error)
+            return _as_ours(error)
+
+    def give_up(
+        self,
+        delivery: Delivery,
+        command: OnexEnvelope,
+        error: CommandFailed | CommandRejected,
+        *,
+        attempts: int = 1,
+        first_failed_at: datetime | None = None,
+    ) -> Sequence[Message]:
+        """Give the messages that end a delivery that failed for good, after so many attempts."""
+        self._note(delivery, command, error, attempts=attempts)
+        messages = self.replies.error(
+            delivery, self.node, command, error, self.clock.now(), attempts=attempts, first_failed_at=first_failed_at
+        )
+        self.figures.error_answers += 1
+        self.figures.dead_letters += len(messages) - 1
+        return messages
+
+    def retry(
+        self, delivery: Delivery, command: OnexEnvelope, error: OnexError, *, attempt: int, delay_s: float
+    ) -> None:
+        """Note that the delivery is tried again after a failure."""
+        self.figures.retries += 1
+        self.figures.degraded = f"{error.code}: {error}"
+        place = self._place(delivery, command)
+        self.observer.event(
+            "info", "command_retried", code=error.code, reason=str(error), attempt=attempt, delay_s=delay_s, **place
+        )
 
     def shorter(self, delivery: Delivery, messages: Sequence[Message], reason: str) -> Sequence[Message]:
         """Give what is published instead when the broker refused messages as too large: at most half their size."""
@@ -80,11 +109,13 @@ class NodeInstance:
             return [limited.dead_letter(delivery, self.node, error, now)]
         return limited.error(delivery, self.node, command, CommandFailed("answer_too_large", reason), now)
 
-    def _decode(self, delivery: Delivery) -> OnexEnvelope | Sequence[Message]:
+    def decode(self, delivery: Delivery) -> OnexEnvelope | Sequence[Message]:
+        """Give the command, or the messages that end a delivery which is none."""
+        self.figures.commands += 1
         try:
             return decode(delivery.value)
         except UndecodableEnvelope as error:
-            self._note(delivery, None, error)
+            self._note(delivery, None, error, attempts=1)
             self.figures.dead_letters += 1
             return [self.replies.dead_letter(delivery, self.node, error, self.clock.now())]
 
@@ -99,7 +130,8 @@ class NodeInstance:
             return {}
         handler: Any = self.handler
         try:
-            async with asyncio.timeout(call.timeout_s):
+            # A handler that keeps to the time itself can tell more than that it was over.
+            async with asyncio.timeout(call.timeout_s + _GRACE_S):
                 result: Mapping[str, Any] = await handler.execute(call)
         except TimeoutError as error:
             message = f"no result within {call.timeout_s:g} s (delivery.timeout_s)"
@@ -114,16 +146,7 @@ class NodeInstance:
             self.observer.event("debug", "command_answered", **self._place(delivery, command))
         return messages
 
-    def _failed(self, delivery: Delivery, command: OnexEnvelope, error: Exception) -> Sequence[Message]:
-        if not isinstance(error, CommandRejected | CommandFailed):
-            error = CommandFailed("internal_error", f"{type(error).__name__}: {error}")
-        self._note(delivery, command, error)
-        messages = self.replies.error(delivery, self.node, command, error, self.clock.now())
-        self.figures.error_answers += 1
-        self.figures.dead_letters += len(messages) - 1
-        return messages
-
-    def _note(self, delivery: Delivery, command: OnexEnvelope | None, error: OnexError) -> None:
+    def _note(self, delivery: Delivery, command: OnexEnvelope | None, error: OnexError, *, attempts: int) -> None:
         self.figures.last_error = f"{error.code}: {error}"
         self.figures.last_error_at = self.clock.now()
         if isinstance(error, CommandFailed):
@@ -133,6 +156,7 @@ class NodeInstance:
             "command_refused" if isinstance(error, CommandRejected) else "command_failed",
             code=error.code,
             reason=str(error),
+            attempts=attempts,
             **self._place(delivery, command),
         )
 
@@ -144,3 +168,9 @@ class NodeInstance:
             "partition": f"{delivery.partition.topic}[{delivery.partition.number}]",
             "offset": delivery.offset,
         }
+
+
+def _as_ours(error: Exception) -> CommandFailed | CommandRejected:
+    if isinstance(error, CommandRejected | CommandFailed):
+        return error
+    return CommandFailed("internal_error", f"{type(error).__name__}: {error}")

@@ -67,8 +67,10 @@ class Intake:
         limit = self._limits[topic]
         if limit is not None:
             self._mark(topic, self._counts[topic], limit)
-        share = max(self.count / self._in_all, self.size_bytes / self._bytes_max)
-        self._host_full = share >= 1 or (self._host_full and share > 0.5)
+        if self._host_full:
+            self._host_full = 2 * self.count > self._in_all or 2 * self.size_bytes > self._bytes_max
+        else:
+            self._host_full = self.count >= self._in_all or self.size_bytes >= self._bytes_max
 
     def _mark(self, topic: str, count: int, limit: int) -> None:
         if count >= limit:

@@ -1,9 +1,8 @@
 """What a contract makes of a command: a handler call, and of its result an answer. Pure functions."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -14,8 +13,7 @@ from omnibase_core.expressions import Scope
 from omnibase_core.ports import HandlerCall
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What a command asks for. `call` is None where expressions alone give the answer."""
 
     operation: CompiledOperation
@@ -36,7 +34,7 @@ def plan(node: CompiledNode, envelope: OnexEnvelope, *, now: datetime) -> Plan:
     return Plan(operation, scope, _call(node, operation, scope, envelope))
 
 
-def conclude(plan: Plan, result: Mapping[str, Any]) -> dict[str, Any]:
+def conclude(plan: Plan, result: Mapping[str, Any]) -> Mapping[str, Any]:
     """Turn the handler's result into the answer's payload.
 
     Raises CommandRejected where an error rule of the contract holds, CommandFailed where the answer is none.
@@ -50,11 +48,11 @@ def conclude(plan: Plan, result: Mapping[str, Any]) -> dict[str, Any]:
         if holds is not False:
             raise CommandFailed("expression_failed", f"the condition of {compiled.rule.code!r} gave no boolean")
     payload = result if operation.answer is None else operation.answer(scope)
-    if not isinstance(payload, Mapping):
+    if type(payload) is not dict and not isinstance(payload, Mapping):
         raise CommandFailed("answer_invalid", f"the answer is {type(payload).__name__}, expected an object")
     if operation.output is not None and (faults := operation.output.faults(payload)):
         raise CommandFailed("answer_invalid", "; ".join(faults), details={"faults": list(faults)})
-    return dict(payload)
+    return payload
 
 
 def error_of(error: CommandRejected | CommandFailed) -> EnvelopeError:
@@ -105,7 +103,7 @@ def _call(node: CompiledNode, operation: CompiledOperation, scope: Scope, envelo
         request=request,
         target=node.contract.target,
         timeout_s=node.contract.delivery.timeout_s,
-        call_id=str(envelope.envelope_id),
+        call_id=envelope.envelope_id,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
 from typing import Any, NamedTuple, Protocol
+from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -17,12 +18,12 @@ from omnibase_core.errors import PublishFailed
 # --- Handlers -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandlerCall:
+class HandlerCall(NamedTuple):
     """One call of a handler: what the contract planned for one command.
 
-    `request` is an instance of the operation's request model. `timeout_s` is what is left for this call; the runtime
-    enforces it, a handler may use it to set its own. `call_id` is the same for each attempt at the same command.
+    `request` is an instance of the operation's request model. `timeout_s` is what is left for this call: the runtime
+    cancels it a moment later, so that a handler which keeps to the time itself can say what it waited for. `call_id` is
+    the command's id: the same for each attempt at it.
     """
 
     handler_type: str
@@ -30,7 +31,7 @@ class HandlerCall:
     request: BaseModel
     target: str | None
     timeout_s: float
-    call_id: str
+    call_id: UUID
 
 
 class Handler(Protocol):

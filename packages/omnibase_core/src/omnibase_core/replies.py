@@ -9,7 +9,7 @@ from omnibase_core.codec import encode
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.host import RuntimeHostContract
 from omnibase_core.contracts.node import NodeContract
-from omnibase_core.dead_letters import dead_letter, size_of
+from omnibase_core.dead_letters import dead_letter, generation_of, size_of
 from omnibase_core.envelope import EnvelopeError, OnexEnvelope
 from omnibase_core.errors import CommandFailed, CommandRejected, OnexError
 from omnibase_core.logic import error_of
@@ -56,6 +56,9 @@ class Replies:
         command: OnexEnvelope,
         error: CommandRejected | CommandFailed,
         now: datetime,
+        *,
+        attempts: int = 1,
+        first_failed_at: datetime | None = None,
     ) -> list[Message]:
         """Give the error answer and, unless the sender alone is at fault, the dead letter."""
         answer = self._answer(delivery, node, command, now, error=error_of(error))
@@ -66,9 +69,19 @@ class Replies:
             answer = self._answer(delivery, node, bare, now, error=short)
         if isinstance(error, CommandRejected) and error.code != "node_mismatch":
             return [answer]
-        return [answer, self.dead_letter(delivery, node, error, now)]
+        letter = self.dead_letter(delivery, node, error, now, attempts=attempts, first_failed_at=first_failed_at)
+        return [answer, letter]
 
-    def dead_letter(self, delivery: Delivery, node: CompiledNode, error: OnexError, now: datetime) -> Message:
+    def dead_letter(
+        self,
+        delivery: Delivery,
+        node: CompiledNode,
+        error: OnexError,
+        now: datetime,
+        *,
+        attempts: int = 1,
+        first_failed_at: datetime | None = None,
+    ) -> Message:
         """Give the dead letter alone: for what could not be decoded."""
         return dead_letter(
             delivery,
@@ -79,6 +92,8 @@ class Replies:
             host=self.host.name,
             now=now,
             bytes_max=self.bytes_max,
+            attempts=attempts,
+            first_failed_at=first_failed_at,
         )
 
     def _answer(
@@ -92,7 +107,12 @@ class Replies:
         error: EnvelopeError | None = None,
     ) -> Message:
         answer = command.answer(
-            now=now, payload=payload, error=error, node_slug=node.contract.name, handler_type=node.handler_type
+            now=now,
+            payload=payload,
+            error=error,
+            node_slug=node.contract.name,
+            handler_type=node.handler_type,
+            generation=generation_of(delivery.headers),
         )
         return Message(self.events, delivery.key, encode(answer), _trace_of(delivery.headers))
 

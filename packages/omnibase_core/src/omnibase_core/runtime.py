@@ -9,14 +9,16 @@ from collections.abc import Coroutine, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from omnibase_core.attempts import Attempts
 from omnibase_core.contracts.compiled import CompiledNode
-from omnibase_core.contracts.host import RuntimeHostContract
+from omnibase_core.contracts.host import HandlerBinding, RuntimeHostContract
 from omnibase_core.contracts.node import Ordering
 from omnibase_core.errors import UnknownHandler
 from omnibase_core.instance import NodeFigures, NodeInstance
 from omnibase_core.intake import Intake
 from omnibase_core.lanes import Lanes
 from omnibase_core.ledger import PartitionLedger
+from omnibase_core.policies import CircuitBreaker
 from omnibase_core.ports import (
     Assigned,
     Batch,
@@ -40,13 +42,17 @@ _REPUBLISH_LONGEST_S = 30.0
 
 @dataclass(slots=True, eq=False)
 class _Assignment:
-    """A partition while it is this host's. Once `draining`, nothing more is begun; once `closed`, nothing counts."""
+    """A partition while it is this host's. Once `leaving` is set, nothing is begun; once `closed`, nothing counts."""
 
     partition: Partition
     ledger: PartitionLedger = field(default_factory=PartitionLedger)
     active: int = 0
-    draining: bool = False
     closed: bool = False
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def draining(self) -> bool:
+        return self.leaving.is_set()
 
 
 @dataclass(slots=True, eq=False)
@@ -79,7 +85,8 @@ class NodeRuntime:
         self._observer = observer
         self._handlers: dict[str, Handler | InlineHandler] = {}
         self._instances: dict[str, NodeInstance] = {}
-        self._slots: dict[str, asyncio.Semaphore] = {}
+        self._attempts: dict[str, Attempts] = {}
+        self._breakers: dict[tuple[str, str | None], CircuitBreaker] = {}
         self._assignments: dict[Partition, _Assignment] = {}
         self._lanes: Lanes[_Work] = Lanes()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -106,7 +113,8 @@ class NodeRuntime:
                 clock=self._clock,
                 observer=self._observer,
             )
-            self._slots[topic] = asyncio.Semaphore(node.contract.delivery.max_in_flight)
+            if not self._instances[topic].inline:
+                self._attempts[topic] = self._attempts_of(self._instances[topic])
         # An inline node is done with a command as soon as it has it: what it waits for are acknowledgements alone.
         limits = {
             topic: None if instance.inline else instance.node.contract.delivery.max_in_flight
@@ -114,6 +122,22 @@ class NodeRuntime:
         }
         bounds = self._host.limits
         self._intake = Intake(per_topic=limits, in_all=bounds.max_in_flight, bytes_max=bounds.bytes_in_flight_max)
+
+    def _attempts_of(self, instance: NodeInstance) -> Attempts:
+        node = instance.node
+        binding = self._host.handlers.get(node.handler_type, HandlerBinding())
+        breaker = self._breakers.setdefault(
+            (node.handler_type, node.contract.target), CircuitBreaker(**dict(binding.breaker))
+        )
+        delivery = node.contract.delivery
+        return Attempts(
+            instance=instance,
+            policy=delivery.retry.policy,
+            deadline_s=delivery.deadline_s,
+            breaker=breaker,
+            places=asyncio.Semaphore(delivery.max_in_flight),
+            clock=self._clock,
+        )
 
     async def start(self) -> None:
         """Start the loop. `wait` tells how it ended."""
@@ -139,6 +163,11 @@ class NodeRuntime:
     def figures(self) -> Mapping[str, NodeFigures]:
         """What each node has done, by the node's name."""
         return {instance.node.contract.name: instance.figures for instance in self._instances.values()}
+
+    @property
+    def breakers(self) -> Mapping[str, str]:
+        """The state of the circuit breaker in front of each target, by `handler` or `handler.target`."""
+        return {".".join(filter(None, name)): breaker.state.value for name, breaker in self._breakers.items()}
 
     @property
     def assigned(self) -> Sequence[Partition]:
@@ -201,13 +230,23 @@ class NodeRuntime:
     async def _run_lane(self, lane: Hashable) -> None:
         """Serve the work of one lane, one after the other."""
         while (work := self._lanes.next(lane)) is not None:
-            async with self._slots[work.delivery.partition.topic]:
-                if work.assignment.draining:
-                    self._drop(work)
-                    continue
-                work.assignment.active += 1
-                work.messages = await work.instance.serve(work.delivery)
-            self._publish([work])
+            messages = await self._serve(work)
+            if messages is None:
+                self._drop(work)
+            else:
+                work.messages = messages
+                self._publish([work])
+
+    async def _serve(self, work: _Work) -> Sequence[Message] | None:
+        """Give the messages that end the work; None when its partition is leaving: its next owner does the work."""
+        assignment = work.assignment
+        if assignment.draining:
+            return None
+        assignment.active += 1
+        messages = await self._attempts[work.delivery.partition.topic].serve(work.delivery, assignment.leaving)
+        if messages is None:
+            assignment.active -= 1
+        return messages
 
     def _publish(self, works: Sequence[_Work]) -> None:
         """Queue the messages of finished work in order; late work of a lost partition is dropped."""
@@ -288,7 +327,7 @@ class NodeRuntime:
     async def _drain(self, assignments: Sequence[_Assignment]) -> None:
         """Begin nothing more of these partitions, and wait for what was begun, for a bounded time."""
         for assignment in assignments:
-            assignment.draining = True
+            assignment.leaving.set()
         try:
             async with asyncio.timeout(self._host.limits.drain_s):
                 while any(assignment.active and not assignment.closed for assignment in assignments):

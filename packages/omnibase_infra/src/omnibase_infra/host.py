@@ -104,6 +104,7 @@ class RuntimeHostProcess:
                 commands=figures.commands,
                 answers=figures.answers,
                 error_answers=figures.error_answers,
+                retries=figures.retries,
                 dead_letters=figures.dead_letters,
                 last_error=figures.last_error,
                 last_error_at=figures.last_error_at,
@@ -117,6 +118,7 @@ class RuntimeHostProcess:
             broker_connected=not self.bus.connection.down,
             assigned_partitions=len(runtime.assigned),
             in_flight=runtime.in_flight,
+            breakers=runtime.breakers,
             nodes=nodes,
         )
 

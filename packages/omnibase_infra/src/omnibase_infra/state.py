@@ -77,22 +77,24 @@ def running_hosts(state_dir: Path) -> list[HostState]:
     return sorted(running, key=lambda state: (state.host, state.started_at))
 
 
-def find_host(states: Sequence[HostState], node: str) -> HostState:
-    """Find the host that serves a node. Raises HostNotFound, which says what there is and what to give.
+def find_host(states: Sequence[HostState], node: str | None) -> HostState:
+    """Find the host that serves a node, or the only one.
 
+    Raises HostNotFound, which says what there is and what to give.
     Processes of one host contract on one broker are as good as one, and the oldest is given.
     """
-    serving = [state for state in states if node in state.nodes]
+    serving = [state for state in states if node is None or node in state.nodes]
     if not serving:
         raise HostNotFound(_nobody(states, node))
     if len({(state.contract_path, state.contracts_dir, state.bootstrap_servers) for state in serving}) > 1:
         places = "; ".join(map(_described, serving))
-        raise HostNotFound(f"several hosts serve {node!r}: {places}. Say which with --host HOST.yaml")
+        they = "several hosts run here" if node is None else f"several hosts serve {node!r}"
+        raise HostNotFound(f"{they}: {places}. Say which with --host HOST.yaml")
     return serving[0]
 
 
-def _nobody(states: Sequence[HostState], node: str) -> str:
-    if not states:
+def _nobody(states: Sequence[HostState], node: str | None) -> str:
+    if node is None or not states:
         return (
             "no host is running here: start one with `runtime-host run HOST.yaml`, or say which with --host HOST.yaml"
         )

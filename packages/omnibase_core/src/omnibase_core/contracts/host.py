@@ -9,9 +9,26 @@ from omnibase_core.contracts.node import ContractModel, Slug, Version
 from omnibase_core.topics import Namespace
 
 
-class HandlerBinding(ContractModel):
-    """A handler's settings and the targets that nodes may name. Each handler's own models say what may stand here."""
+class Breaker(ContractModel):
+    """When a target that does not answer is left alone, and how it is found to answer again.
 
+    After `failures` in a row nothing is asked of it for `open_s` seconds, then `probes` calls are let through; while
+    they fail, each pause is twice the one before, up to `open_max_s`. Commands wait meanwhile, and none fails for it.
+    """
+
+    failures: Annotated[int, Field(ge=1, le=10_000)] = 5
+    open_s: Annotated[float, Field(gt=0, le=3600)] = 1.0
+    open_max_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    probes: Annotated[int, Field(ge=1, le=100)] = 1
+
+
+class HandlerBinding(ContractModel):
+    """A handler's settings, the breaker in front of each of its targets, and the targets that nodes may name.
+
+    Each handler's own models say what may stand in `settings` and `targets`.
+    """
+
+    breaker: Breaker = Breaker()
     settings: dict[str, Any] = Field(default_factory=dict)
     targets: dict[Slug, dict[str, Any]] = Field(default_factory=dict)
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from omnibase_core.contracts import forms
 from omnibase_core.envelope import JsonObject
+from omnibase_core.policies import RetryPolicy
 from omnibase_core.topics import SLUG_LENGTH_MAX
 
 Slug = Annotated[str, StringConstraints(pattern=forms.SLUG, max_length=SLUG_LENGTH_MAX)]
@@ -43,13 +44,39 @@ class ContractModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+class Retry(ContractModel):
+    """Which failures of a handler are tried again, how often and after how long.
+
+    - `attempts`: how often in all, the first time included.
+    - `initial_s`, `max_s`: seconds before the second attempt, and at most before any; each wait is `multiplier` times
+      the one before, and the share `jitter` of it is random.
+    - `codes`: the error codes that are retried; else every failure that is retryable.
+    """
+
+    attempts: Annotated[int, Field(ge=1, le=1000)] = 5
+    initial_s: Annotated[float, Field(gt=0, le=3600)] = 0.2
+    max_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    multiplier: Annotated[float, Field(ge=1, le=10)] = 2.0
+    jitter: Annotated[float, Field(ge=0, le=1)] = 0.5
+    codes: list[Identifier] | None = None
+
+    @property
+    def policy(self) -> RetryPolicy:
+        """The same, ready to be asked."""
+        codes = None if self.codes is None else frozenset(self.codes)
+        return RetryPolicy(**{**dict(self), "codes": codes})
+
+
 class DeliveryPolicy(ContractModel):
     """How a node's commands are served.
 
-    `timeout_s` bounds one command's handler call; `max_in_flight` counts commands that are not yet done.
+    `timeout_s` bounds one call of the handler, `deadline_s` all attempts at one command and the waits between them;
+    `max_in_flight` counts commands that are not yet done.
     """
 
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    deadline_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+    retry: Retry = Retry()
     ordering: Annotated[Ordering, Field(strict=False)] = Ordering.KEY
     max_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 256
 

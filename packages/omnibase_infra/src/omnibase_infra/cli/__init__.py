@@ -7,6 +7,7 @@ import click
 from omnibase_core.errors import InvalidContracts, OnexError
 from omnibase_infra.cli.check import check, topics
 from omnibase_infra.cli.demo import demo
+from omnibase_infra.cli.dlq import dlq
 from omnibase_infra.cli.run import run
 from omnibase_infra.cli.send import send
 
@@ -39,5 +40,5 @@ def main() -> None:
     """
 
 
-for verb in (run, send, check, topics, demo):
+for verb in (run, send, check, topics, dlq, demo):
     main.add_command(verb)

@@ -36,6 +36,7 @@ class NodeHealth:
     commands: int
     answers: int
     error_answers: int
+    retries: int
     dead_letters: int
     last_error: str | None
     last_error_at: datetime | None
@@ -43,7 +44,7 @@ class NodeHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthReport:
-    """How a host is. `broker_connected` is what the clients last saw."""
+    """How a host is. `broker_connected` is what the clients last saw; `breakers` has the state of each target's."""
 
     host: str
     uptime_s: float
@@ -51,6 +52,7 @@ class HealthReport:
     broker_connected: bool
     assigned_partitions: int
     in_flight: int
+    breakers: Mapping[str, str]
     nodes: Mapping[str, NodeHealth]
 
     @property

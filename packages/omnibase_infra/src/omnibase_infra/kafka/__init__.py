@@ -1,8 +1,25 @@
-"""Kafka: the bus of a host, the embedded broker, and the client that sends one command. The one user of librdkafka."""
+"""Kafka: the bus of a host, the embedded broker, and the clients of the command line. The one user of librdkafka."""
 
 from omnibase_infra.kafka.bus import KafkaBus, KafkaBusFactory
 from omnibase_infra.kafka.caller import KafkaCaller
 from omnibase_infra.kafka.embedded import EMBEDDED
+from omnibase_infra.kafka.letters import DeadLetters, Letter, Mark, NoSuchLetter, Place, Selection
+from omnibase_infra.kafka.redrive import NotRedrivable, Outcome, Redrive
 from omnibase_infra.kafka.settings import KafkaSettings
 
-__all__ = ["EMBEDDED", "KafkaBus", "KafkaBusFactory", "KafkaCaller", "KafkaSettings"]
+__all__ = [
+    "EMBEDDED",
+    "DeadLetters",
+    "KafkaBus",
+    "KafkaBusFactory",
+    "KafkaCaller",
+    "KafkaSettings",
+    "Letter",
+    "Mark",
+    "NoSuchLetter",
+    "NotRedrivable",
+    "Outcome",
+    "Place",
+    "Redrive",
+    "Selection",
+]

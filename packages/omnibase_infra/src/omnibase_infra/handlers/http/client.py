@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from math import inf
 from typing import Any
 
@@ -21,6 +23,10 @@ from omnibase_infra.handlers.http.bodies import Unpacker, content_of, is_json, j
 from omnibase_infra.handlers.http.models import HttpRequest, HttpSettings, HttpTarget
 
 _RETRYABLE_STATUSES = frozenset({408, 429, *range(500, 600)})
+_UNDONE_STATUSES = frozenset({408, 429, 503})
+"""With these a server says that it has not done what was asked: asking again repeats nothing."""
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+"""Methods that may be repeated (RFC 9110, section 9.2.2)."""
 _EXCERPT_LENGTH_MAX = 500
 _SECRET_LENGTH_MIN = 8
 
@@ -43,8 +49,9 @@ class HttpHandler:
     Raises HandlerError with one of these codes:
 
     - `timeout`; `unreachable` (refused, reset, unknown name, untrusted certificate); `protocol_error` (what came is not
-      HTTP, or ended early): retryable.
-    - `http_status`, by the rule at HttpRequest.expect; `details` holds the status and an excerpt of the body.
+      HTTP, or ended early): retryable, unless a POST or PATCH may have been done.
+    - `http_status`, by the rule at HttpRequest.expect; `details` holds the status and an excerpt of the body. Retryable
+      where the status is, likewise; `Retry-After` says when.
     - `response_too_large`; `invalid_response` (the body is not what its headers say); `host_not_allowed`;
       `request_invalid`: not retryable.
     """
@@ -61,11 +68,12 @@ class HttpHandler:
             raise HandlerError("request_invalid", f"there is no http target {call.target!r}")
         message = opened.message(request)
         what = f"{message.method} {message.url.copy_with(query=None)}"
-        with _translated(opened, what, timeout_s=call.timeout_s):
+        with _translated(opened, what, timeout_s=call.timeout_s, repeatable=message.method in _IDEMPOTENT):
             async with timeout(call.timeout_s):
                 reply = await opened.exchange(message)
         if not _is_expected(reply.status, request.expect):
-            raise _status_error(what, reply, request.expect, excerpt=opened.redacted(reply.text)[:_EXCERPT_LENGTH_MAX])
+            excerpt = opened.redacted(reply.text)[:_EXCERPT_LENGTH_MAX]
+            raise _status_error(what, reply, request.expect, excerpt, repeatable=message.method in _IDEMPOTENT)
         if reply.fault is not None:
             raise HandlerError(reply.fault.code, f"{what}: {reply.fault}")
         return _result(what, reply)
@@ -222,28 +230,32 @@ def _tls_context(name: str, target: HttpTarget) -> ssl.SSLContext:
 
 
 @contextmanager
-def _translated(opened: _OpenTarget, what: str, *, timeout_s: float) -> Iterator[None]:
-    """Turn what httpx raises into HandlerErrors: the one place that knows its exceptions."""
+def _translated(opened: _OpenTarget, what: str, *, timeout_s: float, repeatable: bool) -> Iterator[None]:
+    """Turn what httpx raises into HandlerErrors: the one place that knows its exceptions.
+
+    What ends after the request may have been sent is retryable only where it is `repeatable`.
+    """
     connect_s, silence_s = opened.target.connect_timeout_s, opened.target.read_timeout_s
     try:
         yield
     except TimeoutError as error:
-        raise HandlerError("timeout", f"{what}: not done within {timeout_s:g} s", retryable=True) from error
+        raise HandlerError("timeout", f"{what}: not done within {timeout_s:g} s", retryable=repeatable) from error
     except httpx.ConnectTimeout as error:
         message = f"{what}: no connection within {connect_s:g} s (connect_timeout_s)"
         raise HandlerError("timeout", message, retryable=True) from error
     except httpx.TimeoutException as error:
         message = f"{what}: silent for {silence_s:g} s (read_timeout_s)"
-        raise HandlerError("timeout", message, retryable=True) from error
+        raise HandlerError("timeout", message, retryable=repeatable) from error
     except (httpx.LocalProtocolError, httpx.UnsupportedProtocol) as error:
         # The vendor's text is left out: it quotes the header that it refuses.
         raise HandlerError("request_invalid", f"{what}: the request has no form in HTTP") from error
     except httpx.ProtocolError as error:
         message = f"{what}: broken reply: {opened.redacted(str(error))}"
-        raise HandlerError("protocol_error", message, retryable=True) from error
+        raise HandlerError("protocol_error", message, retryable=repeatable) from error
     except (httpx.TransportError, OSError) as error:
         reason = opened.redacted(str(error)) or type(error).__name__
-        raise HandlerError("unreachable", f"{what}: no connection: {reason}", retryable=True) from error
+        undone = isinstance(error, httpx.ConnectError)
+        raise HandlerError("unreachable", f"{what}: no connection: {reason}", retryable=undone or repeatable) from error
 
 
 def _headers_of(response: httpx.Response) -> Mapping[str, str]:
@@ -274,14 +286,27 @@ def _is_expected(status: int, expect: list[int] | None) -> bool:
     return status not in _RETRYABLE_STATUSES if expect is None else status in expect
 
 
-def _status_error(what: str, reply: _Reply, expect: list[int] | None, *, excerpt: str) -> HandlerError:
+def _status_error(
+    what: str, reply: _Reply, expect: list[int] | None, excerpt: str, *, repeatable: bool
+) -> HandlerError:
     expected = "" if expect is None else f", expected {' or '.join(str(status) for status in expect)}"
     return HandlerError(
         "http_status",
         f"{what}: status {reply.status}{expected}",
-        retryable=reply.status in _RETRYABLE_STATUSES,
+        retryable=reply.status in (_RETRYABLE_STATUSES if repeatable else _UNDONE_STATUSES),
+        retry_after_s=_seconds(reply.headers.get("retry-after", "")),
         details={"status": reply.status, "body": excerpt},
     )
+
+
+def _seconds(retry_after: str) -> float | None:
+    """Read `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date; None for anything else."""
+    if retry_after.isascii() and retry_after.isdigit():
+        return float(retry_after[:9])
+    try:
+        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
 
 
 def _result(what: str, reply: _Reply) -> Mapping[str, Any]:

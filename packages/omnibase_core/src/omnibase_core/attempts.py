@@ -1,0 +1,111 @@
+"""One command to its end: attempts, the waits between them, and the circuit breaker in front of the handler's target.
+
+What waits here holds back its own lane and no other, and has one of its node's places only while the handler works.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from omnibase_core.envelope import OnexEnvelope
+from omnibase_core.errors import CommandFailed, CommandRejected
+from omnibase_core.instance import NodeInstance
+from omnibase_core.policies import CircuitBreaker, RetryPolicy
+from omnibase_core.ports import Clock, Delivery, Message
+
+_PROBE_LEAST_S = 0.05
+_CHANCE_BITS = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempts:
+    """Serves the commands of one node that has to wait for its handler.
+
+    `places` bounds how many of its calls are under way; `breaker` is shared by all nodes that call the same target.
+    """
+
+    instance: NodeInstance
+    policy: RetryPolicy
+    deadline_s: float
+    breaker: CircuitBreaker
+    places: asyncio.Semaphore
+    clock: Clock
+
+    async def serve(self, delivery: Delivery, leaving: asyncio.Event) -> Sequence[Message] | None:
+        """Give the messages that end the delivery; None if its partition leaves before an attempt has ended it.
+
+        A wait ends at once when `leaving` is set; an attempt that is under way ends by itself. Cancelling is no result.
+        """
+        command = self.instance.decode(delivery)
+        if not isinstance(command, OnexEnvelope):
+            return command
+        attempt, spent_s, first_failed_at = 0, 0.0, None
+        while True:
+            if not await self._admitted(leaving):
+                return None
+            attempt += 1
+            began_s = self.clock.monotonic_s()
+            outcome = await self._attempt(delivery, command, leaving)
+            spent_s += self.clock.monotonic_s() - began_s
+            if not isinstance(outcome, CommandFailed | CommandRejected):
+                return outcome
+            first_failed_at = first_failed_at or self.clock.now()
+            delay_s = self._delay_s(outcome, command, attempt)
+            if delay_s is None or spent_s + delay_s > self.deadline_s:
+                return self.instance.give_up(
+                    delivery, command, outcome, attempts=attempt, first_failed_at=first_failed_at
+                )
+            self.instance.retry(delivery, command, outcome, attempt=attempt, delay_s=delay_s)
+            spent_s += delay_s
+            if await _is_set_within(leaving, delay_s):
+                return None
+
+    async def _admitted(self, leaving: asyncio.Event) -> bool:
+        """Wait until the breaker lets a call through. False if the partition leaves before."""
+        while not self.breaker.admits(self.clock.monotonic_s()):
+            wait_s = max(self.breaker.next_probe_s(self.clock.monotonic_s()), _PROBE_LEAST_S)
+            if await _is_set_within(leaving, wait_s):
+                return False
+        return True
+
+    async def _attempt(
+        self, delivery: Delivery, command: OnexEnvelope, leaving: asyncio.Event
+    ) -> Sequence[Message] | CommandFailed | CommandRejected | None:
+        """Make one attempt that was admitted, and tell the breaker how it ended."""
+        period = self.breaker.period
+        ended = False
+        try:
+            async with self.places:
+                if leaving.is_set():
+                    return None
+                outcome = await self.instance.attempt(delivery, command)
+            ended = True
+        finally:
+            if not ended:
+                self.breaker.cancelled(period=period)
+        if isinstance(outcome, CommandFailed) and outcome.retryable:
+            self.breaker.failed(self.clock.monotonic_s(), period=period)
+        else:
+            self.breaker.succeeded(self.clock.monotonic_s(), period=period)
+        return outcome
+
+    def _delay_s(self, error: CommandFailed | CommandRejected, command: OnexEnvelope, attempt: int) -> float | None:
+        """Seconds until the next attempt; None where there is none."""
+        if isinstance(error, CommandRejected):
+            return None
+        if not self.policy.is_retried(error.code, retryable=error.retryable, attempt=attempt):
+            return None
+        return self.policy.delay_s(attempt, chance=_chance(command, attempt), retry_after_s=error.retry_after_s)
+
+
+def _chance(command: OnexEnvelope, attempt: int) -> float:
+    """A number from 0 up to 1 that differs from command to command and needs no dice: a replay waits as long."""
+    return (command.envelope_id.int * (2 * attempt + 1) >> 8) % (1 << _CHANCE_BITS) / (1 << _CHANCE_BITS)
+
+
+async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False

@@ -1,0 +1,69 @@
+"""Finds the host that a verb is about: named with --host, or one that runs on this machine."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from omnibase_core.contracts.document import nearest
+from omnibase_core.errors import OnexError
+from omnibase_core.registry import LoadedHost
+from omnibase_infra.cli.contracts import load_host
+from omnibase_infra.cli.run import with_broker
+from omnibase_infra.kafka import KafkaSettings
+from omnibase_infra.settings import process_secrets, process_settings, resolved
+from omnibase_infra.state import find_host, running_hosts
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class NodeNotServed(OnexError):
+    """The host has no such node."""
+
+    code = "node_not_served"
+
+
+def host_option(command: Command) -> Command:
+    """Add --host."""
+    path = click.Path(exists=True, dir_okay=False, path_type=Path)
+    return click.option("--host", type=path, help="Host contract to go by.")(command)
+
+
+def broker_option(command: Command) -> Command:
+    """Add --broker."""
+    return click.option("--broker", metavar="ADDRESS", help="Address of Kafka; else that of the host contract.")(
+        command
+    )
+
+
+def host_of(node: str | None, host: Path | None, broker: str | None) -> LoadedHost:
+    """Load the host contract that was named, or that of a host which runs here and serves the node."""
+    running = running_hosts(process_settings().state_dir)
+    if host is None:
+        state = find_host(running, node)
+        loaded = load_host(Path(state.contract_path), Path(state.contracts_dir))
+        return with_broker(loaded, broker or state.bootstrap_servers)
+    loaded = with_broker(load_host(host, None), broker)
+    if bus_of(loaded).embedded:
+        # The contract does not know where the embedded broker is; the running host does.
+        state = find_host([it for it in running if it.host == loaded.contract.name], node)
+        return with_broker(loaded, state.bootstrap_servers)
+    return loaded
+
+
+def bus_of(loaded: LoadedHost) -> KafkaSettings:
+    """Give the settings of a host's bus, secrets and all."""
+    settings = resolved(loaded.settings.bus, process_secrets())
+    assert isinstance(settings, KafkaSettings)  # noqa: S101 - narrows the type; the registry validated it
+    return settings
+
+
+def major_of(loaded: LoadedHost, node: str) -> int:
+    """Give the major version in which a host serves a node. Raises NodeNotServed, which names the nearest."""
+    majors = {it.contract.name: it.contract.major for it in loaded.nodes}
+    if node not in majors:
+        near = nearest(node, majors)
+        hint = f"did you mean {near!r}?" if near else f"it has: {', '.join(majors)}"
+        raise NodeNotServed(f"host {loaded.contract.name!r} has no node {node!r}; {hint}")
+    return majors[node]

@@ -1,0 +1,153 @@
+"""Who is measured, and in which environment: our host from its wheels, and each peer from pinned versions."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+from tests.benchmarks.load import Route, create
+from tests.gear.hosts import POOL, Machine, echo_nodes
+from tests.gear.processes import Child
+from tests.gear.wheels import ROOT, UV, run
+
+PEERS = Path(__file__).with_name("peers")
+CACHE = ROOT / ".cache" / "bench"
+PARTITIONS = 4
+BASE = "bare, pydantic"
+
+_FASTSTREAM = ["faststream[confluent]==0.7.8", "confluent-kafka==2.16.1", "pydantic==2.14.3", "uvloop", "orjson"]
+PINS = {
+    "bare-pydantic": ["confluent-kafka==2.16.1", "pydantic==2.14.3"],
+    "bare-msgspec": ["confluent-kafka==2.16.1", "msgspec==0.22.0"],
+    "faststream": _FASTSTREAM,
+    "quix": ["quixstreams==3.28.1", "confluent-kafka==2.12.2", "pydantic==2.13.5"],
+}
+
+
+@dataclass
+class Contestant:
+    """Starts the processes that serve some nodes together. `share` is how much of the backlog it is given."""
+
+    name: str
+    routes: Sequence[Route]
+    groups: dict[str, Sequence[Route]]
+    start: Callable[[], list[Child]]
+    share: float = 1.0
+    positions: dict[tuple[str, int], int] = field(default_factory=dict)
+
+
+class Field:
+    """Makes contestants on one broker, in one folder."""
+
+    def __init__(self, folder: Path, broker: str, bin_folder: Path) -> None:
+        """Hold where everything is; `bin_folder` is that of the host's environment."""
+        self._folder = folder
+        self._broker = broker
+        self._bin = bin_folder
+        self.machines: list[Machine] = []
+
+    def all(self) -> list[Contestant]:
+        """Everyone, the base first. FastStream message by message is given less: it would take minutes."""
+        return [
+            self.peer(BASE, "bare_pydantic", "bare-pydantic"),
+            self.peer("bare, msgspec", "bare_msgspec", "bare-msgspec"),
+            self.host("host, 1 node", 1),
+            self.host("host, 100 nodes", 100),
+            self.host("host, 500 nodes", 500, partitions=1),
+            self.peer("FastStream", "faststream_each", "faststream", share=0.1),
+            self.peer("FastStream, batches", "faststream_batch", "faststream"),
+            self.peer("Quix Streams", "quix", "quix"),
+            self.hosts("10 hosts of 1 node", 10),
+            self.peer("10 bare, pydantic", "bare_pydantic", "bare-pydantic", count=10),
+        ]
+
+    def host(self, name: str, count: int, *, partitions: int = PARTITIONS) -> Contestant:
+        """One host of so many nodes."""
+        nodes = [f"echo-{n}" for n in range(count)]
+        machine = self._machine(nodes, partitions)
+        routes = _routes(machine, nodes)
+        create(self._broker, routes, partitions=partitions)
+        return Contestant(name, routes, {_group(machine): routes}, lambda: [machine.start().child])
+
+    def hosts(self, name: str, count: int) -> Contestant:
+        """So many hosts of one node each, every one with a group of its own."""
+        machines = [self._machine([f"echo-{n}"], PARTITIONS) for n in range(count)]
+        groups = {_group(it): _routes(it, [f"echo-{n}"]) for n, it in enumerate(machines)}
+        routes = [route for it in groups.values() for route in it]
+        create(self._broker, routes, partitions=PARTITIONS)
+        return Contestant(name, routes, groups, lambda: [it.start().child for it in machines])
+
+    def peer(self, name: str, program: str, environment: str, *, count: int = 1, share: float = 1.0) -> Contestant:
+        """One process of a peer's program, or several with a topic and a group each."""
+        python = _environment(environment)
+        groups: dict[str, Sequence[Route]] = {}
+        for n in range(count):
+            slug = f"{program.replace('_', '-')}-{uuid4().hex[:8]}"
+            groups[slug] = [Route(f"echo-{n}", f"{slug}.commands", f"{slug}.answers")]
+        routes = [route for it in groups.values() for route in it]
+        create(self._broker, routes, partitions=PARTITIONS)
+
+        def start() -> list[Child]:
+            return [
+                Child(
+                    [str(python), str(PEERS / f"{program}.py"), self._broker, group, route.commands, route.answers],
+                    self._folder / f"{group}.log",
+                )
+                for group, [route] in groups.items()
+            ]
+
+        return Contestant(name, routes, groups, start, share)
+
+    def close(self) -> None:
+        """End every host that a failure left."""
+        for machine in self.machines:
+            machine.close()
+
+    def _machine(self, nodes: Sequence[str], partitions: int) -> Machine:
+        tenant = f"b{uuid4().hex[:10]}"
+        folder = self._folder / tenant
+        folder.mkdir()
+        machine = Machine(folder, tenant=tenant, broker=self._broker, command=str(self._bin / "runtime-host"))
+        # Twice, as the tests' gear has no word for it: partitions stand beside the client's properties.
+        machine.write(echo_nodes(nodes))
+        contract = json.loads(machine.host_path.read_text())
+        contract["bus"] = {"bootstrap_servers": self._broker, "partitions": partitions}
+        machine.host_path.write_text(json.dumps(contract))
+        self.machines.append(machine)
+        return machine
+
+
+def versions(python: Path, packages: Sequence[str]) -> str:
+    """Say which versions an environment has of these packages."""
+    script = "import sys, importlib.metadata as m; print(', '.join(f'{p} {m.version(p)}' for p in sys.argv[1:]))"
+    return run(python, "-c", script, *packages, cwd=PEERS).strip()
+
+
+def peer_versions(environment: str) -> str:
+    """Say which versions a peer's environment has of what is pinned there."""
+    names = [pin.partition("==")[0].partition("[")[0] for pin in PINS[environment]]
+    return versions(_environment(environment), names)
+
+
+def _environment(name: str) -> Path:
+    """Make the peer's environment unless it is there with these pins already, and give its Python."""
+    folder, pins = CACHE / name, "\n".join(PINS[name])
+    marker = folder / "pins.txt"
+    if not marker.exists() or marker.read_text() != pins:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        run(UV, "venv", "--quiet", "--python", "3.11", folder / "venv", cwd=folder)
+        run(UV, "pip", "install", "--quiet", *PINS[name], cwd=folder, VIRTUAL_ENV=str(folder / "venv"))
+        marker.write_text(pins)
+    return folder / "venv" / "bin" / "python"
+
+
+def _routes(machine: Machine, nodes: Sequence[str]) -> list[Route]:
+    prefix = f"onex.app.test.{machine.tenant}"
+    return [Route(it, f"{prefix}.cmd.node.{it}.v1", f"{prefix}.evt.node.{it}.v1") for it in nodes]
+
+
+def _group(machine: Machine) -> str:
+    return f"onex.test.{machine.tenant}.{POOL}"

@@ -1,0 +1,131 @@
+"""The document of a benchmark: under which conditions it ran, what it compares, and its tables."""
+
+import os
+import platform
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from tests.benchmarks.contestants import PINS, peer_versions, versions
+
+_HOST_PACKAGES = ["omnibase-infra", "confluent-kafka", "pydantic"]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a run was made with, in lines that can be read, and its parameters."""
+
+    lines: list[str]
+    commands: int
+    rounds: int
+    seconds: float
+
+
+def conditions(broker: str, bin_folder: Path, *, commands: int, rounds: int, seconds: float) -> Conditions:
+    """Gather what a figure means nothing without."""
+    memory_gib = psutil.virtual_memory().total / 2**30
+    lines = [
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; load before: {os.getloadavg()[0]:.2f}",
+        f"{psutil.cpu_count()} CPUs, {_cpu_model()}, {memory_gib:.0f} GiB; {platform.system()} {platform.release()}",
+        f"{broker}; Python {platform.python_version()}",
+        f"{rounds} rounds; backlog of {commands:,} commands; steady load for {seconds:g} s",
+        f"host: {versions(bin_folder / 'python', _HOST_PACKAGES)}",
+        *(f"{name}: {peer_versions(name)}" for name in PINS),
+    ]
+    return Conditions(lines, commands, rounds, seconds)
+
+
+def _cpu_model() -> str:
+    found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return found[1] if found else platform.machine()
+
+
+def document(here: Conditions, tables: str, footprint: str) -> str:
+    """Write the document. Every number of a measurement in it stems from this run."""
+    return _TEXT.format(conditions="\n".join(here.lines), tables=tables, footprint=footprint)
+
+
+_TEXT = """\
+# Benchmarks
+
+`make bench` measures what stands here; `python -m tests.benchmarks --write docs/benchmarks.md` writes this page anew,
+and `--quick` shows in a few minutes that everything still runs. All figures on this page stem from one run:
+
+```text
+{conditions}
+```
+
+## The job
+
+Everyone does the same: take a command of 450 bytes from Kafka (our envelope as JSON, 1,000 different keys), read and
+check it, build the answer (a UUID of version 5 from the command's id, correlation, causation, time), write it as JSON,
+publish it to the answer topic under the same key, and commit the offset only after the broker's delivery report: at
+least once. Producers are idempotent and wait for `acks=all`.
+
+| Contestant | What it is |
+|---|---|
+| bare, pydantic | a hand-written, pipelined loop on confluent-kafka; the base of all ratios |
+| bare, msgspec | the same loop with msgspec |
+| host, N nodes | one `runtime-host` process; the commands are spread evenly over the topics of N nodes |
+| FastStream | its Confluent broker, a message at a time, acknowledged by hand after the publish |
+| FastStream, batches | the same by batches of up to 500, which its users write where throughput matters |
+| Quix Streams | a StreamingDataFrame from topic to topic, with its default guarantee and commit interval |
+| 10 hosts of 1 node | the old way: a process for each node, here with our own host |
+| 10 bare, pydantic | the old way by hand: ten bare loops |
+
+Topics have 4 partitions, those of the 500 nodes 1. The programs of the peers are in `tests/benchmarks/peers`, each with
+a word on how it was tuned; each has an environment of its own, with pinned versions.
+
+## Figures
+
+Medians of the rounds; in every round each contestant runs once, alone beside the broker, forth and back by turns.
+
+- `msg/s`: answers a second from a backlog. The processes are stopped (`SIGSTOP`) while it is published, so that all of
+  it waits; the rate is that of the answers after the first, by the broker's own time stamps (`LogAppendTime`).
+- `CPU us`: user and system time of the contestant's processes, a message of the backlog.
+- `p50 ms`, `p99 ms`: from before the sender's call to the receipt of the answer, at a steady 200 commands a second.
+- `idle`, `peak`: resident memory in MiB, three seconds after the start and at its highest; processes are added up,
+  and pages that several of them share count for each.
+- `up s`: from the start of the process until every node has answered a command that waited for it.
+- `idle%`: of one CPU, while nothing is to do. `thr`, `con`: threads, and connections to the broker, under load.
+- `others%`: what of the machine's CPU time went to processes that have nothing to do with the benchmark, while a
+  contestant was measured. The more of it, the less a rate or a latency means; CPU time suffers least.
+
+```text
+{tables}
+```
+
+Ten nodes, idle, in the two ways:
+
+```text
+{footprint}
+```
+
+## What is fair, and what is not
+
+- The bare loops are a lower bound and no product: one topic, no contracts, no bound on what is in flight but batches,
+  no dead letters, no order by key among concurrent work, no health, no drain at a rebalance. The host does all of that
+  for every command, and the echo does nothing else: work of a real handler makes every ratio smaller.
+- An echo is served inline by the host. A node that awaits something (HTTP, a database) goes through lanes and
+  tasks, which this benchmark does not measure.
+- All parse and check the same fields, each in the way of its library: the host and the model of the peers with
+  pydantic, msgspec with its own types. The host's model is strict and refuses infinite numbers; the peers' are not.
+- FastStream reads JSON into dicts first and validates these, and writes null fields and headers of its own.
+  By its design it commits for each acknowledgement, and one subscriber serves one message (or batch) at a time. Message
+  by message it is given a tenth of the backlog, as its rate does not depend on it. By batches it waits up to 10 ms for
+  more, which its latency shows, as does its CPU when idle.
+- Quix commits every 5 s and waits for its producer only then: that is its default, and more is repeated after a crash
+  than with the others (host and bare loops: 0.5 s; FastStream: one message or batch). Its producer collects for
+  librdkafka's default of 5 ms, all others send at once. It pins an older confluent-kafka.
+- The nodes of the 100 and the 500 have topics of their own, so that their requests to the broker carry less each, and
+  the broker has more to do for every message: part of what these rows lose is the broker's time, not the host's CPU.
+  Their `up s` holds the subscription to all topics.
+- Sender, broker and contestant share the CPUs named above. Latencies hold the broker and the measuring client, and
+  the contestants are not CPU-bound where the broker is the one to wait for: ratios of `CPU us` carry over to other
+  machines sooner than those of `msg/s`. CPU time is counted by the system in steps of 10 ms.
+- Ten processes run on the same CPUs as one: on a machine with more of them they scale out, and so do more hosts of one
+  pool. One host is one Python process, and uses about one CPU.
+"""

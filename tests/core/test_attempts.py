@@ -1,0 +1,280 @@
+"""Retries, deadlines and breakers in the running engine, in virtual time: hours pass in a moment, and exactly."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from omnibase_core.codec import decode
+from omnibase_core.errors import HandlerError
+from omnibase_core.ports import HandlerCall
+from omnibase_core.runtime import NodeRuntime
+from omnibase_core.testing import MemoryBroker, MemoryBus, RecordingObserver
+from omnibase_core.testing.virtual_time import VirtualClock, run
+from tests.gear.commands import command, host, node, registry
+
+GROUP = "onex.dev.test.pool"
+COMMANDS = "onex.app.dev.test.cmd.node.{}.v1"
+LETTERS = "onex.app.dev.test.dlq.runtime.pool.v1"
+
+Behaviour = Callable[[dict[str, Any]], Awaitable[Mapping[str, Any]]]
+
+
+class Stage:
+    """A host on a broker in memory, and a handler that notes when it is asked what."""
+
+    def __init__(self, behaviour: Behaviour, broker: MemoryBroker) -> None:
+        """Hold what the handler does."""
+        self.behaviour = behaviour
+        self.broker = broker
+        self.asked: list[tuple[float, Any]] = []
+        self.observer = RecordingObserver()
+        self.runtime: NodeRuntime
+
+    async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:
+        """Note the call, and do what the test says."""
+        request = call.request.model_dump()
+        self.asked.append((asyncio.get_running_loop().time(), request.get("n")))
+        return await self.behaviour(request)
+
+    def send(self, slug: str, n: int, key: bytes = b"k") -> None:
+        """Publish a command."""
+        assert self.broker.append(command(COMMANDS.format(slug), slug, {"n": n}, key=key)) is None
+
+    def answers(self, slug: str) -> list[Any]:
+        """Give a node's answers."""
+        return [decode(it.value) for it in self.broker.messages(f"onex.app.dev.test.evt.node.{slug}.v1")]
+
+    def committed(self) -> int:
+        """Count what is committed."""
+        return sum(self.broker.committed(GROUP).values())
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Let time pass until something holds."""
+        async with asyncio.timeout(100_000):
+            while not holds():  # noqa: ASYNC110 - time is virtual
+                await asyncio.sleep(0.2)
+
+
+@asynccontextmanager
+async def running(
+    behaviour: Behaviour, *, handlers: str = "{}", broker: MemoryBroker | None = None, **nodes: str
+) -> AsyncIterator[Stage]:
+    """Run a host with nodes of these deliveries."""
+    texts = {f"{slug}.yaml": node(slug, delivery=delivery) for slug, delivery in nodes.items()}
+    loaded = registry({**texts, "host.yaml": f"{host(*nodes)}handlers: {handlers}\n"}).hosts["test-host"]
+    stage = Stage(behaviour, broker or MemoryBroker())
+    bus = MemoryBus(stage.broker, group=GROUP)
+    stage.runtime = NodeRuntime(loaded.contract, bus=bus, clock=VirtualClock(), observer=stage.observer)
+    stage.runtime.register_handler("scripted", stage)
+    stage.runtime.load_nodes(loaded.nodes)
+    await stage.runtime.start()
+    try:
+        yield stage
+    finally:
+        await stage.runtime.stop()
+
+
+def play(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a scenario under a few schedules."""
+    for seed in range(5):
+        run(scenario(), seed=seed)
+
+
+def failing(times: int, code: str = "down", *, retryable: bool = True, retry_after_s: float | None = None) -> Behaviour:
+    """Fail this often, and answer from then on."""
+    left = times
+
+    async def behave(request: dict[str, Any]) -> Mapping[str, Any]:
+        nonlocal left
+        if left:
+            left -= 1
+            raise HandlerError(code, "as told", retryable=retryable, retry_after_s=retry_after_s)
+        return request
+
+    return behave
+
+
+EXACT = "retry: {attempts: 4, initial_s: 1, max_s: 5, multiplier: 3, jitter: 0}"
+
+
+def test_a_retryable_failure_is_tried_again_with_growing_waits() -> None:
+    """The waits are those of the contract; in the end there is one answer and no dead letter."""
+
+    async def scenario() -> None:
+        async with running(failing(3), a=f"{{{EXACT}}}") as stage:
+            stage.send("a", 1)
+            await stage.until(lambda: stage.committed() == 1)
+            moments = [moment for moment, _ in stage.asked]
+            assert [round(later - sooner, 6) for sooner, later in pairwise(moments)] == [1, 3, 5]
+            assert [it.payload for it in stage.answers("a")] == [{"n": 1}]
+            assert stage.broker.messages(LETTERS) == []
+            figures = stage.runtime.figures["a"]
+            assert (figures.commands, figures.retries, figures.answers, figures.degraded) == (1, 3, 1, None)
+
+    play(scenario)
+
+
+def test_after_its_attempts_a_command_gets_its_error_answer_and_its_dead_letter() -> None:
+    """Both say why, and how often it was tried."""
+
+    async def scenario() -> None:
+        async with running(failing(9), a=f"{{{EXACT}}}") as stage:
+            stage.send("a", 1)
+            await stage.until(lambda: stage.committed() == 1)
+            [answer] = stage.answers("a")
+            assert (answer.error.code, answer.error.retryable) == ("down", True)
+            [letter] = stage.broker.messages(LETTERS)
+            assert dict(letter.headers)["onex-dlq-attempts"] == b"4"
+            assert len(stage.asked) == 4
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("retry", "code", "retryable", "attempts"),
+    [
+        ("attempts: 3", "down", True, 3),
+        ("attempts: 3", "down", False, 1),
+        ("attempts: 1", "down", True, 1),
+        ("attempts: 3, codes: [busy]", "busy", False, 3),
+        ("attempts: 3, codes: [busy]", "down", True, 1),
+    ],
+)
+def test_the_contract_says_which_failures_are_tried_again(
+    retry: str,
+    code: str,
+    retryable: bool,  # noqa: FBT001 - a case
+    attempts: int,
+) -> None:
+    """By its codes, or by what the handler says."""
+
+    async def scenario() -> None:
+        behaviour = failing(9, code, retryable=retryable)
+        async with running(
+            behaviour, a=f"{{retry: {{{retry}}}}}", handlers="{scripted: {breaker: {failures: 99}}}"
+        ) as stage:
+            stage.send("a", 1)
+            await stage.until(lambda: stage.committed() == 1)
+            assert len(stage.asked) == attempts
+
+    play(scenario)
+
+
+def test_a_wait_holds_back_its_own_lane_alone() -> None:
+    """While one key waits for its next attempt, others are served; the order of the key is kept."""
+
+    async def behave(request: dict[str, Any]) -> Mapping[str, Any]:
+        if request["n"] == 0 and asyncio.get_running_loop().time() < 100:
+            raise HandlerError("down", "until 100 s", retryable=True)
+        return request
+
+    async def scenario() -> None:
+        delivery = "{max_in_flight: 8, retry: {attempts: 99, initial_s: 9, max_s: 9, jitter: 0}}"
+        async with running(behave, a=delivery, handlers="{scripted: {breaker: {failures: 99}}}") as stage:
+            stage.send("a", 0, b"stuck")
+            await stage.until(lambda: len(stage.asked) == 1)
+            stage.send("a", 1, b"stuck")
+            stage.send("a", 2, b"free")
+            await stage.until(lambda: len(stage.answers("a")) == 1)
+            assert asyncio.get_running_loop().time() < 20
+            await stage.until(lambda: stage.committed() == 3)
+            order = [it.payload["n"] for it in stage.answers("a") if it.payload["n"] < 2]
+            assert order == [0, 1]
+
+    play(scenario)
+
+
+def test_what_the_other_side_asks_for_is_heeded_up_to_the_longest_wait() -> None:
+    """`Retry-After` makes a wait longer, and the contract bounds it."""
+
+    async def scenario(asked_s: float, waited_s: float) -> None:
+        async with running(failing(1, retry_after_s=asked_s), a=f"{{{EXACT}}}") as stage:
+            stage.send("a", 1)
+            await stage.until(lambda: stage.committed() == 1)
+            assert round(stage.asked[1][0] - stage.asked[0][0], 6) == waited_s
+
+    play(lambda: scenario(4, 4))
+    play(lambda: scenario(600, 5))
+    play(lambda: scenario(0.1, 1))
+
+
+def test_a_deadline_ends_the_attempts_before_their_number_does() -> None:
+    """All attempts and waits together: what would end later is not begun."""
+
+    async def scenario() -> None:
+        delivery = "{deadline_s: 10, retry: {attempts: 999, initial_s: 3, max_s: 3, jitter: 0}}"
+        async with running(failing(999), a=delivery, handlers="{scripted: {breaker: {failures: 999}}}") as stage:
+            stage.send("a", 1)
+            await stage.until(lambda: stage.committed() == 1)
+            assert len(stage.asked) == 4
+
+    play(scenario)
+
+
+def test_a_partition_that_leaves_ends_the_wait_and_nothing_is_committed() -> None:
+    """A retry never outlives the ownership of its partition; the next owner does the work."""
+
+    async def scenario() -> None:
+        broker = MemoryBroker()
+        delivery = "{deadline_s: 9000, retry: {attempts: 9, initial_s: 3000, max_s: 3000}}"
+        async with running(failing(9), broker=broker, a=delivery) as first:
+            first.send("a", 1)
+            await first.until(lambda: len(first.asked) == 1)
+            began_s = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - began_s < 1
+        assert sum(broker.committed(GROUP).values()) == 0
+        async with running(failing(0), broker=broker, a=delivery) as second:
+            await second.until(lambda: second.committed() == 1)
+            assert [it.payload for it in second.answers("a")] == [{"n": 1}]
+        assert len(first.asked) == 1
+
+    play(scenario)
+
+
+def test_an_open_breaker_lets_commands_wait_and_none_fail() -> None:
+    """While a target is away it is hardly asked, no dead letter is written, and all are answered when it is back."""
+
+    async def behave(request: dict[str, Any]) -> Mapping[str, Any]:
+        if asyncio.get_running_loop().time() < 600:
+            raise HandlerError("down", "until 600 s", retryable=True)
+        return request
+
+    async def scenario() -> None:
+        delivery = "{max_in_flight: 8, deadline_s: 1000, retry: {attempts: 20, initial_s: 1, max_s: 1}}"
+        breaker = "{scripted: {breaker: {failures: 3, open_s: 5, open_max_s: 60}}}"
+        async with running(behave, a=delivery, handlers=breaker) as stage:
+            for n in range(40):
+                stage.send("a", n, b"%d" % n)
+            await stage.until(lambda: stage.committed() == 40)
+            asked_in_vain = sum(moment < 600 for moment, _ in stage.asked)
+            assert asked_in_vain < 30
+            assert sorted(it.payload["n"] for it in stage.answers("a")) == list(range(40))
+            assert stage.broker.messages(LETTERS) == []
+            assert asyncio.get_running_loop().time() < 700
+
+    play(scenario)
+
+
+def test_a_breaker_is_shared_by_the_nodes_of_one_target_and_by_no_others() -> None:
+    """A handler without targets is one target; a slow neighbour on the same one waits too."""
+
+    async def scenario() -> None:
+        delivery = "{retry: {attempts: 1}}"
+        async with running(
+            failing(3), a=delivery, b=delivery, handlers="{scripted: {breaker: {failures: 3, open_s: 50}}}"
+        ) as stage:
+            for n in range(3):
+                stage.send("a", n, b"%d" % n)
+            await stage.until(lambda: stage.committed() == 3)
+            assert stage.runtime.breakers == {"scripted": "open"}
+            opened_s = asyncio.get_running_loop().time()
+            stage.send("b", 1)
+            await stage.until(lambda: stage.committed() == 4)
+            assert asyncio.get_running_loop().time() - opened_s > 45
+            assert stage.runtime.breakers == {"scripted": "closed"}
+
+    play(scenario)

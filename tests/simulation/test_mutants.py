@@ -1,0 +1,130 @@
+"""The simulation finds what it is there to find: engines with one fault each, which must not get through."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from omnibase_core.lanes import Lanes
+from omnibase_core.runtime import NodeRuntime
+from tests.simulation.scenario import play
+
+SEEDS = 500
+
+
+class CommitsEarly(NodeRuntime):
+    """Commits when the answer is on its way, and does not wait for the acknowledgement."""
+
+    def _publish(self, works: Sequence[Any]) -> None:
+        super()._publish(works)
+        for work in works:
+            work.assignment.ledger.complete([work.delivery.offset])
+            self._bus.commit({work.assignment.partition: work.assignment.ledger.watermark})
+
+
+class PublishesLate(NodeRuntime):
+    """Forgets, when it publishes, that the partition is gone."""
+
+    def _publish(self, works: Sequence[Any]) -> None:
+        closed = {work.assignment: work.assignment.closed for work in works}
+        for assignment in closed:
+            assignment.closed = False
+        super()._publish(works)
+        for assignment, was_closed in closed.items():
+            assignment.closed = was_closed
+
+
+class CommitsLate(NodeRuntime):
+    """Forgets, when work is done, that the partition is gone."""
+
+    def _complete(self, works: Sequence[Any]) -> None:
+        super()._complete(works)
+        self._bus.commit({work.assignment.partition: work.assignment.ledger.watermark for work in works})
+
+
+class LosesDeadLetters(NodeRuntime):
+    """Publishes the first message of each command only."""
+
+    def _publish(self, works: Sequence[Any]) -> None:
+        for work in works:
+            work.messages = work.messages[:1]
+        super()._publish(works)
+
+
+class _Crowd(Lanes[Any]):
+    """Lanes that are open to everybody at once."""
+
+    def put(self, lane: Any, item: Any) -> bool:
+        super().put(lane, item)
+        return True
+
+    def next(self, lane: Any) -> Any:
+        waiting = self._waiting.get(lane)
+        return waiting.popleft() if waiting else None
+
+
+class ForgetsLanes(NodeRuntime):
+    """Serves the commands of a key at the same time."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Let everybody in."""
+        super().__init__(*arguments, **options)
+        self._lanes = _Crowd()
+
+
+class CountsCancelledAsDone(NodeRuntime):
+    """Takes a command whose work was cancelled for one that is done."""
+
+    async def _serve(self, work: Any) -> Any:
+        try:
+            return await super()._serve(work)
+        except asyncio.CancelledError:
+            self._complete([work])
+            raise
+
+
+class PublishesOnce(NodeRuntime):
+    """Takes a refused message for one that is done with."""
+
+    async def _publish_again(self, work: Any, refusals: Any) -> None:
+        del refusals
+        self._complete([work])
+
+
+class ForgetsToPause(NodeRuntime):
+    """Takes whatever comes, however much is under way."""
+
+    def _balance(self) -> None:
+        pass
+
+
+MUTANTS: dict[type[NodeRuntime], str] = {
+    CommitsEarly: "committed too early",
+    PublishesLate: "published late",
+    CommitsLate: "committed late",
+    LosesDeadLetters: "committed too early",
+    ForgetsLanes: "too many at once",
+    CountsCancelledAsDone: "committed too early",
+    PublishesOnce: "committed too early",
+    ForgetsToPause: "in flight",
+}
+"""The engines, and how the violation starts that gives each away."""
+
+
+def caught_at(mutant: type[NodeRuntime]) -> int | None:
+    """Give the first seed that shows the fault, and in which the engine itself has none of that kind."""
+    for seed in range(SEEDS):
+        if _shows(mutant, seed, MUTANTS[mutant]) and not _shows(NodeRuntime, seed, MUTANTS[mutant]):
+            return seed
+    return None
+
+
+def _shows(engine: type[NodeRuntime], seed: int, fault: str) -> bool:
+    return any(found.startswith(fault) for found in play(seed, engine).invariants.violations)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
+def test_a_mutant_is_caught(mutant: type[NodeRuntime]) -> None:
+    """Within so many histories, one shows the fault."""
+    assert caught_at(mutant) is not None
