@@ -36,7 +36,7 @@ fix: setup  ## Format, and mend what can be mended without thought
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 
-bench: setup  ## Measure, on a real Kafka, against the old way: one process a node
+bench: setup  ## Measure, on a real Kafka, against peers and against the old way: a process a node
 	$(RUN) python -m tests.benchmarks
 
 simulate: setup  ## Run the engine against SEEDS=n random histories

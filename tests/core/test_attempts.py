@@ -4,17 +4,21 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from omnibase_core.codec import decode
+from omnibase_core.compute_handler import ComputeHandler
 from omnibase_core.errors import HandlerError
+from omnibase_core.local_handler import LocalHandler
 from omnibase_core.ports import HandlerCall
 from omnibase_core.runtime import NodeRuntime
 from omnibase_core.testing import MemoryBroker, MemoryBus, RecordingObserver
 from omnibase_core.testing.virtual_time import VirtualClock, run
-from tests.gear.commands import command, host, node, registry
+from tests.gear.commands import ECHO, command, host, node, registry
+
+T = TypeVar("T")
 
 GROUP = "onex.dev.test.pool"
 COMMANDS = "onex.app.dev.test.cmd.node.{}.v1"
@@ -278,3 +282,60 @@ def test_a_breaker_is_shared_by_the_nodes_of_one_target_and_by_no_others() -> No
             assert stage.runtime.breakers == {"scripted": "closed"}
 
     play(scenario)
+
+
+def test_a_function_that_spins_is_left_alone_and_its_neighbours_are_served() -> None:
+    """After an interruption its commands wait in their lanes for its breaker; those of other nodes do not."""
+
+    def score(argument: dict[str, Any]) -> dict[str, Any]:
+        asked.append(asyncio.get_running_loop().time())
+        if asyncio.get_running_loop().time() < 30:
+            raise TimeoutError("interrupted")
+        return argument
+
+    asked: list[float] = []
+
+    async def scenario() -> None:
+        asked.clear()
+        operations = "{do: {input: {type: object}, logic: 'pkg:score'}}"
+        contracts = {
+            "spin.yaml": node("spin", operations=operations)
+            .replace("handler: scripted\n", "")
+            .replace("effect", "compute"),
+            "echo.yaml": node("echo", handler="local", operations=ECHO),
+            "host.yaml": host("spin", "echo") + "logic_packages: [pkg]\n",
+        }
+        loaded = registry(contracts, import_function=lambda _: score).hosts["test-host"]
+        broker = MemoryBroker()
+        runtime = NodeRuntime(
+            loaded.contract, bus=MemoryBus(broker, group=GROUP), clock=VirtualClock(), observer=RecordingObserver()
+        )
+        runtime.register_handler("compute", ComputeHandler(lambda _: score, budget=Unbounded()))
+        runtime.register_handler("local", LocalHandler())
+        runtime.load_nodes(loaded.nodes)
+        await runtime.start()
+        for n in range(50):
+            for slug in ("spin", "echo"):
+                assert broker.append(command(COMMANDS.format(slug), slug, {"n": n}, key=b"%d" % (n % 7))) is None
+        await asyncio.sleep(0.1)
+        assert runtime.figures["echo"].answers == 50
+        assert runtime.breakers["spin"] == "open"
+        await asyncio.sleep(200)
+        assert len([moment for moment in asked if moment < 30]) < 8
+        figures = runtime.figures["spin"]
+        assert (figures.answers + figures.error_answers, runtime.in_flight) == (50, 0)
+        assert figures.error_answers == len([moment for moment in asked if moment < 30])
+        assert sum(broker.committed(GROUP).values()) == 100
+        answers = [decode(it.value) for it in broker.messages("onex.app.dev.test.evt.node.spin.v1")]
+        assert {it.error.code for it in answers if it.error is not None} == {"function_interrupted"}
+        await runtime.stop()
+
+    play(scenario)
+
+
+class Unbounded:
+    """A budget that lets every function end."""
+
+    def bounded(self, work: Callable[[], T], _seconds: float, /) -> T:
+        """Do the work."""
+        return work()

@@ -1,7 +1,7 @@
 """The handlers of core: `local` gives back or fails as it is told to, `compute` calls functions."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from omnibase_core.compute_handler import COMPUTE_DESCRIPTION, ComputeHandler, FunctionCall
-from omnibase_core.errors import HandlerError
+from omnibase_core.errors import FunctionInterrupted, HandlerError
 from omnibase_core.local_handler import LOCAL_DESCRIPTION, Echo, Fail, LocalHandler
 from omnibase_core.ports import HandlerCall
 
@@ -21,6 +21,20 @@ JSON = st.recursive(
 )
 
 
+T = TypeVar("T")
+
+
+class Patient:
+    """A budget that interrupts what asks for it, and nothing else."""
+
+    def bounded(self, work: Callable[[], T], seconds: float, /) -> T:
+        """Do the work."""
+        result = work()
+        if result == {"spin": True}:
+            raise TimeoutError(f"interrupted after {seconds:g} s")
+        return result
+
+
 def _call(handler_type: str, operation: str, request: BaseModel) -> HandlerCall:
     return HandlerCall(
         handler_type=handler_type, operation=operation, request=request, target=None, timeout_s=1.0, call_id=UUID(int=1)
@@ -28,7 +42,7 @@ def _call(handler_type: str, operation: str, request: BaseModel) -> HandlerCall:
 
 
 def _compute(function: Callable[[Any], Any], argument: Any = None) -> Mapping[str, Any]:
-    handler = ComputeHandler({"pkg:f": function}.__getitem__)
+    handler = ComputeHandler({"pkg:f": function}.__getitem__, budget=Patient())
     return handler.execute_inline(_call("compute", "call", FunctionCall(function="pkg:f", argument=argument)))
 
 
@@ -91,7 +105,7 @@ def test_compute_finds_each_function_once() -> None:
         asked.append(name)
         return lambda argument: {"name": name, "argument": argument}
 
-    handler = ComputeHandler(find)
+    handler = ComputeHandler(find, budget=Patient())
     calls = [_call("compute", "call", FunctionCall(function=name, argument=1)) for name in ("a:f", "b:f", "a:f")]
     assert [handler.execute_inline(call)["name"] for call in calls] == ["a:f", "b:f", "a:f"]
     assert asked == ["a:f", "b:f"]
@@ -131,3 +145,11 @@ def test_a_handler_error_of_a_function_passes() -> None:
     with pytest.raises(HandlerError) as raised:
         _compute(refuse)
     assert raised.value.code == "too_old"
+
+
+def test_a_function_that_is_interrupted_is_its_own_trouble() -> None:
+    """The error says whose budget it was; its breaker opens, and nobody tries it again at once."""
+    with pytest.raises(FunctionInterrupted) as raised:
+        _compute(lambda _: {"spin": True}, None)
+    assert str(raised.value) == "pkg:f was interrupted after 1 s (delivery.budget_s)"
+    assert (raised.value.tells_of_trouble, raised.value.retryable) == (True, False)

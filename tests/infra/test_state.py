@@ -159,6 +159,15 @@ def test_several_hosts_that_serve_a_node_are_told(change: dict[str, str]) -> Non
     assert message.endswith("Say which with --host HOST.yaml")
 
 
+def test_where_no_node_is_asked_for_the_only_host_is_meant() -> None:
+    """Two processes of one contract are one host; with two hosts, whoever asks must say which."""
+    assert find_host([STATE, like(pid=1)], None) == STATE
+    with pytest.raises(HostNotFound, match=r"^several hosts run here: pool \(pid .*Say which with --host HOST\.yaml$"):
+        find_host([STATE, like(host="twin", pid=7, contract_path="/b/host.yaml")], None)
+    with pytest.raises(HostNotFound, match=r"^no host is running here: start one"):
+        find_host([], None)
+
+
 def test_no_host_at_all_is_told_with_what_to_start() -> None:
     """Nothing runs, so nothing can be meant."""
     with pytest.raises(HostNotFound, match=r"^no host is running here: start one with `runtime-host run HOST\.yaml`"):

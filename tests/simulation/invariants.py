@@ -139,12 +139,16 @@ class Invariants:
         """What was never refused is answered, the first time, in the order in which it was sent."""
         last: dict[bytes, Sent] = {}
         for sent in all_sent:
-            if sent.ordered_by is None or sent.refused or not sent.answers:
+            if sent.ordered_by is None or not sent.answers:
                 continue
-            before = last.get(sent.ordered_by)
-            if before is not None and before.answers[0] > sent.answers[0]:
-                self.violated(f"out of order: {sent} was answered before {before}")
-            last[sent.ordered_by] = sent
+            before = last.setdefault(sent.ordered_by, sent)
+            if before.answers[0] > sent.answers[0]:
+                if before.refused or sent.refused:
+                    self.counts["overtaken after a refusal"] += 1
+                else:
+                    self.violated(f"out of order: {sent} was answered before {before}")
+            if not sent.refused:
+                last[sent.ordered_by] = sent
 
     def _cause_of(self, message: Message) -> Sent:
         if ".dlq." in message.topic:

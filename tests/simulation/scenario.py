@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from omnibase_core.errors import HandlerError
+from omnibase_core.errors import BusError, HandlerError
 from omnibase_core.local_handler import LocalHandler
 from omnibase_core.ports import HandlerCall, Message
 from omnibase_core.registry import LoadedHost
@@ -31,7 +31,7 @@ DRAIN_S = 50_000.0
 
 
 @cache
-def the_host(drain_s: float) -> LoadedHost:
+def the_host(drain_s: float, bytes_max: int) -> LoadedHost:
     """Load the contracts: once, for all histories."""
     nodes = {"echo": node("echo", handler="local", operations=ECHO)}
     for name, ordering in (("keyed", "key"), ("lined", "partition"), ("loose", "none")):
@@ -39,7 +39,9 @@ def the_host(drain_s: float) -> LoadedHost:
         retry = "{attempts: 3, initial_s: 0.1, max_s: 1}"
         delivery = f"{{timeout_s: 1.5, retry: {retry}, ordering: {ordering}, max_in_flight: {limit}}}"
         nodes[name] = node(name, delivery=delivery)
-    return loaded_host(nodes, limits=f"{{max_in_flight: {IN_FLIGHT_MAX}, drain_s: {drain_s}}}")
+    return loaded_host(
+        nodes, limits=f"{{max_in_flight: {IN_FLIGHT_MAX}, drain_s: {drain_s}, bytes_in_flight_max: {bytes_max}}}"
+    )
 
 
 def the_command(slug: str, key: bytes | None, way: str, number: int) -> Message:
@@ -114,7 +116,7 @@ class Host:
 
     def __init__(self, history: "History") -> None:
         """Load it; nothing starts yet."""
-        loaded = the_host(history.drain_s)
+        loaded = history.loaded
         self.bus = SimulatedBus(history.cluster, group=GROUP, batch_size=BATCH_SIZE)
         self.runtime = history.engine(loaded.contract, bus=self.bus, clock=VirtualClock(), observer=Silent())
         handler = Scripted(history.dice.fork(), history.invariants)
@@ -128,6 +130,16 @@ class Host:
         """What is taken is bounded: by the limit, and one batch that was under way."""
         if self.runtime.in_flight > IN_FLIGHT_MAX + BATCH_SIZE:
             self._invariants.violated(f"in flight: {self.runtime.in_flight}, at most {IN_FLIGHT_MAX} and a batch")
+
+    async def fail(self) -> None:
+        """Lose the bus for good, and end because of that."""
+        self.bus.fail()
+        try:
+            await self.runtime.wait()
+        except BusError:
+            await self.stop()
+        else:
+            self._invariants.violated("the bus failed, and the engine did not tell")
 
     async def stop(self) -> None:
         """End in order."""
@@ -144,10 +156,12 @@ class History:
         """Let the dice say how bad the world is."""
         self.dice = dice = Dice(seed)
         self.engine = engine
-        self.drain_s = dice.choice((0.3, 2.0))
+        self.loaded = the_host(dice.choice((0.3, 2.0)), dice.choice((2000, 100_000)))
         self.invariants = Invariants()
         self.faults = Faults(
-            latency_s=dice.choice((0.005, 0.05, 0.4)), refused=dice.choice((0.0, 0.0, 0.05)), release_s=3.0
+            latency_s=dice.choice((0.005, 0.05, 0.4)),
+            refused=dice.choice((0.0, 0.0, 0.05)),
+            release_s=dice.choice((1.0, 3.0, 6.0)),
         )
         self.cluster = SimulatedCluster(dice=dice.fork(), faults=self.faults, witness=self.invariants)
         self.hosts: list[Host] = []
@@ -204,16 +218,17 @@ class History:
         self.cluster.force(place, message)
 
     async def _harm(self) -> None:
-        harm = self.dice.choice((None, None, "start", "stop", "crash", "turn", "cut off", "go away"))
+        harm = self.dice.choice((None, None, "start", "stop", "crash", "fail", "turn", "cut off", "go away"))
         host = self.dice.choice(self.hosts) if self.hosts else None
         match harm:
             case "start" if len(self.hosts) < 3:
                 await self._start()
-            case "stop" | "crash" if host is not None:
+            case "stop" | "crash" | "fail" if host is not None:
                 self.hosts.remove(host)
                 if harm == "crash":
                     host.bus.crash()
-                self.ending.append(asyncio.create_task(host.stop() if harm == "stop" else host.runtime.stop()))
+                ends = {"stop": host.stop, "crash": host.runtime.stop, "fail": host.fail}[harm]
+                self.ending.append(asyncio.create_task(ends()))
                 if self.dice.chance(0.7):
                     await self._start()
             case "turn":

@@ -150,7 +150,7 @@ def test_what_is_redriven_stays_in_order_and_in_its_partition(machine: Machine) 
 
 
 def test_what_fails_again_comes_back_and_is_stopped_at_the_limit(machine: Machine) -> None:
-    """A letter tells how often its command was redriven, each answer has an id of its own, and there is an end to it."""
+    """A letter tells how often its command was redriven, each answer has an id of its own, and it ends."""
     host = start(machine, FAULTY)
     publish(machine.broker, commands(machine, 1))
     for generation in (0, 1):

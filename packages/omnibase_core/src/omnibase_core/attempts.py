@@ -6,11 +6,12 @@ What waits here holds back its own lane and no other, and has one of its node's 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.errors import CommandFailed, CommandRejected
 from omnibase_core.instance import NodeInstance
-from omnibase_core.policies import CircuitBreaker, RetryPolicy
+from omnibase_core.policies import RetryPolicy
 from omnibase_core.ports import Clock, Delivery, Message
 
 _PROBE_LEAST_S = 0.05
@@ -19,17 +20,21 @@ _CHANCE_BITS = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempts:
-    """Serves the commands of one node that has to wait for its handler.
-
-    `places` bounds how many of its calls are under way; `breaker` is shared by all nodes that call the same target.
-    """
+    """Serves the commands of one node, one by one, for as long as each takes. `places` bounds the calls under way."""
 
     instance: NodeInstance
     policy: RetryPolicy
     deadline_s: float
-    breaker: CircuitBreaker
     places: asyncio.Semaphore
     clock: Clock
+
+    @classmethod
+    def of(cls, instance: NodeInstance, clock: Clock) -> Self:
+        """Serve a node as its contract says."""
+        delivery = instance.node.contract.delivery
+        places = asyncio.Semaphore(delivery.max_in_flight)
+        policy, deadline_s = delivery.retry.policy, delivery.deadline_s
+        return cls(instance=instance, policy=policy, deadline_s=deadline_s, places=places, clock=clock)
 
     async def serve(self, delivery: Delivery, leaving: asyncio.Event) -> Sequence[Message] | None:
         """Give the messages that end the delivery; None if its partition leaves before an attempt has ended it.
@@ -62,8 +67,8 @@ class Attempts:
 
     async def _admitted(self, leaving: asyncio.Event) -> bool:
         """Wait until the breaker lets a call through. False if the partition leaves before."""
-        while not self.breaker.admits(self.clock.monotonic_s()):
-            wait_s = max(self.breaker.next_probe_s(self.clock.monotonic_s()), _PROBE_LEAST_S)
+        while not self.instance.breaker.admits(self.clock.monotonic_s()):
+            wait_s = max(self.instance.breaker.next_probe_s(self.clock.monotonic_s()), _PROBE_LEAST_S)
             if await _is_set_within(leaving, wait_s):
                 return False
         return True
@@ -72,7 +77,7 @@ class Attempts:
         self, delivery: Delivery, command: OnexEnvelope, leaving: asyncio.Event
     ) -> Sequence[Message] | CommandFailed | CommandRejected | None:
         """Make one attempt that was admitted, and tell the breaker how it ended."""
-        period = self.breaker.period
+        period = self.instance.breaker.period
         ended = False
         try:
             async with self.places:
@@ -82,11 +87,11 @@ class Attempts:
             ended = True
         finally:
             if not ended:
-                self.breaker.cancelled(period=period)
-        if isinstance(outcome, CommandFailed) and outcome.retryable:
-            self.breaker.failed(self.clock.monotonic_s(), period=period)
+                self.instance.breaker.cancelled(period=period)
+        if isinstance(outcome, CommandFailed) and outcome.tells_of_trouble:
+            self.instance.breaker.failed(self.clock.monotonic_s(), period=period)
         else:
-            self.breaker.succeeded(self.clock.monotonic_s(), period=period)
+            self.instance.breaker.succeeded(self.clock.monotonic_s(), period=period)
         return outcome
 
     def _delay_s(self, error: CommandFailed | CommandRejected, command: OnexEnvelope, attempt: int) -> float | None:

@@ -1,13 +1,13 @@
 """The `compute` handler: calls the pure function that a compute node names. Inline, on the loop."""
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
-from omnibase_core.errors import HandlerError
-from omnibase_core.ports import HandlerCall, HandlerDescription, OperationDescription, PureFunction
+from omnibase_core.errors import FunctionInterrupted, HandlerError
+from omnibase_core.ports import Budget, HandlerCall, HandlerDescription, OperationDescription, PureFunction
 
 COMPUTE = "compute"
 
@@ -45,15 +45,24 @@ COMPUTE_DESCRIPTION = HandlerDescription(
 class ComputeHandler:
     """Calls functions by the name under which contracts know them. An InlineHandler."""
 
-    def __init__(self, function: Callable[[str], PureFunction]) -> None:
-        """Take what finds a function by name: importing is the host's affair."""
+    def __init__(self, function: Callable[[str], PureFunction], *, budget: Budget) -> None:
+        """Take what finds a function by name, since importing is the host's affair, and what interrupts one."""
         self._function = cache(function)
+        self._budget = budget
 
     def execute_inline(self, call: HandlerCall, /) -> Mapping[str, Any]:
-        """Call the function. Raises HandlerError when it gives no object; what it raises itself is its node's bug."""
+        """Call the function. What it raises itself is its node's bug.
+
+        Raises HandlerError when it gives no object, and FunctionInterrupted when it takes longer than its budget.
+        """
         assert isinstance(call.request, FunctionCall)  # noqa: S101 - narrows the type; the runtime validated it
         name = call.request.function
-        result = self._function(name)(call.request.argument)
+        work = partial(self._function(name), call.request.argument)
+        try:
+            result = self._budget.bounded(work, call.timeout_s)
+        except TimeoutError as error:
+            message = f"{name} was interrupted after {call.timeout_s:g} s (delivery.budget_s)"
+            raise FunctionInterrupted("function_interrupted", message) from error
         try:
             return _OBJECT.validate_python(result)
         except ValidationError as error:

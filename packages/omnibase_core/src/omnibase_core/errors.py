@@ -8,6 +8,7 @@
     ├── CommandRejected           the sender's fault: answered, not dead-lettered
     ├── CommandFailed             a command at the end of its attempts: answered and dead-lettered
     │   ├── HandlerError          what a handler met in the outside world
+    │   ├── FunctionInterrupted   a function that ran past its budget
     │   └── ExpressionFailed      an expression that could not be evaluated on this command
     ├── UnknownHandler            a handler type that nothing registered
     ├── SecretMissing             a secret reference that nothing resolves
@@ -115,6 +116,17 @@ class CommandFailed(OnexError):
         self.retry_after_s = retry_after_s
         self.details = dict(details or {})
         super().__init__(message)
+
+    @property
+    def tells_of_trouble(self) -> bool:
+        """Whether what was asked is not well, rather than what it was asked for: such failures open its breaker."""
+        return self.retryable
+
+
+class FunctionInterrupted(CommandFailed):
+    """A function that ran past its budget. It is its own trouble: until it is let in again, its commands wait."""
+
+    tells_of_trouble = True
 
 
 class HandlerError(CommandFailed):

@@ -10,8 +10,15 @@ from omnibase_core.codec import decode
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.dead_letters import size_of
 from omnibase_core.envelope import OnexEnvelope
-from omnibase_core.errors import CommandFailed, CommandRejected, OnexError, UndecodableEnvelope
+from omnibase_core.errors import (
+    CommandFailed,
+    CommandRejected,
+    FunctionInterrupted,
+    OnexError,
+    UndecodableEnvelope,
+)
 from omnibase_core.logic import Plan, conclude, plan
+from omnibase_core.policies import BreakerState, CircuitBreaker
 from omnibase_core.ports import Clock, Delivery, Handler, HandlerCall, InlineHandler, Message, Observer
 from omnibase_core.replies import Replies
 
@@ -39,14 +46,15 @@ class NodeInstance:
     node: CompiledNode
     handler: Handler | InlineHandler | None
     replies: Replies
+    breaker: CircuitBreaker
     clock: Clock
     observer: Observer
     figures: NodeFigures = field(default_factory=NodeFigures)
 
     @property
-    def inline(self) -> bool:
-        """Whether serving awaits nothing, so that a delivery needs no task."""
-        return self.handler is None or hasattr(self.handler, "execute_inline")
+    def serves_at_once(self) -> bool:
+        """Whether serving awaits nothing now, so that a delivery needs no task: its handler is pure, and it is well."""
+        return is_inline(self.handler) and self.breaker.state is BreakerState.CLOSED
 
     def serve_inline(self, delivery: Delivery) -> Sequence[Message]:
         """Give the messages that end the delivery, at once."""
@@ -58,7 +66,10 @@ class NodeInstance:
             result = {} if planned.call is None else self._execute_inline(planned.call)
             return self._answered(delivery, command, conclude(planned, result))
         except Exception as error:  # noqa: BLE001 - a node's bug ends neither the host nor its neighbours
-            return self.give_up(delivery, command, _as_ours(error))
+            failure = _as_ours(error)
+            if isinstance(failure, FunctionInterrupted):
+                self.breaker.failed(self.clock.monotonic_s())
+            return self.give_up(delivery, command, failure)
 
     async def attempt(
         self, delivery: Delivery, command: OnexEnvelope
@@ -128,6 +139,8 @@ class NodeInstance:
         call = planned.call
         if call is None:
             return {}
+        if is_inline(self.handler):
+            return self._execute_inline(call)
         handler: Any = self.handler
         try:
             # A handler that keeps to the time itself can tell more than that it was over.
@@ -168,6 +181,11 @@ class NodeInstance:
             "partition": f"{delivery.partition.topic}[{delivery.partition.number}]",
             "offset": delivery.offset,
         }
+
+
+def is_inline(handler: Handler | InlineHandler | None) -> bool:
+    """Whether a handler, or none at all, has its answer at hand."""
+    return handler is None or hasattr(handler, "execute_inline")
 
 
 def _as_ours(error: Exception) -> CommandFailed | CommandRejected:

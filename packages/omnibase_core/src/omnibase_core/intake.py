@@ -30,13 +30,17 @@ class Intake:
         self.count = 0
         self.size_bytes = 0
 
-    def take(self, topic: str, size_bytes: int) -> None:
-        """Count a command that is taken."""
+    def take(self, topic: str | None, size_bytes: int) -> None:
+        """Count a command that is taken; without a topic, against the host's limits alone."""
         self._add(topic, 1, size_bytes)
 
-    def give_back(self, topic: str, size_bytes: int) -> None:
-        """Count a command that is done or dropped."""
+    def give_back(self, topic: str | None, size_bytes: int) -> None:
+        """Count a command that is done or dropped, as it was taken."""
         self._add(topic, -1, -size_bytes)
+
+    def waiting(self, topic: str) -> int:
+        """How many commands are counted against a topic."""
+        return self._counts[topic]
 
     @property
     def held(self) -> frozenset[str]:
@@ -60,13 +64,14 @@ class Intake:
         self._held = held
         return change
 
-    def _add(self, topic: str, count: int, size_bytes: int) -> None:
-        self._counts[topic] += count
+    def _add(self, topic: str | None, count: int, size_bytes: int) -> None:
         self.count += count
         self.size_bytes += size_bytes
-        limit = self._limits[topic]
-        if limit is not None:
-            self._mark(topic, self._counts[topic], limit)
+        if topic is not None:
+            self._counts[topic] += count
+            limit = self._limits[topic]
+            if limit is not None:
+                self._mark(topic, self._counts[topic], limit)
         if self._host_full:
             self._host_full = 2 * self.count > self._in_all or 2 * self.size_bytes > self._bytes_max
         else:

@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel
 
 from omnibase_core.errors import PublishFailed
+
+T = TypeVar("T")
 
 # --- Handlers -----------------------------------------------------------------------------------------------------
 
@@ -71,6 +73,13 @@ class HandlerDescription:
     operations: Mapping[str, OperationDescription]
     settings: type[BaseModel]
     target: type[BaseModel] | None = None
+
+
+class Budget(Protocol):
+    """Bounds work that runs on the loop itself."""
+
+    def bounded(self, work: Callable[[], T], seconds: float, /) -> T:
+        """Do the work and give its result. Raises TimeoutError when it is interrupted for having taken longer."""
 
 
 # --- The bus ------------------------------------------------------------------------------------------------------

@@ -6,18 +6,15 @@ commands up to it. A crash between the two repeats commands and never loses one.
 
 import asyncio
 from collections.abc import Coroutine, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 
 from omnibase_core.attempts import Attempts
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.host import HandlerBinding, RuntimeHostContract
-from omnibase_core.contracts.node import Ordering
 from omnibase_core.errors import UnknownHandler
-from omnibase_core.instance import NodeFigures, NodeInstance
+from omnibase_core.instance import NodeFigures, NodeInstance, is_inline
 from omnibase_core.intake import Intake
 from omnibase_core.lanes import Lanes
-from omnibase_core.ledger import PartitionLedger
 from omnibase_core.policies import CircuitBreaker
 from omnibase_core.ports import (
     Assigned,
@@ -34,40 +31,11 @@ from omnibase_core.ports import (
     Revoked,
 )
 from omnibase_core.replies import Replies
+from omnibase_core.work import Assignment, Work
 
 _ROOM_S = 0.5
 _REPUBLISH_FIRST_S = 0.5
 _REPUBLISH_LONGEST_S = 30.0
-
-
-@dataclass(slots=True, eq=False)
-class _Assignment:
-    """A partition while it is this host's. Once `leaving` is set, nothing is begun; once `closed`, nothing counts."""
-
-    partition: Partition
-    ledger: PartitionLedger = field(default_factory=PartitionLedger)
-    active: int = 0
-    closed: bool = False
-    leaving: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def draining(self) -> bool:
-        return self.leaving.is_set()
-
-
-@dataclass(slots=True, eq=False)
-class _Work:
-    """A delivery on its way to being done, and the messages that the broker has to acknowledge for it."""
-
-    delivery: Delivery
-    instance: NodeInstance
-    assignment: _Assignment
-    messages: Sequence[Message] = ()
-    refusals: int = 0
-
-    @property
-    def size_bytes(self) -> int:
-        return len(self.delivery.value or b"")
 
 
 class NodeRuntime:
@@ -87,13 +55,14 @@ class NodeRuntime:
         self._instances: dict[str, NodeInstance] = {}
         self._attempts: dict[str, Attempts] = {}
         self._breakers: dict[tuple[str, str | None], CircuitBreaker] = {}
-        self._assignments: dict[Partition, _Assignment] = {}
-        self._lanes: Lanes[_Work] = Lanes()
+        self._assignments: dict[Partition, Assignment] = {}
+        self._lanes: Lanes[Work] = Lanes()
         self._tasks: set[asyncio.Task[None]] = set()
         self._progress = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._intake = Intake(per_topic={}, in_all=1, bytes_max=1)
         self._holds_all = False
+        self._crash: BaseException | None = None
 
     def register_handler(self, handler_type: str, handler: Handler | InlineHandler) -> None:
         """Let the nodes of a type be served by the handler. Call it before `load_nodes`."""
@@ -110,34 +79,22 @@ class NodeRuntime:
                 node=node,
                 handler=handler,
                 replies=Replies.of(self._host, node.contract, self._bus.message_bytes_max),
+                breaker=self._breaker_of(node, handler),
                 clock=self._clock,
                 observer=self._observer,
             )
-            if not self._instances[topic].inline:
-                self._attempts[topic] = self._attempts_of(self._instances[topic])
-        # An inline node is done with a command as soon as it has it: what it waits for are acknowledgements alone.
-        limits = {
-            topic: None if instance.inline else instance.node.contract.delivery.max_in_flight
-            for topic, instance in self._instances.items()
-        }
+            self._attempts[topic] = Attempts.of(self._instances[topic], self._clock)
         bounds = self._host.limits
+        limits = {topic: it.node.contract.delivery.max_in_flight for topic, it in self._instances.items()}
         self._intake = Intake(per_topic=limits, in_all=bounds.max_in_flight, bytes_max=bounds.bytes_in_flight_max)
 
-    def _attempts_of(self, instance: NodeInstance) -> Attempts:
-        node = instance.node
+    def _breaker_of(self, node: CompiledNode, handler: Handler | InlineHandler | None) -> CircuitBreaker:
+        """Give the breaker of the node's target; one that is served inline has one of its own, which opens at once."""
+        if is_inline(handler):
+            return self._breakers.setdefault((node.contract.name, None), CircuitBreaker(failures=1))
         binding = self._host.handlers.get(node.handler_type, HandlerBinding())
-        breaker = self._breakers.setdefault(
-            (node.handler_type, node.contract.target), CircuitBreaker(**dict(binding.breaker))
-        )
-        delivery = node.contract.delivery
-        return Attempts(
-            instance=instance,
-            policy=delivery.retry.policy,
-            deadline_s=delivery.deadline_s,
-            breaker=breaker,
-            places=asyncio.Semaphore(delivery.max_in_flight),
-            clock=self._clock,
-        )
+        name = (node.handler_type, node.contract.target)
+        return self._breakers.setdefault(name, CircuitBreaker(**dict(binding.breaker)))
 
     async def start(self) -> None:
         """Start the loop. `wait` tells how it ended."""
@@ -147,6 +104,8 @@ class NodeRuntime:
         """Wait until the loop has ended: by `stop`, or by raising BusError."""
         if self._loop is not None:
             await asyncio.wait({self._loop})
+            if self._crash is not None:
+                raise self._crash
             if not self._loop.cancelled():
                 self._loop.result()
 
@@ -195,19 +154,24 @@ class NodeRuntime:
 
     def _take(self, deliveries: Sequence[Delivery]) -> None:
         """Serve at once what awaits nothing, and queue the rest in lanes."""
-        served: list[_Work] = []
+        served: list[Work] = []
         for delivery in deliveries:
             assignment = self._assignments.get(delivery.partition)
-            if assignment is None or assignment.draining or not assignment.ledger.begin(delivery.offset):
+            if assignment is None or assignment.leaving.is_set() or not assignment.ledger.begin(delivery.offset):
                 continue
-            work = _Work(delivery, self._instances[delivery.partition.topic], assignment)
-            self._intake.take(delivery.partition.topic, work.size_bytes)
-            if work.instance.inline:
+            topic = delivery.partition.topic
+            work = Work(delivery, self._instances[topic], assignment)
+            if work.instance.serves_at_once and not self._intake.waiting(topic):
+                # It is done as soon as it is taken: what it waits for is the broker alone.
+                self._intake.take(None, work.size_bytes)
+                work.in_line = False
                 assignment.active += 1
                 work.messages = work.instance.serve_inline(delivery)
                 served.append(work)
-            elif self._lanes.put(lane := _lane_of(work), work):
-                self._spawn(self._run_lane(lane))
+                continue
+            self._intake.take(topic, work.size_bytes)
+            if self._lanes.put(work.lane, work):
+                self._spawn(self._run_lane(work.lane))
         if served:
             self._publish(served)
         self._balance()
@@ -237,18 +201,18 @@ class NodeRuntime:
                 work.messages = messages
                 self._publish([work])
 
-    async def _serve(self, work: _Work) -> Sequence[Message] | None:
+    async def _serve(self, work: Work) -> Sequence[Message] | None:
         """Give the messages that end the work; None when its partition is leaving: its next owner does the work."""
         assignment = work.assignment
-        if assignment.draining:
+        if assignment.leaving.is_set():
             return None
         assignment.active += 1
-        messages = await self._attempts[work.delivery.partition.topic].serve(work.delivery, assignment.leaving)
+        messages = await self._attempts[work.topic].serve(work.delivery, assignment.leaving)
         if messages is None:
             assignment.active -= 1
         return messages
 
-    def _publish(self, works: Sequence[_Work]) -> None:
+    def _publish(self, works: Sequence[Work]) -> None:
         """Queue the messages of finished work in order; late work of a lost partition is dropped."""
         current = [work for work in works if not work.assignment.closed]
         for work in works:
@@ -262,25 +226,25 @@ class NodeRuntime:
         published.add_done_callback(partial(self._acknowledged, current, owners))
 
     def _acknowledged(
-        self, works: Sequence[_Work], owners: Sequence[_Work], outcome: "asyncio.Future[Sequence[Refusal]]"
+        self, works: Sequence[Work], owners: Sequence[Work], outcome: "asyncio.Future[Sequence[Refusal]]"
     ) -> None:
         """Note as done what the broker has; publish again what it refused."""
         if outcome.cancelled() or outcome.exception() is not None:
             return  # The bus is at its end: what is not acknowledged is not done.
-        refused: dict[_Work, list[Refusal]] = {}
+        refused: dict[Work, list[Refusal]] = {}
         for refusal in outcome.result():
             refused.setdefault(owners[refusal.index], []).append(refusal)
         self._complete([work for work in works if work not in refused])
         for work, refusals in refused.items():
             self._spawn(self._publish_again(work, refusals))
 
-    def _complete(self, works: Sequence[_Work]) -> None:
+    def _complete(self, works: Sequence[Work]) -> None:
         """Move the watermarks of the partitions concerned, and let the bus commit them."""
-        offsets: dict[_Assignment, list[int]] = {}
+        offsets: dict[Assignment, list[int]] = {}
         for work in works:
             offsets.setdefault(work.assignment, []).append(work.delivery.offset)
             work.assignment.active -= 1
-            self._intake.give_back(work.delivery.partition.topic, work.size_bytes)
+            self._give_back(work)
         watermarks: dict[Partition, int] = {}
         for assignment, done in offsets.items():
             assignment.ledger.complete(done)
@@ -291,7 +255,7 @@ class NodeRuntime:
         self._progress.set()
         self._balance()
 
-    async def _publish_again(self, work: _Work, refusals: Sequence[Refusal]) -> None:
+    async def _publish_again(self, work: Work, refusals: Sequence[Refusal]) -> None:
         """Never give up: what is too large is said shorter, until it fits; what is refused is tried again later."""
         error = refusals[0].error
         if error.code == "message_too_large":
@@ -307,7 +271,7 @@ class NodeRuntime:
 
     def _assign(self, partitions: Iterable[Partition]) -> None:
         for partition in partitions:
-            self._assignments[partition] = _Assignment(partition)
+            self._assignments[partition] = Assignment(partition)
         self._bus.pause([partition for partition in partitions if partition.topic in self._intake.held])
         self._observer.event("info", "partitions_assigned", count=len(self._assignments))
 
@@ -324,7 +288,7 @@ class NodeRuntime:
         revoked.release()
         self._observer.event("info", "partitions_revoked", count=len(leaving), lost=revoked.lost)
 
-    async def _drain(self, assignments: Sequence[_Assignment]) -> None:
+    async def _drain(self, assignments: Sequence[Assignment]) -> None:
         """Begin nothing more of these partitions, and wait for what was begun, for a bounded time."""
         for assignment in assignments:
             assignment.leaving.set()
@@ -346,25 +310,23 @@ class NodeRuntime:
             self._bus.pause([partition for partition in self._assignments if partition.topic in change.pause])
             self._bus.resume([partition for partition in self._assignments if partition.topic in change.resume])
 
-    def _drop(self, work: _Work) -> None:
+    def _drop(self, work: Work) -> None:
         """Let go of work of a partition that is leaving: whoever serves it next will do the work."""
-        self._intake.give_back(work.delivery.partition.topic, work.size_bytes)
+        self._give_back(work)
         self._progress.set()
         self._balance()
+
+    def _give_back(self, work: Work) -> None:
+        self._intake.give_back(work.topic if work.in_line else None, work.size_bytes)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
 
-
-def _lane_of(work: _Work) -> Hashable:
-    """A command without a key is ordered by its partition."""
-    delivery = work.delivery
-    match work.instance.node.contract.delivery.ordering:
-        case Ordering.KEY:
-            return (delivery.partition, delivery.key)
-        case Ordering.PARTITION:
-            return delivery.partition
-        case Ordering.NONE:
-            return (delivery.partition, delivery.offset)
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Let a bug of the engine end the host: a lane that stands still without a word would be worse."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and self._loop is not None:
+            self._crash = self._crash or error
+            self._loop.cancel()

@@ -13,6 +13,7 @@ from omnibase_core.errors import OnexError
 from omnibase_core.local_handler import LOCAL_DESCRIPTION, LocalHandler
 from omnibase_core.ports import HandlerDescription, InlineHandler, PureFunction
 from omnibase_core.registry import Catalog
+from omnibase_infra.budget import alarm_budget
 from omnibase_infra.handlers.http import HttpHandlerFactory
 from omnibase_infra.kafka import KafkaBusFactory
 from omnibase_spi import BusFactory, HandlerFactory
@@ -44,8 +45,9 @@ class ComputeHandlerFactory:
 
     @asynccontextmanager
     async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[InlineHandler]:  # noqa: ARG002 - it has nothing to set
-        """Give the handler."""
-        yield ComputeHandler(import_function)
+        """Give the handler. Functions are interrupted by a signal of the loop's thread."""
+        with alarm_budget() as budget:
+            yield ComputeHandler(import_function, budget=budget)
 
 
 def bus_factory() -> BusFactory:

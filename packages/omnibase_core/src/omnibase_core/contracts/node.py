@@ -71,11 +71,13 @@ class DeliveryPolicy(ContractModel):
     """How a node's commands are served.
 
     `timeout_s` bounds one call of the handler, `deadline_s` all attempts at one command and the waits between them;
-    `max_in_flight` counts commands that are not yet done.
+    `budget_s` bounds one call of a compute node's function, which holds up the whole host. `max_in_flight` counts
+    commands that are not yet done.
     """
 
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     deadline_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+    budget_s: Annotated[float, Field(gt=0, le=60)] = 0.1
     retry: Retry = Retry()
     ordering: Annotated[Ordering, Field(strict=False)] = Ordering.KEY
     max_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 256

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from omnibase_core.errors import BusError
 from omnibase_core.ports import Assigned, Batch, Delivery, Message, Partition, Refusal, Revoked
 from omnibase_core.testing.simulated_cluster import SimulatedCluster, Tenure
 
@@ -41,6 +42,7 @@ class SimulatedBus:
         self._loop = asyncio.get_running_loop()
         self._down_until_s = 0.0
         self._receiving = False
+        self._failed = False
         self._positions: dict[Partition, int] = {}
         self._paused: set[Partition] = set()
         self._leaving: set[Partition] = set()
@@ -66,6 +68,8 @@ class SimulatedBus:
         try:
             while True:
                 await asyncio.sleep(self._way_s())
+                if self._failed:
+                    raise BusError("the simulated client cannot go on")
                 if self._news:
                     yield self._heard(*self._news.popleft())
                 elif not self._down_s() and (deliveries := self._fetch()):
@@ -122,6 +126,11 @@ class SimulatedBus:
         """Stop in the middle of everything. What is on its way is lost; the group notices when the session ends."""
         self.crashed = True
         self._end_session_later()
+
+    def fail(self) -> None:
+        """End `receive` with a BusError. The group notices when the session ends; what was published goes on."""
+        self._failed = True
+        self._woken.set()
 
     def cut_off(self, seconds: float) -> None:
         """Break the link for a while: longer than a session lasts, and the group goes on without this client."""
@@ -182,12 +191,13 @@ class SimulatedBus:
         """Commit what is noted and leave; without a link, the session ends by itself."""
         await asyncio.sleep(self._way_s())
         self._receiving = False
-        if self.crashed or self._down_s():
+        if self.crashed or self._failed or self._down_s():
             self._end_session_later()
         else:
             self._commit()
             self._group.leave(self)
-        self.held.clear()
+        if not self._failed:
+            self.held.clear()
 
     # --- To the broker and back -----------------------------------------------------------------------------------
 

@@ -1,0 +1,56 @@
+"""A command on its way through the host, and the assignment of a partition under which it was taken. Bookkeeping."""
+
+import asyncio
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+
+from omnibase_core.contracts.node import Ordering
+from omnibase_core.instance import NodeInstance
+from omnibase_core.ledger import PartitionLedger
+from omnibase_core.ports import Delivery, Message, Partition
+
+
+@dataclass(slots=True, eq=False)
+class Assignment:
+    """A partition while it is this host's. Once `leaving` is set, nothing is begun; once `closed`, nothing counts."""
+
+    partition: Partition
+    ledger: PartitionLedger = field(default_factory=PartitionLedger)
+    active: int = 0
+    closed: bool = False
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """A delivery on its way to being done, and the messages that the broker has to acknowledge for it."""
+
+    delivery: Delivery
+    instance: NodeInstance
+    assignment: Assignment
+    messages: Sequence[Message] = ()
+    refusals: int = 0
+    in_line: bool = True
+    """Whether it waits, or waited, in a lane: then it counts against its node's limit."""
+
+    @property
+    def topic(self) -> str:
+        """The topic that it came from."""
+        return self.delivery.partition.topic
+
+    @property
+    def size_bytes(self) -> int:
+        """What it holds in memory, roughly."""
+        return len(self.delivery.value or b"")
+
+    @property
+    def lane(self) -> Hashable:
+        """What it is served in line with. A command without a key is ordered by its partition."""
+        delivery = self.delivery
+        match self.instance.node.contract.delivery.ordering:
+            case Ordering.KEY:
+                return (delivery.partition, delivery.key)
+            case Ordering.PARTITION:
+                return delivery.partition
+            case Ordering.NONE:
+                return (delivery.partition, delivery.offset)
