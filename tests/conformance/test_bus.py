@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -109,7 +109,7 @@ def embedded_address() -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(params=["memory", "embedded", "kafka"])
+@pytest.fixture(params=["memory", "embedded", "kafka", "kafka-848"])
 def world(request: pytest.FixtureRequest, unique_slug: str) -> World:
     """Give each broker in turn."""
     topic = f"onex.app.test.{unique_slug}.cmd.node.any.v1"
@@ -126,7 +126,12 @@ def world(request: pytest.FixtureRequest, unique_slug: str) -> World:
     address = request.getfixturevalue("embedded_address") if server is None else server.bootstrap_servers
     # The embedded broker forgets a member that left only with its session.
     client = {"session.timeout.ms": 6000} if embedded else {}
-    settings = KafkaSettings(bootstrap_servers=EMBEDDED if embedded else address, client=client)
+    if request.param == "kafka-848" and not isinstance(server, ApacheKafka):
+        pytest.skip("only Apache Kafka has the group protocol of KIP-848")
+    protocol: Literal["classic", "consumer"] = "consumer" if request.param == "kafka-848" else "classic"
+    settings = KafkaSettings(
+        bootstrap_servers=EMBEDDED if embedded else address, group_protocol=protocol, client=client
+    )
 
     @asynccontextmanager
     async def open_kafka() -> AsyncIterator[EnvelopeBus]:

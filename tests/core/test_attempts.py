@@ -339,3 +339,26 @@ class Unbounded:
     def bounded(self, work: Callable[[], T], _seconds: float, /) -> T:
         """Do the work."""
         return work()
+
+
+def test_a_partition_that_stands_is_told_by_its_age() -> None:
+    """The oldest command that is not done counts, however much is done beside it; an idle host stands for no time."""
+
+    async def behave(request: dict[str, Any]) -> Mapping[str, Any]:
+        if request["n"] == 0:
+            await asyncio.sleep(50)
+        return request
+
+    async def scenario() -> None:
+        async with running(behave, a="{timeout_s: 100}") as stage:
+            await asyncio.sleep(1000)
+            assert stage.runtime.stalled_s == 0
+            stage.send("a", 0, b"slow")
+            for n in range(1, 30):
+                stage.send("a", n, b"slow" if n % 2 else b"%d" % n)
+                await asyncio.sleep(1)
+            assert 28 <= stage.runtime.stalled_s <= 30
+            await stage.until(lambda: stage.committed() == 30)
+            assert stage.runtime.stalled_s == 0
+
+    play(scenario)

@@ -308,6 +308,26 @@ def test_cancelled_probes_never_wedge_it(made: tuple[CircuitBreaker, int], now_s
     assert_recovers(breaker, now_s, probes=probes)
 
 
+@pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
+def test_late_results_without_a_period_are_known_where_nothing_else_can_end(end: str) -> None:
+    """No call ends while open, nor while half-open without a probe under way: such results are from before."""
+    breaker = CircuitBreaker(failures=1, open_s=4.0)
+    breaker.failed(0.0)
+    for now_s in (3.0, 5.0):
+        if now_s == 5.0:
+            assert breaker.admits(now_s)
+            breaker.cancelled()
+        if end == "succeeded":
+            breaker.succeeded(now_s)
+        elif end == "failed":
+            breaker.failed(now_s)
+        else:
+            breaker.cancelled()
+    assert breaker.state is BreakerState.HALF_OPEN
+    assert breaker.admits(5.0)
+    assert not breaker.admits(5.0)
+
+
 def test_it_stays_open_longer_after_each_failed_probe_and_forgets_that_once_closed() -> None:
     """Open times double up to their limit; a success of the probes starts them anew."""
     breaker = CircuitBreaker(failures=1, open_s=1.0, open_max_s=5.0, multiplier=2.0)

@@ -35,6 +35,8 @@ REPORT = HealthReport(
     broker_connected=True,
     assigned_partitions=4,
     in_flight=2,
+    stalled_s=0.5,
+    stalled_max_s=60.0,
     breakers={"http.pay": "closed"},
     nodes={"echo": FINE},
 )
@@ -84,6 +86,8 @@ def test_a_host_that_is_well_is_live_ready_and_ok() -> None:
             "broker_connected": True,
             "assigned_partitions": 4,
             "in_flight": 2,
+            "stalled_s": 0.5,
+            "stalled_max_s": 60.0,
             "breakers": {"http.pay": "closed"},
             "nodes": {
                 "echo": {
@@ -118,6 +122,7 @@ def test_a_host_with_an_ill_node_is_degraded_and_still_ready() -> None:
         ({"stopping": True}, ["the host is stopping"]),
         ({"broker_connected": False}, ["the broker cannot be reached"]),
         ({"assigned_partitions": 0}, ["no partition is assigned"]),
+        ({"stalled_s": 61.4}, ["a partition has not moved on for 61 s"]),
         (
             {"broker_connected": False, "assigned_partitions": 0, "nodes": {"echo": ILL}},
             ["the broker cannot be reached", "no partition is assigned"],

@@ -134,6 +134,12 @@ class NodeRuntime:
         return sorted(self._assignments)
 
     @property
+    def stalled_s(self) -> float:
+        """For how long the partition has stood that stands the longest though it has something to do, in seconds."""
+        busy = [it.moved_s for it in self._assignments.values() if it.ledger.unfinished]
+        return max(0.0, self._clock.monotonic_s() - min(busy)) if busy else 0.0
+
+    @property
     def in_flight(self) -> int:
         """How many commands are taken and not yet done."""
         return self._intake.count
@@ -155,9 +161,14 @@ class NodeRuntime:
     def _take(self, deliveries: Sequence[Delivery]) -> None:
         """Serve at once what awaits nothing, and queue the rest in lanes."""
         served: list[Work] = []
+        now_s = self._clock.monotonic_s()
         for delivery in deliveries:
             assignment = self._assignments.get(delivery.partition)
-            if assignment is None or assignment.leaving.is_set() or not assignment.ledger.begin(delivery.offset):
+            if assignment is None or assignment.leaving.is_set():
+                continue
+            if not assignment.ledger.unfinished:
+                assignment.moved_s = now_s
+            if not assignment.ledger.begin(delivery.offset):
                 continue
             topic = delivery.partition.topic
             work = Work(delivery, self._instances[topic], assignment)
@@ -246,8 +257,13 @@ class NodeRuntime:
             work.assignment.active -= 1
             self._give_back(work)
         watermarks: dict[Partition, int] = {}
+        now_s = self._clock.monotonic_s()
         for assignment, done in offsets.items():
+            before = assignment.ledger.watermark
             assignment.ledger.complete(done)
+            if assignment.ledger.watermark == before:
+                continue
+            assignment.moved_s = now_s
             if not assignment.closed and assignment.ledger.watermark is not None:
                 watermarks[assignment.partition] = assignment.ledger.watermark
         if watermarks:
@@ -271,7 +287,7 @@ class NodeRuntime:
 
     def _assign(self, partitions: Iterable[Partition]) -> None:
         for partition in partitions:
-            self._assignments[partition] = Assignment(partition)
+            self._assignments[partition] = Assignment(partition, self._clock.monotonic_s())
         self._bus.pause([partition for partition in partitions if partition.topic in self._intake.held])
         self._observer.event("info", "partitions_assigned", count=len(self._assignments))
 

@@ -15,6 +15,8 @@ class Assignment:
     """A partition while it is this host's. Once `leaving` is set, nothing is begun; once `closed`, nothing counts."""
 
     partition: Partition
+    moved_s: float
+    """When its watermark last moved, or when there was nothing to do: monotonic seconds."""
     ledger: PartitionLedger = field(default_factory=PartitionLedger)
     active: int = 0
     closed: bool = False

@@ -118,6 +118,8 @@ class RuntimeHostProcess:
             broker_connected=not self.bus.connection.down,
             assigned_partitions=len(runtime.assigned),
             in_flight=runtime.in_flight,
+            stalled_s=round(runtime.stalled_s, 3),
+            stalled_max_s=self.contract.health.stalled_max_s,
             breakers=runtime.breakers,
             nodes=nodes,
         )

@@ -46,10 +46,14 @@ class Limits(ContractModel):
 
 
 class HealthEndpoint(ContractModel):
-    """Where the host answers for its health. Port 0 is any free port."""
+    """Where the host answers for its health, and when it is not ready. Port 0 is any free port.
+
+    A partition that has something to do and has not moved on for `stalled_max_s` seconds makes the host not ready.
+    """
 
     address: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 0
+    stalled_max_s: Annotated[float, Field(gt=0, le=86_400)] = 600.0
 
 
 class RuntimeHostContract(ContractModel):

@@ -252,13 +252,13 @@ class SimulatedBus:
 
     def _send(self, then: Callable[[], None]) -> None:
         """Do something at the other end after a way of random length, or once there is a link."""
-        self._loop.call_later(self._way_s() + self._down_s(), self._pass, then)
+        self._loop.call_later(self._way_s(), self._pass, then)
 
     def _pass(self, then: Callable[[], None]) -> None:
         if self.crashed:
             return
-        if self._down_s():
-            self._send(then)
+        if down_s := self._down_s():
+            self._loop.call_later(down_s + self._way_s(), self._pass, then)
         else:
             then()
 
@@ -266,4 +266,4 @@ class SimulatedBus:
         return self._dice.between(0, self._cluster.faults.latency_s)
 
     def _down_s(self) -> float:
-        return max(0.0, max(self._down_until_s, self._cluster.away_until_s) - self._loop.time())
+        return max(0.0, self._down_until_s - self._loop.time(), self._cluster.away_until_s - self._loop.time())

@@ -8,12 +8,14 @@ import asyncio
 import gc
 import heapq
 from collections import deque
-from collections.abc import Coroutine, MutableSequence, Sequence
+from collections.abc import Callable, Coroutine, MutableSequence, Sequence
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 _MASK = 2**64 - 1
 
@@ -89,7 +91,6 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
     """
 
     _ready: deque[asyncio.Handle]
-    _scheduled: list[asyncio.TimerHandle]
     _stopping: bool
 
     def __init__(self, dice: Dice, *, turns_max: int = 100_000) -> None:
@@ -100,21 +101,30 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         self._turns = 0
         self._turns_max = turns_max
         self._numbers = count()
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self.set_task_factory(self._numbered)
 
     def time(self) -> float:
         """Give the virtual time in seconds."""
         return self._now_s
 
+    def call_at(
+        self, when: float, callback: Callable[[*Arguments], object], *args: *Arguments, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Set a timer. Timers of the same moment are numbered, so that their order does not depend on the heap."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._numbers), timer))
+        return timer
+
     def _run_once(self) -> None:
         """Take one turn. Overrides the one method of asyncio's loop that waits."""
-        scheduled, ready = self._scheduled, self._ready
-        while scheduled and scheduled[0].cancelled():
-            heapq.heappop(scheduled)
+        timers, ready = self._timers, self._ready
+        while timers and timers[0][2].cancelled():
+            heapq.heappop(timers)
         if not ready and not self._stopping:
             self._jump()
-        while scheduled and scheduled[0].when() <= self._now_s:
-            ready.append(heapq.heappop(scheduled))
+        while timers and timers[0][0] <= self._now_s:
+            ready.append(heapq.heappop(timers)[2])
         turn = list(ready)
         self._turns += 1
         if self._turns > self._turns_max:
@@ -128,10 +138,10 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
                 handle._run()  # noqa: SLF001 - as asyncio's own loops do
 
     def _jump(self) -> None:
-        if not self._scheduled:
+        if not self._timers:
             waiting = sorted(repr(task) for task in asyncio.all_tasks(self))
             raise SimulationStuck(f"nothing is ready and no timer is set; for ever waits {'; '.join(waiting)}")
-        if (when := self._scheduled[0].when()) > self._now_s:
+        if (when := self._timers[0][0]) > self._now_s:
             self._now_s = when
             self._turns = 0
 

@@ -52,6 +52,8 @@ class HealthReport:
     broker_connected: bool
     assigned_partitions: int
     in_flight: int
+    stalled_s: float
+    stalled_max_s: float
     breakers: Mapping[str, str]
     nodes: Mapping[str, NodeHealth]
 
@@ -62,6 +64,7 @@ class HealthReport:
             "the host is stopping": self.stopping,
             "the broker cannot be reached": not self.broker_connected,
             "no partition is assigned": not self.assigned_partitions,
+            f"a partition has not moved on for {self.stalled_s:.0f} s": self.stalled_s > self.stalled_max_s,
         }
         return [reason for reason, holds in reasons.items() if holds]
 

@@ -4,7 +4,7 @@ The properties are librdkafka's: https://github.com/confluentinc/librdkafka/blob
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -26,6 +26,7 @@ _OWNED: Mapping[str, str] = {
     "message.timeout.ms": "the host never gives up on an answer",
     "transactional.id": "it is the host's affair",
     "partition.assignment.strategy": "it is always cooperative-sticky",
+    "group.protocol": "write bus.group_protocol",
 }
 
 
@@ -33,7 +34,8 @@ class KafkaSettings(BaseModel):
     """The bus. `partitions` and `replicas` are those of topics that the host has to create.
 
     `client` passes properties of librdkafka through, TLS and SASL above all; a value `${secret.NAME}` is a secret.
-    `message_bytes_max` must not be above the broker's `message.max.bytes`.
+    `message_bytes_max` must not be above the broker's `message.max.bytes`. `group_protocol` consumer is KIP-848's,
+    in which the broker assigns partitions and no member waits for another; Kafka has it from version 4.0 on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -41,6 +43,7 @@ class KafkaSettings(BaseModel):
     bootstrap_servers: Annotated[str, Field(min_length=1)] = "localhost:9092"
     partitions: Annotated[int, Field(ge=1, le=10_000)] = 4
     replicas: Annotated[int, Field(ge=1, le=15)] = 1
+    group_protocol: Literal["classic", "consumer"] = "classic"
     message_bytes_max: Annotated[int, Field(ge=10_000, le=100_000_000)] = 1_000_000
     client: dict[str, Property] = Field(default_factory=dict)
 
@@ -71,9 +74,14 @@ class KafkaSettings(BaseModel):
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
-            "partition.assignment.strategy": "cooperative-sticky",
+            **self._group_protocol(),
             "allow.auto.create.topics": self.embedded,
         }
+
+    def _group_protocol(self) -> dict[str, Any]:
+        if self.group_protocol == "consumer":
+            return {"group.protocol": "consumer"}
+        return {"partition.assignment.strategy": "cooperative-sticky"}
 
     def producer(self, *, client_id: str) -> dict[str, Any]:
         """Configure the host's one producer."""
