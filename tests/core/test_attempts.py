@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -360,5 +361,29 @@ def test_a_partition_that_stands_is_told_by_its_age() -> None:
             assert 28 <= stage.runtime.stalled_s <= 30
             await stage.until(lambda: stage.committed() == 30)
             assert stage.runtime.stalled_s == 0
+
+    play(scenario)
+
+
+def test_a_bad_command_says_nothing_about_the_target() -> None:
+    """What never reached the handler neither closes nor opens its breaker, and does not wait for it."""
+
+    async def behave(_request: dict[str, Any]) -> Mapping[str, Any]:
+        raise HandlerError("down", "always", retryable=True)
+
+    async def scenario() -> None:
+        breaker = "{scripted: {breaker: {failures: 3, open_s: 3000, open_max_s: 3000}}}"
+        async with running(behave, a="{retry: {attempts: 1}}", handlers=breaker) as stage:
+            expired = command(COMMANDS.format("a"), "a", {}, key=b"x", expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+            for n in range(3):
+                stage.send("a", n, b"%d" % n)
+                assert stage.broker.append(expired) is None
+            await stage.until(lambda: stage.committed() == 6)
+            assert stage.runtime.breakers == {"scripted": "open"}
+            assert stage.broker.append(expired) is None
+            await stage.until(lambda: stage.committed() == 7)
+            assert stage.runtime.breakers == {"scripted": "open"}
+            assert [it.error.code for it in stage.answers("a")].count("expired") == 4
+            assert asyncio.get_running_loop().time() < 100
 
     play(scenario)

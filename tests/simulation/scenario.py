@@ -131,15 +131,10 @@ class Host:
         if self.runtime.in_flight > IN_FLIGHT_MAX + BATCH_SIZE:
             self._invariants.violated(f"in flight: {self.runtime.in_flight}, at most {IN_FLIGHT_MAX} and a batch")
 
-    async def fail(self) -> None:
-        """Lose the bus for good, and end because of that."""
-        self.bus.fail()
-        try:
-            await self.runtime.wait()
-        except BusError:
-            await self.stop()
-        else:
-            self._invariants.violated("the bus failed, and the engine did not tell")
+    async def start(self) -> None:
+        """Begin."""
+        await self.runtime.start()
+        self._ended = asyncio.create_task(self.runtime.wait())
 
     async def stop(self) -> None:
         """End in order."""
@@ -147,6 +142,25 @@ class Host:
         if self.bus.receiving:
             self._invariants.violated("stopped, and has not left the group")
         await self.bus.close()
+        await self._check_end(None)
+
+    async def crash(self) -> None:
+        """Be gone for the world at once; what is left of the host here ends without anybody noticing."""
+        self.bus.crash()
+        await self.runtime.stop()
+        await self._check_end(None)
+
+    async def fail(self) -> None:
+        """Lose the bus for good, hear so, and end because of that."""
+        self.bus.fail()
+        await self._check_end(BusError)
+        await self.runtime.stop()
+        await self.bus.close()
+
+    async def _check_end(self, expected: type[Exception] | None) -> None:
+        [error] = await asyncio.gather(self._ended, return_exceptions=True)
+        if type(error) is not (expected or type(None)):
+            self._invariants.violated(f"the engine ended by {error!r}")
 
 
 class History:
@@ -225,9 +239,7 @@ class History:
                 await self._start()
             case "stop" | "crash" | "fail" if host is not None:
                 self.hosts.remove(host)
-                if harm == "crash":
-                    host.bus.crash()
-                ends = {"stop": host.stop, "crash": host.runtime.stop, "fail": host.fail}[harm]
+                ends = {"stop": host.stop, "crash": host.crash, "fail": host.fail}[harm]
                 self.ending.append(asyncio.create_task(ends()))
                 if self.dice.chance(0.7):
                     await self._start()
@@ -247,7 +259,7 @@ class History:
     async def _start(self) -> None:
         host = Host(self)
         self.hosts.append(host)
-        await host.runtime.start()
+        await host.start()
 
     async def _drain(self) -> None:
         """Wait until everything is committed, for long enough; the end will say what is not."""

@@ -11,6 +11,7 @@ from typing import Self
 from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.errors import CommandFailed, CommandRejected
 from omnibase_core.instance import NodeInstance
+from omnibase_core.logic import Plan
 from omnibase_core.policies import RetryPolicy
 from omnibase_core.ports import Clock, Delivery, Message
 
@@ -46,11 +47,16 @@ class Attempts:
             return command
         attempt, spent_s, first_failed_at = 0, 0.0, None
         while True:
+            planned = self.instance.prepare(command)
+            if not isinstance(planned, Plan):
+                return self.instance.give_up(
+                    delivery, command, planned, attempts=max(attempt, 1), first_failed_at=first_failed_at
+                )
             if not await self._admitted(leaving):
                 return None
             attempt += 1
             began_s = self.clock.monotonic_s()
-            outcome = await self._attempt(delivery, command, leaving)
+            outcome = await self._attempt(delivery, command, planned, leaving)
             spent_s += self.clock.monotonic_s() - began_s
             if not isinstance(outcome, CommandFailed | CommandRejected):
                 return outcome
@@ -74,7 +80,7 @@ class Attempts:
         return True
 
     async def _attempt(
-        self, delivery: Delivery, command: OnexEnvelope, leaving: asyncio.Event
+        self, delivery: Delivery, command: OnexEnvelope, planned: Plan, leaving: asyncio.Event
     ) -> Sequence[Message] | CommandFailed | CommandRejected | None:
         """Make one attempt that was admitted, and tell the breaker how it ended."""
         period = self.instance.breaker.period
@@ -83,7 +89,7 @@ class Attempts:
             async with self.places:
                 if leaving.is_set():
                     return None
-                outcome = await self.instance.attempt(delivery, command)
+                outcome = await self.instance.attempt(delivery, command, planned)
             ended = True
         finally:
             if not ended:

@@ -71,12 +71,18 @@ class NodeInstance:
                 self.breaker.failed(self.clock.monotonic_s())
             return self.give_up(delivery, command, failure)
 
+    def prepare(self, command: OnexEnvelope) -> Plan | CommandFailed | CommandRejected:
+        """Give what the command asks for, or why it asks for nothing."""
+        try:
+            return plan(self.node, command, now=self.clock.now())
+        except Exception as error:  # noqa: BLE001 - a node's bug ends neither the host nor its neighbours
+            return _as_ours(error)
+
     async def attempt(
-        self, delivery: Delivery, command: OnexEnvelope
+        self, delivery: Delivery, command: OnexEnvelope, planned: Plan
     ) -> Sequence[Message] | CommandFailed | CommandRejected:
         """Let the handler act once: give the messages that end the delivery, or what went wrong."""
         try:
-            planned = plan(self.node, command, now=self.clock.now())
             return self._answered(delivery, command, conclude(planned, await self._execute(planned)))
         except Exception as error:  # noqa: BLE001 - a node's bug ends neither the host nor its neighbours
             return _as_ours(error)

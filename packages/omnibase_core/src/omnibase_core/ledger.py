@@ -11,14 +11,13 @@ class PartitionLedger:
     command holds the ledger it was begun in, so what is done after the partition was revoked counts for nothing.
     """
 
-    __slots__ = ("_begun", "_done", "_next", "closed")
+    __slots__ = ("_begun", "_done", "_next")
 
     def __init__(self) -> None:
         """Start with nothing begun."""
         self._begun: deque[int] = deque()
         self._done: set[int] = set()
         self._next: int | None = None
-        self.closed = False
 
     def begin(self, offset: int) -> bool:
         """Note that a command is taken. False for one that was begun before: it must not be served again."""
@@ -30,7 +29,10 @@ class PartitionLedger:
 
     def complete(self, offsets: Iterable[int]) -> None:
         """Note that commands are done: their answers or dead letters are acknowledged."""
-        self._done.update(offsets)
+        if not self._begun:
+            return
+        first, last = self._begun[0], self._begun[-1]
+        self._done.update(offset for offset in offsets if first <= offset <= last)
         while self._begun and self._begun[0] in self._done:
             self._done.remove(self._begun.popleft())
 
