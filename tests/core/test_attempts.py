@@ -21,6 +21,7 @@ from tests.gear.commands import ECHO, command, host, node, registry
 
 T = TypeVar("T")
 
+A_BATCH = 100
 GROUP = "onex.dev.test.pool"
 COMMANDS = "onex.app.dev.test.cmd.node.{}.v1"
 LETTERS = "onex.app.dev.test.dlq.runtime.pool.v1"
@@ -66,11 +67,16 @@ class Stage:
 
 @asynccontextmanager
 async def running(
-    behaviour: Behaviour, *, handlers: str = "{}", broker: MemoryBroker | None = None, **nodes: str
+    behaviour: Behaviour,
+    *,
+    handlers: str = "{}",
+    limits: str = "{}",
+    broker: MemoryBroker | None = None,
+    **nodes: str,
 ) -> AsyncIterator[Stage]:
     """Run a host with nodes of these deliveries."""
     texts = {f"{slug}.yaml": node(slug, delivery=delivery) for slug, delivery in nodes.items()}
-    loaded = registry({**texts, "host.yaml": f"{host(*nodes)}handlers: {handlers}\n"}).hosts["test-host"]
+    loaded = registry({**texts, "host.yaml": f"{host(*nodes, limits=limits)}handlers: {handlers}\n"}).hosts["test-host"]
     stage = Stage(behaviour, broker or MemoryBroker())
     bus = MemoryBus(stage.broker, group=GROUP)
     stage.runtime = NodeRuntime(loaded.contract, bus=bus, clock=VirtualClock(), observer=stage.observer)
@@ -385,5 +391,26 @@ def test_a_bad_command_says_nothing_about_the_target() -> None:
             assert stage.runtime.breakers == {"scripted": "open"}
             assert [it.error.code for it in stage.answers("a")].count("expired") == 4
             assert asyncio.get_running_loop().time() < 100
+
+    play(scenario)
+
+
+def test_what_is_done_ahead_of_a_slow_command_is_bounded() -> None:
+    """Behind a command that takes long, its partition is taken no further than the limit, give or take a batch."""
+
+    async def behave(request: dict[str, Any]) -> Mapping[str, Any]:
+        if request["n"] == 0:
+            await asyncio.sleep(50)
+        return request
+
+    async def scenario() -> None:
+        broker = MemoryBroker(partitions=1)
+        async with running(behave, a="{timeout_s: 100}", limits="{ahead_max: 20}", broker=broker) as stage:
+            for n in range(1000):
+                stage.send("a", n, b"%d" % n)
+            await asyncio.sleep(40)
+            assert 20 <= len(stage.asked) <= 20 + A_BATCH
+            await stage.until(lambda: stage.committed() == 1000)
+            assert sorted(n for _, n in stage.asked) == list(range(1000))
 
     play(scenario)

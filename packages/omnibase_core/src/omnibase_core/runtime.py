@@ -170,6 +170,9 @@ class NodeRuntime:
                 assignment.moved_s = now_s
             if not assignment.ledger.begin(delivery.offset):
                 continue
+            if assignment.ledger.unfinished == self._host.limits.ahead_max and not assignment.held:
+                assignment.held = True
+                self._bus.pause([assignment.partition])
             topic = delivery.partition.topic
             work = Work(delivery, self._instances[topic], assignment)
             if work.instance.serves_at_once and not self._intake.waiting(topic):
@@ -264,6 +267,7 @@ class NodeRuntime:
             if assignment.ledger.watermark == before:
                 continue
             assignment.moved_s = now_s
+            self._let_go_on(assignment)
             if not assignment.closed and assignment.ledger.watermark is not None:
                 watermarks[assignment.partition] = assignment.ledger.watermark
         if watermarks:
@@ -324,13 +328,21 @@ class NodeRuntime:
         self._holds_all = self._holds_all and self._intake.full
         if (change := self._intake.change(hold_all=self._holds_all)) is not None:
             self._bus.pause([partition for partition in self._assignments if partition.topic in change.pause])
-            self._bus.resume([partition for partition in self._assignments if partition.topic in change.resume])
+            resumed = [it.partition for it in self._assignments.values() if it.partition.topic in change.resume]
+            self._bus.resume([partition for partition in resumed if not self._assignments[partition].held])
 
     def _drop(self, work: Work) -> None:
         """Let go of work of a partition that is leaving: whoever serves it next will do the work."""
         self._give_back(work)
         self._progress.set()
         self._balance()
+
+    def _let_go_on(self, assignment: Assignment) -> None:
+        """Resume a partition that was held, once its watermark has caught up by half."""
+        if assignment.held and assignment.ledger.unfinished <= self._host.limits.ahead_max // 2:
+            assignment.held = False
+            if not assignment.leaving.is_set() and assignment.partition.topic not in self._intake.held:
+                self._bus.resume([assignment.partition])
 
     def _give_back(self, work: Work) -> None:
         self._intake.give_back(work.topic if work.in_line else None, work.size_bytes)

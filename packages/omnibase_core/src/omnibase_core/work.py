@@ -19,6 +19,8 @@ class Assignment:
     """When its watermark last moved, or when there was nothing to do: monotonic seconds."""
     ledger: PartitionLedger = field(default_factory=PartitionLedger)
     active: int = 0
+    held: bool = False
+    """Whether it delivers nothing for now, because too much is done behind a command that is not."""
     closed: bool = False
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -36,12 +36,14 @@ class HandlerBinding(ContractModel):
 class Limits(ContractModel):
     """Bounds of the whole host.
 
-    `max_in_flight` and `bytes_in_flight_max` count commands that are taken and not yet done; `drain_s` is how long
-    work in flight may go on when the host stops or loses a partition.
+    `max_in_flight` and `bytes_in_flight_max` count commands that are taken and not yet done; `ahead_max` bounds how
+    many commands of a partition may be taken behind its first one that is not done: a crash repeats so many.
+    `drain_s` is how long work in flight may go on when the host stops or loses a partition.
     """
 
     max_in_flight: Annotated[int, Field(ge=1, le=1_000_000)] = 5_000
     bytes_in_flight_max: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
+    ahead_max: Annotated[int, Field(ge=10, le=10_000_000)] = 10_000
     drain_s: Annotated[float, Field(ge=0, le=300)] = 10.0
 
 
