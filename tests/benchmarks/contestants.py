@@ -110,7 +110,7 @@ class Field:
         folder = self._folder / tenant
         folder.mkdir()
         machine = Machine(folder, tenant=tenant, broker=self._broker, command=str(self._bin / "runtime-host"))
-        # Twice, as the tests' gear has no word for it: partitions stand beside the client's properties.
+        # The tests' gear has no word for partitions, and a session time-out of its own.
         machine.write(echo_nodes(nodes))
         contract = json.loads(machine.host_path.read_text())
         contract["bus"] = {"bootstrap_servers": self._broker, "partitions": partitions}

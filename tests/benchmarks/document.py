@@ -87,7 +87,7 @@ Medians of the rounds; in every round each contestant runs once, alone beside th
   it waits; the rate is that of the answers after the first, by the broker's own time stamps (`LogAppendTime`).
 - `CPU us`: user and system time of the contestant's processes, a message of the backlog.
 - `p50 ms`, `p99 ms`: from before the sender's call to the receipt of the answer, at a steady 200 commands a second.
-- `idle`, `peak`: resident memory in MiB, three seconds after the start and at its highest; processes are added up,
+- `idle`, `peak`: resident memory in MiB, four seconds after it is up and at its highest; processes are added up,
   and pages that several of them share count for each.
 - `up s`: from the start of the process until every node has answered a command that waited for it.
 - `idle%`: of one CPU, while nothing is to do. `thr`, `con`: threads, and connections to the broker, under load.
@@ -123,6 +123,11 @@ Ten nodes, idle, in the two ways:
 - The nodes of the 100 and the 500 have topics of their own, so that their requests to the broker carry less each, and
   the broker has more to do for every message: part of what these rows lose is the broker's time, not the host's CPU.
   Their `up s` holds the subscription to all topics.
+- A fetch of librdkafka names every partition, and the measuring client reads as many of them as the contestant writes:
+  the latencies of the 100 and the 500 nodes hold its share, too, and are an upper bound for the host's.
+- Where `others%` is not near nothing, the machine was shared while it was measured. The ranges then say more than the
+  medians: differences that are smaller than a range are none, and a backlog that is served within a second or two is
+  easily disturbed. Compare `CPU us` first.
 - Sender, broker and contestant share the CPUs named above. Latencies hold the broker and the measuring client, and
   the contestants are not CPU-bound where the broker is the one to wait for: ratios of `CPU us` carry over to other
   machines sooner than those of `msg/s`. CPU time is counted by the system in steps of 10 ms.

@@ -53,7 +53,7 @@ class Listener:
         self._task = asyncio.create_task(self._consume(topic))
 
     async def _consume(self, topic: str) -> None:
-        async with aclosing(self.bus.receive([topic])) as happenings:  # type: ignore[type-var]  # the port promises less
+        async with aclosing(self.bus.receive([topic])) as happenings:
             async for happening in happenings:
                 match happening:
                     case Batch(deliveries):

@@ -6,15 +6,21 @@ What waits here holds back its own lane and no other, and has one of its node's 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Self
 
+from omnibase_core.contracts.node import OnRetry
 from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.errors import CommandFailed, CommandRejected
 from omnibase_core.instance import NodeInstance
 from omnibase_core.logic import Plan
+from omnibase_core.overtaking import Tried, put_aside
 from omnibase_core.policies import RetryPolicy
 from omnibase_core.ports import Clock, Delivery, Message
 
+_NEVER = Tried()
+_IN_PLACE_S = 1.0
+"""For how long a command that may be overtaken is retried in its place."""
 _PROBE_LEAST_S = 0.05
 _CHANCE_BITS = 24
 
@@ -26,26 +32,40 @@ class Attempts:
     instance: NodeInstance
     policy: RetryPolicy
     deadline_s: float
+    retries: str | None
+    """The topic on which a command is put aside; None where its lane waits for it."""
     places: asyncio.Semaphore
     clock: Clock
 
     @classmethod
-    def of(cls, instance: NodeInstance, clock: Clock) -> Self:
-        """Serve a node as its contract says."""
+    def of(cls, instance: NodeInstance, clock: Clock, retries: str) -> Self:
+        """Serve a node as its contract says; `retries` is its pool's retry topic."""
         delivery = instance.node.contract.delivery
-        places = asyncio.Semaphore(delivery.max_in_flight)
-        policy, deadline_s = delivery.retry.policy, delivery.deadline_s
-        return cls(instance=instance, policy=policy, deadline_s=deadline_s, places=places, clock=clock)
+        return cls(
+            instance=instance,
+            policy=delivery.retry.policy,
+            deadline_s=delivery.deadline_s,
+            retries=retries if delivery.on_retry is OnRetry.OVERTAKE else None,
+            places=asyncio.Semaphore(delivery.max_in_flight),
+            clock=clock,
+        )
 
-    async def serve(self, delivery: Delivery, leaving: asyncio.Event) -> Sequence[Message] | None:
+    async def serve(
+        self, delivery: Delivery, leaving: asyncio.Event, tried: Tried | None = None
+    ) -> Sequence[Message] | None:
         """Give the messages that end the delivery; None if its partition leaves before an attempt has ended it.
 
-        A wait ends at once when `leaving` is set; an attempt that is under way ends by itself. Cancelling is no result.
+        `tried` is what happened to it before, if it was put aside: it is not served before it is due. A wait ends at
+        once when `leaving` is set; an attempt that is under way ends by itself. Cancelling is no result.
         """
         command = self.instance.decode(delivery)
         if not isinstance(command, OnexEnvelope):
             return command
-        attempt, spent_s, first_failed_at = 0, 0.0, None
+        tried = tried or _NEVER
+        attempt, first_failed_at = tried.attempts, tried.first_failed_at
+        spent_s = self._since_s(first_failed_at)
+        if tried.due is not None and await _is_set_within(leaving, -self._since_s(tried.due)):
+            return None
         while True:
             planned = self.instance.prepare(command)
             if not isinstance(planned, Plan):
@@ -68,8 +88,16 @@ class Attempts:
                 )
             self.instance.retry(delivery, command, outcome, attempt=attempt, delay_s=delay_s)
             spent_s += delay_s
+            if self.retries is not None and spent_s > _IN_PLACE_S:
+                due = self.clock.now() + timedelta(seconds=delay_s)
+                return [
+                    put_aside(delivery, topic=self.retries, attempts=attempt, first_failed_at=first_failed_at, due=due)
+                ]
             if await _is_set_within(leaving, delay_s):
                 return None
+
+    def _since_s(self, moment: datetime | None) -> float:
+        return 0.0 if moment is None else (self.clock.now() - moment).total_seconds()
 
     async def _admitted(self, leaving: asyncio.Event) -> bool:
         """Wait until the breaker lets a call through. False if the partition leaves before."""

@@ -4,7 +4,7 @@ The core runtime consumes these ports, so they are defined here; `omnibase_spi` 
 """
 
 from asyncio import Future
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
@@ -156,8 +156,8 @@ class EnvelopeBus(Protocol):
     message_bytes_max: int
     """The largest message (key, value and headers) that `publish` takes, in bytes."""
 
-    def receive(self, topics: Sequence[str]) -> AsyncIterator[Batch | Assigned | Revoked]:
-        """Join the group and give what happens, in order, until the iterator is closed. Raises BusError."""
+    def receive(self, topics: Sequence[str]) -> AsyncGenerator[Batch | Assigned | Revoked, None]:
+        """Join the group and give what happens, in order, until it is closed; then leave. Raises BusError."""
 
     def publish(self, messages: Sequence[Message], /) -> "Future[Sequence[Refusal]]":
         """Queue the messages, at once and in order; the future ends when the broker has answered for each.

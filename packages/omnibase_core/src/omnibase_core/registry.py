@@ -14,7 +14,7 @@ from omnibase_core.contracts.compiled import CompiledNode, compile_node
 from omnibase_core.contracts.document import Document, Path, nearest, parse_document
 from omnibase_core.contracts.faults import problems_of, without_faults
 from omnibase_core.contracts.host import RuntimeHostContract
-from omnibase_core.contracts.node import ContractModel, NodeContract, NodeKind
+from omnibase_core.contracts.node import ContractModel, NodeContract, NodeKind, OnRetry
 from omnibase_core.errors import InvalidContracts, Problem
 from omnibase_core.ports import ContractReader, HandlerDescription, PureFunction
 
@@ -64,7 +64,9 @@ class LoadedHost:
                 names.event(node.contract.name, node.contract.major),
             )
         ]
-        return (*of_nodes, names.dead_letter(self.contract.pool), names.log(self.contract.name))
+        overtaken = any(node.contract.delivery.on_retry is OnRetry.OVERTAKE for node in self.nodes)
+        retry = [names.retry(self.contract.pool)] if overtaken else []
+        return (*of_nodes, *retry, names.dead_letter(self.contract.pool), names.log(self.contract.name))
 
     def with_bus(self, **changes: object) -> "LoadedHost":
         """Give the same host with other settings of its bus."""

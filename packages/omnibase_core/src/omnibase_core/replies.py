@@ -83,17 +83,23 @@ class Replies:
         first_failed_at: datetime | None = None,
     ) -> Message:
         """Give the dead letter alone: for what could not be decoded."""
+        contract = node.contract
+        facts = {"attempts": attempts, "first_failed_at": first_failed_at}
+        return self._letter(delivery, error, now, node=contract.name, contract_version=contract.version, **facts)
+
+    def stray(self, delivery: Delivery, error: OnexError, now: datetime) -> Message:
+        """Give the dead letter of what is no node's."""
+        return self._letter(delivery, error, now, node="unknown", contract_version="-")
+
+    def _letter(self, delivery: Delivery, error: OnexError, now: datetime, **facts: Any) -> Message:
         return dead_letter(
             delivery,
             error,
             topic=self.letters,
-            node=node.contract.name,
-            contract_version=node.contract.version,
             host=self.host.name,
             now=now,
             bytes_max=self.bytes_max,
-            attempts=attempts,
-            first_failed_at=first_failed_at,
+            **facts,
         )
 
     def _answer(

@@ -6,16 +6,14 @@ commands up to it. A crash between the two repeats commands and never loses one.
 
 import asyncio
 from collections.abc import Coroutine, Hashable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from functools import partial
 
-from omnibase_core.attempts import Attempts
 from omnibase_core.contracts.compiled import CompiledNode
-from omnibase_core.contracts.host import HandlerBinding, RuntimeHostContract
-from omnibase_core.errors import UnknownHandler
-from omnibase_core.instance import NodeFigures, NodeInstance, is_inline
+from omnibase_core.contracts.host import RuntimeHostContract
+from omnibase_core.instance import NodeFigures
 from omnibase_core.intake import Intake
 from omnibase_core.lanes import Lanes
-from omnibase_core.policies import CircuitBreaker
 from omnibase_core.ports import (
     Assigned,
     Batch,
@@ -30,7 +28,7 @@ from omnibase_core.ports import (
     Refusal,
     Revoked,
 )
-from omnibase_core.replies import Replies
+from omnibase_core.roster import Roster
 from omnibase_core.work import Assignment, Work
 
 _ROOM_S = 0.5
@@ -52,9 +50,7 @@ class NodeRuntime:
         self._clock = clock
         self._observer = observer
         self._handlers: dict[str, Handler | InlineHandler] = {}
-        self._instances: dict[str, NodeInstance] = {}
-        self._attempts: dict[str, Attempts] = {}
-        self._breakers: dict[tuple[str, str | None], CircuitBreaker] = {}
+        self._roster = Roster(host, bytes_max=bus.message_bytes_max, clock=clock, observer=observer)
         self._assignments: dict[Partition, Assignment] = {}
         self._lanes: Lanes[Work] = Lanes()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -63,6 +59,7 @@ class NodeRuntime:
         self._intake = Intake(per_topic={}, in_all=1, bytes_max=1)
         self._holds_all = False
         self._crash: BaseException | None = None
+        self._stopped = False
 
     def register_handler(self, handler_type: str, handler: Handler | InlineHandler) -> None:
         """Let the nodes of a type be served by the handler. Call it before `load_nodes`."""
@@ -71,30 +68,11 @@ class NodeRuntime:
     def load_nodes(self, nodes: Iterable[CompiledNode]) -> None:
         """Take on the host's nodes, once. Raises UnknownHandler for a node whose handler is not registered."""
         for node in nodes:
-            handler = self._handlers.get(node.handler_type)
-            if handler is None and any(operation.call for operation in node.operations.values()):
-                raise UnknownHandler(f"node {node.contract.name!r}: handler {node.handler_type!r} is not registered")
-            topic = self._host.namespace.command(node.contract.name, node.contract.major)
-            self._instances[topic] = NodeInstance(
-                node=node,
-                handler=handler,
-                replies=Replies.of(self._host, node.contract, self._bus.message_bytes_max),
-                breaker=self._breaker_of(node, handler),
-                clock=self._clock,
-                observer=self._observer,
-            )
-            self._attempts[topic] = Attempts.of(self._instances[topic], self._clock)
+            self._roster.add(node, self._handlers.get(node.handler_type))
         bounds = self._host.limits
-        limits = {topic: it.node.contract.delivery.max_in_flight for topic, it in self._instances.items()}
-        self._intake = Intake(per_topic=limits, in_all=bounds.max_in_flight, bytes_max=bounds.bytes_in_flight_max)
-
-    def _breaker_of(self, node: CompiledNode, handler: Handler | InlineHandler | None) -> CircuitBreaker:
-        """Give the breaker of the node's target; one that is served inline has one of its own, which opens at once."""
-        if is_inline(handler):
-            return self._breakers.setdefault((node.contract.name, None), CircuitBreaker(failures=1))
-        binding = self._host.handlers.get(node.handler_type, HandlerBinding())
-        name = (node.handler_type, node.contract.target)
-        return self._breakers.setdefault(name, CircuitBreaker(**dict(binding.breaker)))
+        self._intake = Intake(
+            per_topic=self._roster.limits, in_all=bounds.max_in_flight, bytes_max=bounds.bytes_in_flight_max
+        )
 
     async def start(self) -> None:
         """Start the loop. `wait` tells how it ended."""
@@ -117,16 +95,20 @@ class NodeRuntime:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        # An acknowledgement that still comes, while the bus closes, counts for nothing: the partitions are others'.
+        for assignment in self._assignments.values():
+            assignment.closed = True
+        self._stopped = True
 
     @property
     def figures(self) -> Mapping[str, NodeFigures]:
         """What each node has done, by the node's name."""
-        return {instance.node.contract.name: instance.figures for instance in self._instances.values()}
+        return self._roster.figures
 
     @property
     def breakers(self) -> Mapping[str, str]:
-        """The state of the circuit breaker in front of each target, by `handler` or `handler.target`."""
-        return {".".join(filter(None, name)): breaker.state.value for name, breaker in self._breakers.items()}
+        """The state of each circuit breaker, by the name of what is behind it."""
+        return self._roster.breakers
 
     @property
     def assigned(self) -> Sequence[Partition]:
@@ -147,48 +129,59 @@ class NodeRuntime:
     # --- The loop -------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        async for happening in self._bus.receive(list(self._instances)):
-            match happening:
-                case Batch(deliveries):
-                    self._take(deliveries)
-                    if self._intake.full:
-                        await self._wait_for_room()
-                case Assigned(partitions):
-                    self._assign(partitions)
-                case Revoked():
-                    await self._hand_over(happening)
+        # Closed here, and not by whoever collects the garbage: closing commits what is done and leaves the group.
+        async with aclosing(self._bus.receive(self._roster.topics)) as happenings:
+            async for happening in happenings:
+                match happening:
+                    case Batch(deliveries):
+                        self._take(deliveries)
+                        if self._intake.full:
+                            await self._wait_for_room()
+                    case Assigned(partitions):
+                        self._assign(partitions)
+                    case Revoked():
+                        await self._hand_over(happening)
 
     def _take(self, deliveries: Sequence[Delivery]) -> None:
         """Serve at once what awaits nothing, and queue the rest in lanes."""
         served: list[Work] = []
         now_s = self._clock.monotonic_s()
         for delivery in deliveries:
-            assignment = self._assignments.get(delivery.partition)
-            if assignment is None or assignment.leaving.is_set():
+            assignment = self._begun(delivery, now_s)
+            if assignment is None:
                 continue
-            if not assignment.ledger.unfinished:
-                assignment.moved_s = now_s
-            if not assignment.ledger.begin(delivery.offset):
-                continue
-            if assignment.ledger.unfinished == self._host.limits.ahead_max and not assignment.held:
-                assignment.held = True
-                self._bus.pause([assignment.partition])
-            topic = delivery.partition.topic
-            work = Work(delivery, self._instances[topic], assignment)
-            if work.instance.serves_at_once and not self._intake.waiting(topic):
+            work = self._roster.work_of(delivery, assignment)
+            if work.messages or (work.tried is None and self._is_served_at_once(work)):
                 # It is done as soon as it is taken: what it waits for is the broker alone.
-                self._intake.take(None, work.size_bytes)
                 work.in_line = False
+                self._intake.take(None, work.size_bytes)
                 assignment.active += 1
-                work.messages = work.instance.serve_inline(delivery)
+                work.messages = work.messages or work.instance.serve_inline(delivery)
                 served.append(work)
                 continue
-            self._intake.take(topic, work.size_bytes)
+            self._intake.take(work.topic, work.size_bytes)
             if self._lanes.put(work.lane, work):
                 self._spawn(self._run_lane(work.lane))
         if served:
             self._publish(served)
         self._balance()
+
+    def _begun(self, delivery: Delivery, now_s: float) -> Assignment | None:
+        """Enter a delivery into its partition's ledger; None for what is not ours to serve, or was begun before."""
+        assignment = self._assignments.get(delivery.partition)
+        if assignment is None or assignment.leaving.is_set():
+            return None
+        if not assignment.ledger.unfinished:
+            assignment.moved_s = now_s
+        if not assignment.ledger.begin(delivery.offset):
+            return None
+        if assignment.ledger.unfinished == self._host.limits.ahead_max and not assignment.held:
+            assignment.held = True
+            self._bus.pause([assignment.partition])
+        return assignment
+
+    def _is_served_at_once(self, work: Work) -> bool:
+        return work.instance.serves_at_once and not self._intake.waiting(work.topic)
 
     async def _wait_for_room(self) -> None:
         """Take nothing more while the host is full: by waiting, and by pausing where that goes on.
@@ -221,7 +214,7 @@ class NodeRuntime:
         if assignment.leaving.is_set():
             return None
         assignment.active += 1
-        messages = await self._attempts[work.topic].serve(work.delivery, assignment.leaving)
+        messages = await self._roster.attempts(work).serve(work.origin, assignment.leaving, work.tried)
         if messages is None:
             assignment.active -= 1
         return messages
@@ -243,7 +236,7 @@ class NodeRuntime:
         self, works: Sequence[Work], owners: Sequence[Work], outcome: "asyncio.Future[Sequence[Refusal]]"
     ) -> None:
         """Note as done what the broker has; publish again what it refused."""
-        if outcome.cancelled() or outcome.exception() is not None:
+        if self._stopped or outcome.cancelled() or outcome.exception() is not None:
             return  # The bus is at its end: what is not acknowledged is not done.
         refused: dict[Work, list[Refusal]] = {}
         for refusal in outcome.result():
@@ -279,7 +272,7 @@ class NodeRuntime:
         """Never give up: what is too large is said shorter, until it fits; what is refused is tried again later."""
         error = refusals[0].error
         if error.code == "message_too_large":
-            work.messages = work.instance.shorter(work.delivery, work.messages, str(error))
+            work.messages = work.instance.shorter(work.origin, work.messages, str(error))
         else:
             work.instance.figures.degraded = f"{error.code}: {error}"
             self._observer.event("error", "publish_refused", node=work.instance.node.contract.name, reason=str(error))

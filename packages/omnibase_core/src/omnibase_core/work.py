@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from omnibase_core.contracts.node import Ordering
 from omnibase_core.instance import NodeInstance
 from omnibase_core.ledger import PartitionLedger
+from omnibase_core.overtaking import Tried
 from omnibase_core.ports import Delivery, Message, Partition
 
 
@@ -32,6 +33,9 @@ class Work:
     delivery: Delivery
     instance: NodeInstance
     assignment: Assignment
+    origin: Delivery
+    """The delivery as it was before the command was put aside; else `delivery` itself."""
+    tried: Tried | None = None
     messages: Sequence[Message] = ()
     refusals: int = 0
     in_line: bool = True
@@ -51,6 +55,8 @@ class Work:
     def lane(self) -> Hashable:
         """What it is served in line with. A command without a key is ordered by its partition."""
         delivery = self.delivery
+        if self.tried is not None:
+            return (delivery.partition, delivery.offset)
         match self.instance.node.contract.delivery.ordering:
             case Ordering.KEY:
                 return (delivery.partition, delivery.key)

@@ -38,6 +38,13 @@ class Ordering(StrEnum):
     NONE = "none"
 
 
+class OnRetry(StrEnum):
+    """What becomes of the commands behind one that waits for its next attempt: its lane waits, or they overtake it."""
+
+    WAIT = "wait"
+    OVERTAKE = "overtake"
+
+
 class ContractModel(BaseModel):
     """Frozen; a key that nothing reads is an error."""
 
@@ -71,6 +78,7 @@ class DeliveryPolicy(ContractModel):
     """How a node's commands are served.
 
     `timeout_s` bounds one call of the handler, `deadline_s` all attempts at one command and the waits between them;
+    with `on_retry` overtake, a command that has failed for a second goes to the pool's retry topic until it is due.
     `budget_s` bounds one call of a compute node's function, which holds up the whole host. `max_in_flight` counts
     commands that are not yet done.
     """
@@ -79,6 +87,7 @@ class DeliveryPolicy(ContractModel):
     deadline_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
     budget_s: Annotated[float, Field(gt=0, le=60)] = 0.1
     retry: Retry = Retry()
+    on_retry: Annotated[OnRetry, Field(strict=False)] = OnRetry.WAIT
     ordering: Annotated[Ordering, Field(strict=False)] = Ordering.KEY
     max_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 256
 

@@ -4,7 +4,7 @@ It passes the same conformance suite as Kafka does. One event loop; nothing is k
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -170,7 +170,7 @@ class MemoryBus:
         self._group = group
         self._member: _Member | None = None
 
-    async def receive(self, topics: Sequence[str]) -> AsyncIterator[Batch | Assigned | Revoked]:
+    async def receive(self, topics: Sequence[str]) -> AsyncGenerator[Batch | Assigned | Revoked, None]:
         """Join the group and give what happens until the iterator is closed; then leave."""
         member = self._member = self._broker.join(self._group, topics)
         try:

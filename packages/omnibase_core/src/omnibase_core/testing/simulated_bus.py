@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -61,7 +61,7 @@ class SimulatedBus:
 
     # --- The port -------------------------------------------------------------------------------------------------
 
-    async def receive(self, topics: Sequence[str]) -> AsyncIterator[Batch | Assigned | Revoked]:
+    async def receive(self, topics: Sequence[str]) -> AsyncGenerator[Batch | Assigned | Revoked, None]:
         """Join the group and give what happens until the iterator is closed; then leave."""
         self.topics, self._receiving = topics, True
         self._send(self._come_back)

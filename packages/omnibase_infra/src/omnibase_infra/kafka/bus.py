@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
@@ -69,7 +69,7 @@ class KafkaBus:
             {**settings.producer(client_id=host.name), "bootstrap.servers": address}, on_error=self.connection.error
         )
 
-    async def receive(self, topics: Sequence[str]) -> AsyncIterator[Happening]:
+    async def receive(self, topics: Sequence[str]) -> AsyncGenerator[Happening, None]:
         """Create what topics are missing, join the group, and give what happens until the iterator is closed.
 
         Raises BusError when the clients cannot go on; a broker that is away is waited for.

@@ -86,7 +86,7 @@ class KafkaSettings(BaseModel):
     def producer(self, *, client_id: str) -> dict[str, Any]:
         """Configure the host's one producer."""
         return {
-            "linger.ms": 5,
+            "linger.ms": 0,
             **self.common(client_id),
             "enable.idempotence": True,
             "acks": "all",

@@ -1,0 +1,91 @@
+"""The nodes of a host: who serves what arrives on which topic, with which handler and behind which breaker."""
+
+from collections.abc import Mapping
+
+from omnibase_core.attempts import Attempts
+from omnibase_core.contracts.compiled import CompiledNode
+from omnibase_core.contracts.host import HandlerBinding, RuntimeHostContract
+from omnibase_core.contracts.node import OnRetry
+from omnibase_core.errors import UndecodableEnvelope, UnknownHandler
+from omnibase_core.instance import NodeFigures, NodeInstance, is_inline
+from omnibase_core.overtaking import taken_up
+from omnibase_core.policies import CircuitBreaker
+from omnibase_core.ports import Clock, Delivery, Handler, InlineHandler, Observer
+from omnibase_core.replies import Replies
+from omnibase_core.work import Assignment, Work
+
+
+class Roster:
+    """Nodes by their command topics, and the pool's retry topic where a node lets its commands be overtaken."""
+
+    def __init__(self, host: RuntimeHostContract, *, bytes_max: int, clock: Clock, observer: Observer) -> None:
+        """Start without a node. `bytes_max` is the size of the largest message that the bus takes."""
+        self.topics: list[str] = []
+        self.retries = host.namespace.retry(host.pool)
+        self._host = host
+        self._bytes_max = bytes_max
+        self._clock = clock
+        self._observer = observer
+        self._instances: dict[str, NodeInstance] = {}
+        self._attempts: dict[str, Attempts] = {}
+        self._breakers: dict[tuple[str, str | None], CircuitBreaker] = {}
+
+    def add(self, node: CompiledNode, handler: Handler | InlineHandler | None) -> None:
+        """Take on a node. Raises UnknownHandler where it needs a handler and has none."""
+        if handler is None and any(operation.call for operation in node.operations.values()):
+            raise UnknownHandler(f"node {node.contract.name!r}: handler {node.handler_type!r} is not registered")
+        topic = self._host.namespace.command(node.contract.name, node.contract.major)
+        instance = self._instances[topic] = NodeInstance(
+            node=node,
+            handler=handler,
+            replies=Replies.of(self._host, node.contract, self._bytes_max),
+            breaker=self._breaker_of(node, handler),
+            clock=self._clock,
+            observer=self._observer,
+        )
+        self._attempts[topic] = Attempts.of(instance, self._clock, self.retries)
+        self.topics.append(topic)
+        if node.contract.delivery.on_retry is OnRetry.OVERTAKE and self.retries not in self.topics:
+            self.topics.append(self.retries)
+
+    @property
+    def limits(self) -> dict[str, int | None]:
+        """How many commands of each topic may be taken and not yet done."""
+        of_nodes = {topic: it.node.contract.delivery.max_in_flight for topic, it in self._instances.items()}
+        return {**of_nodes, self.retries: self._host.limits.max_in_flight}
+
+    @property
+    def figures(self) -> Mapping[str, NodeFigures]:
+        """What each node has done, by the node's name."""
+        return {instance.node.contract.name: instance.figures for instance in self._instances.values()}
+
+    @property
+    def breakers(self) -> Mapping[str, str]:
+        """The state of the breaker in front of each target, by `handler` or `handler.target`; inline nodes by name."""
+        return {".".join(filter(None, name)): breaker.state.value for name, breaker in self._breakers.items()}
+
+    def attempts(self, work: Work) -> Attempts:
+        """Give what serves a command in its lane."""
+        return self._attempts[work.origin.partition.topic]
+
+    def work_of(self, delivery: Delivery, assignment: Assignment) -> Work:
+        """Find whose command it is; on the retry topic, that stands in the headers of what was put aside."""
+        topic = delivery.partition.topic
+        if topic != self.retries:
+            return Work(delivery, self._instances[topic], assignment, origin=delivery)
+        origin, tried = taken_up(delivery) or (delivery, None)
+        if origin.partition.topic in self._instances:
+            instance = self._instances[origin.partition.topic]
+            return Work(delivery, instance, assignment, origin=origin, tried=tried)
+        stray = UndecodableEnvelope("not_put_aside", "on the retry topic, and put there by no host with this node")
+        instance = next(iter(self._instances.values()))
+        letter = instance.replies.stray(delivery, stray, self._clock.now())
+        return Work(delivery, instance, assignment, origin=delivery, messages=[letter])
+
+    def _breaker_of(self, node: CompiledNode, handler: Handler | InlineHandler | None) -> CircuitBreaker:
+        """Give the breaker of the node's target; one that is served inline has one of its own, which opens at once."""
+        if is_inline(handler):
+            return self._breakers.setdefault((node.contract.name, None), CircuitBreaker(failures=1))
+        binding = self._host.handlers.get(node.handler_type, HandlerBinding())
+        name = (node.handler_type, node.contract.target)
+        return self._breakers.setdefault(name, CircuitBreaker(**dict(binding.breaker)))
