@@ -24,6 +24,7 @@ T = TypeVar("T")
 A_BATCH = 100
 GROUP = "onex.dev.test.pool"
 COMMANDS = "onex.app.dev.test.cmd.node.{}.v1"
+EVENTS = "onex.app.dev.test.evt.node.{}.v1"
 LETTERS = "onex.app.dev.test.dlq.runtime.pool.v1"
 
 Behaviour = Callable[[dict[str, Any]], Awaitable[Mapping[str, Any]]]
@@ -52,7 +53,7 @@ class Stage:
 
     def answers(self, slug: str) -> list[Any]:
         """Give a node's answers."""
-        return [decode(it.value) for it in self.broker.messages(f"onex.app.dev.test.evt.node.{slug}.v1")]
+        return [decode(it.value) for it in self.broker.messages(EVENTS.format(slug))]
 
     def committed(self) -> int:
         """Count what is committed."""
@@ -333,7 +334,7 @@ def test_a_function_that_spins_is_left_alone_and_its_neighbours_are_served() -> 
         assert (figures.answers + figures.error_answers, runtime.in_flight) == (50, 0)
         assert figures.error_answers == len([moment for moment in asked if moment < 30])
         assert sum(broker.committed(GROUP).values()) == 100
-        answers = [decode(it.value) for it in broker.messages("onex.app.dev.test.evt.node.spin.v1")]
+        answers = [decode(it.value) for it in broker.messages(EVENTS.format("spin"))]
         assert {it.error.code for it in answers if it.error is not None} == {"function_interrupted"}
         await runtime.stop()
 
@@ -412,5 +413,114 @@ def test_what_is_done_ahead_of_a_slow_command_is_bounded() -> None:
             assert 20 <= len(stage.asked) <= 20 + A_BATCH
             await stage.until(lambda: stage.committed() == 1000)
             assert sorted(n for _, n in stage.asked) == list(range(1000))
+
+    play(scenario)
+
+
+RETRIES = "onex.app.dev.test.retry.runtime.pool.v1"
+OVERTAKE = (
+    "{on_retry: overtake, deadline_s: 2000, retry: {attempts: 9, initial_s: 1, max_s: 100, multiplier: 4, jitter: 0}}"
+)
+
+
+def test_what_may_be_overtaken_waits_on_the_retry_topic() -> None:
+    """Its key goes on at once, its offset is committed, and in the end it is answered as if it had waited in place."""
+
+    async def behave(request: dict[str, Any]) -> Mapping[str, Any]:
+        if request["n"] == 0 and asyncio.get_running_loop().time() < 150:
+            raise HandlerError("down", "until 150 s", retryable=True)
+        return request
+
+    async def scenario() -> None:
+        async with running(behave, a=OVERTAKE, handlers="{scripted: {breaker: {failures: 99}}}") as stage:
+            sent = command(COMMANDS.format("a"), "a", {"n": 0}, key=b"k")
+            assert stage.broker.append(sent._replace(headers=(("mine", b"1"), ("traceparent", b"t")))) is None
+            stage.send("a", 1)
+            await stage.until(lambda: len(stage.answers("a")) == 1)
+            assert asyncio.get_running_loop().time() < 10
+            await stage.until(lambda: len(stage.answers("a")) == 2)
+            assert [moment for moment, n in stage.asked if n == 0] == pytest.approx([0, 1, 5, 21, 85, 185], abs=2)
+            [last] = [it for it in stage.broker.messages(EVENTS.format("a")) if decode(it.value).payload == {"n": 0}]
+            assert (last.key, list(last.headers)) == (b"k", [("traceparent", b"t")])
+            aside = stage.broker.messages(RETRIES)
+            assert [dict(it.headers)["onex-retry-attempts"] for it in aside] == [b"2", b"3", b"4", b"5"]
+            assert all((it.key, it.value, it.headers[0]) == (b"k", sent.value, ("mine", b"1")) for it in aside)
+            await stage.until(lambda: stage.committed() == 2 + len(aside))
+            assert stage.broker.messages(LETTERS) == []
+
+    play(scenario)
+
+
+def test_at_the_end_its_dead_letter_names_its_first_place() -> None:
+    """Attempts are counted across the retry topic, and the deadline too."""
+
+    async def scenario() -> None:
+        async with running(failing(99), a=OVERTAKE, handlers="{scripted: {breaker: {failures: 999}}}") as stage:
+            stage.send("a", 7)
+            await stage.until(lambda: len(stage.broker.messages(LETTERS)) == 1)
+            [letter] = stage.broker.messages(LETTERS)
+            facts = dict(letter.headers)
+            assert (facts["onex-dlq-topic"], facts["onex-dlq-offset"]) == (COMMANDS.format("a").encode(), b"0")
+            assert facts["onex-dlq-attempts"] == b"9"
+            assert not any(name.startswith("onex-retry-") for name in facts)
+            [answer] = stage.answers("a")
+            assert answer.error.code == "down"
+            assert len(stage.asked) == 9
+
+    play(scenario)
+
+
+def test_a_host_that_stops_leaves_what_is_not_due_to_the_next() -> None:
+    """Waiting for the time is no work: it is not drained, and nothing is committed past it."""
+
+    async def scenario() -> None:
+        broker = MemoryBroker()
+        behaviour = failing(4)
+        patient = {"a": OVERTAKE, "handlers": "{scripted: {breaker: {failures: 99}}}"}
+        async with running(behaviour, broker=broker, **patient) as first:
+            first.send("a", 1)
+            await first.until(lambda: len(broker.messages(RETRIES)) == 2)
+            began_s = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - began_s < 1
+        async with running(behaviour, broker=broker, **patient) as second:
+            await second.until(lambda: [it.payload for it in second.answers("a")] == [{"n": 1}])
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (),
+        (("onex-retry-topic", b"onex.app.dev.test.cmd.node.a.v1"),),
+        tuple(
+            (f"onex-retry-{name}", b"x")
+            for name in ("topic", "partition", "offset", "attempts", "first-failed-at", "due")
+        ),
+        (
+            ("onex-retry-topic", b"onex.app.dev.test.cmd.node.gone.v1"),
+            *((f"onex-retry-{name}", b"1") for name in ("partition", "offset", "attempts")),
+            *((f"onex-retry-{name}", b"2026-01-01T00:00:00+00:00") for name in ("first-failed-at", "due")),
+        ),
+    ],
+    ids=["bare", "half", "rubbish", "of another host"],
+)
+def test_a_stray_on_the_retry_topic_gets_a_dead_letter(headers: tuple[tuple[str, bytes], ...]) -> None:
+    """Nobody's command is nobody's to answer; what follows is served."""
+
+    async def scenario() -> None:
+        async with running(failing(0), a=OVERTAKE) as stage:
+            sent = command(RETRIES, "a", {"n": 1}, key=b"k")._replace(headers=headers)
+            assert stage.broker.append(sent) is None
+            stage.send("a", 2)
+            await stage.until(lambda: stage.committed() == 2)
+            [letter] = stage.broker.messages(LETTERS)
+            facts = dict(letter.headers)
+            assert (letter.value, facts["onex-dlq-code"], facts["onex-dlq-topic"]) == (
+                sent.value,
+                b"not_put_aside",
+                RETRIES.encode(),
+            )
+            assert [it.payload for it in stage.answers("a")] == [{"n": 2}]
 
     play(scenario)

@@ -34,10 +34,11 @@ def taken_up(delivery: Delivery) -> tuple[Delivery, Tried] | None:
     facts = dict(delivery.headers[-len(_FACTS) :])
     try:
         topic, partition, offset, attempts, first, due = ((facts[PREFIX + name] or b"").decode() for name in _FACTS)
-        tried = Tried(int(attempts), datetime.fromisoformat(first), datetime.fromisoformat(due))
-        place = Partition(topic, int(partition))
-        if tried.attempts < 1 or first[-6:] != due[-6:] or tried.due is None or tried.due.tzinfo is None:
+        times = datetime.fromisoformat(first), datetime.fromisoformat(due)
+        if int(attempts) < 1 or any(moment.tzinfo is None for moment in times):
             return None
+        tried = Tried(int(attempts), *times)
+        place = Partition(topic, int(partition))
         headers = tuple(delivery.headers[: -len(_FACTS)])
         return delivery._replace(partition=place, offset=int(offset), headers=headers), tried
     except (KeyError, ValueError):
