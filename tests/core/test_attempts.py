@@ -524,3 +524,23 @@ def test_a_stray_on_the_retry_topic_gets_a_dead_letter(headers: tuple[tuple[str,
             assert [it.payload for it in stage.answers("a")] == [{"n": 2}]
 
     play(scenario)
+
+
+def test_a_flood_of_failures_is_told_by_its_first_lines() -> None:
+    """The log says how many it left out; the figures count each."""
+
+    async def scenario() -> None:
+        async with running(failing(999, retryable=False), a="{}") as stage:
+            for n in range(100):
+                stage.send("a", n, b"%d" % n)
+            await stage.until(lambda: stage.committed() == 100)
+            await asyncio.sleep(2)
+            stage.send("a", 100)
+            await stage.until(lambda: stage.committed() == 101)
+            told = stage.observer.named("command_failed")
+            assert len(told) + sum(it["untold"] or 0 for it in told) == 101  # type: ignore[misc]
+            assert len(told) <= 21
+            assert told[-1]["untold"]
+            assert stage.runtime.figures["a"].error_answers == 101
+
+    play(scenario)

@@ -20,8 +20,8 @@ _READY_S = 60.0
 class Machine:
     """A user's place: a folder for contracts, logs and state files."""
 
-    def __init__(self, folder: Path, *, tenant: str, broker: str, command: str = COMMAND) -> None:
-        """Hold the folder, the tenant that keeps this test's topics apart, and the broker's address."""
+    def __init__(self, folder: Path, *, tenant: str, broker: str, command: str = COMMAND, **environment: str) -> None:
+        """Hold the folder, the tenant that keeps this test's topics apart, the broker's address, and more variables."""
         self.folder = folder
         self.tenant = tenant
         self.broker = broker
@@ -31,6 +31,7 @@ class Machine:
             "RUNTIME_HOST_STATE_DIR": str(folder / "state"),
             "RUNTIME_HOST_LOG_FORMAT": "json",
             "COLUMNS": "80",
+            **environment,
         }
         self._children: list[Child] = []
 

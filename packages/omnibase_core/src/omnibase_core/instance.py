@@ -23,6 +23,7 @@ from omnibase_core.ports import Clock, Delivery, Handler, HandlerCall, InlineHan
 from omnibase_core.replies import Replies
 
 _GRACE_S = 0.1
+_TOLD_A_SECOND = 10
 
 
 @dataclass(slots=True)
@@ -37,6 +38,20 @@ class NodeFigures:
     degraded: str | None = None
     last_error: str | None = None
     last_error_at: datetime | None = None
+    untold: int = 0
+    """How many failures were not logged since the last that was: a flood is told by its first lines of each second."""
+    _second: int = 0
+    _told: int = 0
+
+    def may_tell(self, now_s: float) -> bool:
+        """Say whether a failure is logged, and count it if it is not."""
+        if int(now_s) != self._second:
+            self._second, self._told = int(now_s), 0
+        self._told += 1
+        if self._told <= _TOLD_A_SECOND:
+            return True
+        self.untold += 1
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,12 +185,16 @@ class NodeInstance:
         self.figures.last_error_at = self.clock.now()
         if isinstance(error, CommandFailed):
             self.figures.degraded = self.figures.last_error
+        if not self.figures.may_tell(self.clock.monotonic_s()):
+            return
+        untold, self.figures.untold = self.figures.untold, 0
         self.observer.event(
             "warning",
             "command_refused" if isinstance(error, CommandRejected) else "command_failed",
             code=error.code,
             reason=str(error),
             attempts=attempts,
+            untold=untold or None,
             **self._place(delivery, command),
         )
 

@@ -1,6 +1,7 @@
 """`runtime-host run`: one host in the foreground."""
 
 import asyncio
+import gc
 import signal
 from pathlib import Path
 
@@ -39,7 +40,18 @@ async def _serve(loaded: LoadedHost, contracts_dir: Path) -> None:
         loaded, settings=process_settings(), secrets=process_secrets(), contracts_dir=contracts_dir
     )
     async with process as host:
+        _spare_the_collector()
         await host.until(stop)
+
+
+def _spare_the_collector() -> None:
+    """Let the garbage collector leave alone what stays for good, and come less often: it took a tenth of the time.
+
+    Serving makes no cycles, so that what a command leaves behind is freed without it.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 def with_broker(loaded: LoadedHost, broker: str | None) -> LoadedHost:

@@ -64,7 +64,7 @@ class KafkaSettings(BaseModel):
         """Configure the host's one consumer."""
         return {
             # What is prefetched is bounded by size: otherwise a loaded consumer takes 100 MB more.
-            "queued.max.messages.kbytes": 8192,
+            "queued.max.messages.kbytes": 2048,
             "queued.min.messages": 20_000,
             "max.partition.fetch.bytes": self.message_bytes_max,
             # The embedded broker does not wake a fetch that waits.
