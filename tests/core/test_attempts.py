@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -542,5 +542,51 @@ def test_a_flood_of_failures_is_told_by_its_first_lines() -> None:
             assert len(told) <= 21
             assert told[-1]["untold"]
             assert stage.runtime.figures["a"].error_answers == 101
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        HandlerError("odd", "\udc80", details={"when": datetime(2026, 1, 1, tzinfo=UTC)}),
+        HandlerError("odd", "x", details={"n": float("inf")}),
+        ValueError("\ud800 has no form"),
+        HandlerError("odd\udc80", "x"),
+        HandlerError("odd", "x", details={"deep": ["\ud800"]}),
+    ],
+)
+def test_an_odd_error_is_told_all_the_same(error: Exception) -> None:
+    """A handler may raise anything: its node gives an answer and a dead letter, and the host goes on."""
+
+    async def behave(request: dict[str, Any]) -> Mapping[str, Any]:
+        if request["n"] == 0:
+            raise error
+        return request
+
+    async def scenario() -> None:
+        async with running(behave, a="{}") as stage:
+            stage.send("a", 0)
+            stage.send("a", 1)
+            await stage.until(lambda: stage.committed() == 2)
+            assert [it.error is None for it in stage.answers("a")] == [False, True]
+            assert len(stage.broker.messages(LETTERS)) == 1
+
+    play(scenario)
+
+
+def test_a_command_that_expires_at_an_open_breaker_is_not_served() -> None:
+    """Whoever waited for it has long gone."""
+
+    async def scenario() -> None:
+        breaker = "{scripted: {breaker: {failures: 1, open_s: 100}}}"
+        async with running(failing(1), a="{retry: {attempts: 1}}", handlers=breaker) as stage:
+            stage.send("a", 0, b"x")
+            await stage.until(lambda: stage.committed() == 1)
+            soon = VirtualClock().now() + timedelta(seconds=20)
+            assert stage.broker.append(command(COMMANDS.format("a"), "a", {"n": 1}, key=b"y", expires_at=soon)) is None
+            await stage.until(lambda: stage.committed() == 2)
+            assert sorted(it.error.code for it in stage.answers("a")) == ["down", "expired"]
+            assert len(stage.asked) == 1
 
     play(scenario)

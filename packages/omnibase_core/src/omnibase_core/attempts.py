@@ -72,8 +72,13 @@ class Attempts:
                 return self.instance.give_up(
                     delivery, command, planned, attempts=max(attempt, 1), first_failed_at=first_failed_at
                 )
-            if not await self._admitted(leaving):
-                return None
+            breaker = self.instance.breaker
+            if not breaker.admits(self.clock.monotonic_s()):
+                # What has expired by the time the target is well again is not served: so everything is looked at anew.
+                wait_s = max(breaker.next_probe_s(self.clock.monotonic_s()), _PROBE_LEAST_S)
+                if await _is_set_within(leaving, wait_s):
+                    return None
+                continue
             attempt += 1
             began_s = self.clock.monotonic_s()
             outcome = await self._attempt(delivery, command, planned, leaving)
@@ -98,14 +103,6 @@ class Attempts:
 
     def _since_s(self, moment: datetime | None) -> float:
         return 0.0 if moment is None else (self.clock.now() - moment).total_seconds()
-
-    async def _admitted(self, leaving: asyncio.Event) -> bool:
-        """Wait until the breaker lets a call through. False if the partition leaves before."""
-        while not self.instance.breaker.admits(self.clock.monotonic_s()):
-            wait_s = max(self.instance.breaker.next_probe_s(self.clock.monotonic_s()), _PROBE_LEAST_S)
-            if await _is_set_within(leaving, wait_s):
-                return False
-        return True
 
     async def _attempt(
         self, delivery: Delivery, command: OnexEnvelope, planned: Plan, leaving: asyncio.Event

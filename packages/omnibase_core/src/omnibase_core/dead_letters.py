@@ -7,7 +7,7 @@ command that is sent again from its dead letter says in the header `onex-redrive
 from datetime import datetime
 from hashlib import sha256
 
-from omnibase_core.errors import OnexError
+from omnibase_core.errors import OnexError, sendable
 from omnibase_core.ports import Delivery, Headers, Message
 
 PREFIX = "onex-dlq-"
@@ -38,8 +38,8 @@ def dead_letter(
     and a key of more than 2048 bytes, are left out then.
     """
     facts: dict[str, bytes | None] = {
-        "code": error.code.encode(),
-        "message": str(error).encode()[:_FACT_BYTES_MAX].decode(errors="ignore").encode(),
+        "code": sendable(error.code).encode(),
+        "message": sendable(error).encode()[:_FACT_BYTES_MAX].decode(errors="ignore").encode(),
         "topic": delivery.partition.topic.encode(),
         "partition": b"%d" % delivery.partition.number,
         "offset": b"%d" % delivery.offset,

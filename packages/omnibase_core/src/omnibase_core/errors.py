@@ -166,3 +166,8 @@ class PublishFailed(BusError):
         """Say why the broker refused it."""
         self.code = code
         super().__init__(message)
+
+
+def sendable(value: object) -> str:
+    """Give a value as text that can be sent: what has no form in UTF-8 becomes a question mark."""
+    return str(value).encode(errors="replace").decode()

@@ -126,10 +126,11 @@ class NodeInstance:
         """Note that the delivery is tried again after a failure."""
         self.figures.retries += 1
         self.figures.degraded = f"{error.code}: {error}"
-        place = self._place(delivery, command)
-        self.observer.event(
-            "info", "command_retried", code=error.code, reason=str(error), attempt=attempt, delay_s=delay_s, **place
-        )
+        if self.figures.may_tell(self.clock.monotonic_s()):
+            place = self._place(delivery, command)
+            self.observer.event(
+                "info", "command_retried", code=error.code, reason=str(error), attempt=attempt, delay_s=delay_s, **place
+            )
 
     def shorter(self, delivery: Delivery, messages: Sequence[Message], reason: str) -> Sequence[Message]:
         """Give what is published instead when the broker refused messages as too large: at most half their size."""
@@ -183,7 +184,7 @@ class NodeInstance:
     def _note(self, delivery: Delivery, command: OnexEnvelope | None, error: OnexError, *, attempts: int) -> None:
         self.figures.last_error = f"{error.code}: {error}"
         self.figures.last_error_at = self.clock.now()
-        if isinstance(error, CommandFailed):
+        if not isinstance(error, CommandRejected):
             self.figures.degraded = self.figures.last_error
         if not self.figures.may_tell(self.clock.monotonic_s()):
             return

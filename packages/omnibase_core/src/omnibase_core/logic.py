@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from omnibase_core.contracts.compiled import CompiledNode, CompiledOperation
 from omnibase_core.contracts.node import NodeKind
 from omnibase_core.envelope import EnvelopeError, OnexEnvelope
-from omnibase_core.errors import CommandFailed, CommandRejected
+from omnibase_core.errors import CommandFailed, CommandRejected, sendable
 from omnibase_core.expressions import Scope
 from omnibase_core.ports import HandlerCall
 
@@ -57,8 +57,14 @@ def conclude(plan: Plan, result: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def error_of(error: CommandRejected | CommandFailed) -> EnvelopeError:
-    """Give the error as an answer carries it."""
-    return EnvelopeError(code=error.code, message=str(error), retryable=error.retryable, details=error.details)
+    """Give the error as an answer carries it; details that are no JSON are left out."""
+    said = {"code": sendable(error.code), "message": sendable(error), "retryable": bool(error.retryable)}
+    try:
+        whole = EnvelopeError.model_validate({**said, "details": error.details})
+        whole.model_dump_json(warnings="error")
+    except ValueError:
+        return EnvelopeError.model_validate(said)
+    return whole
 
 
 def _check_address(node: CompiledNode, envelope: OnexEnvelope, now: datetime) -> None:

@@ -11,7 +11,7 @@ from omnibase_core.contracts.host import RuntimeHostContract
 from omnibase_core.contracts.node import NodeContract
 from omnibase_core.dead_letters import dead_letter, generation_of, size_of
 from omnibase_core.envelope import EnvelopeError, OnexEnvelope
-from omnibase_core.errors import CommandFailed, CommandRejected, OnexError
+from omnibase_core.errors import CommandFailed, CommandRejected, OnexError, sendable
 from omnibase_core.logic import error_of
 from omnibase_core.ports import Delivery, Headers, Message
 
@@ -64,7 +64,7 @@ class Replies:
         answer = self._answer(delivery, node, command, now, error=error_of(error))
         if size_of(answer) > self.bytes_max:
             # What the command brought along is what makes it too large: the error itself is short.
-            short = EnvelopeError(code=error.code, message=str(error)[:1000], retryable=error.retryable)
+            short = EnvelopeError(code=error.code, message=sendable(error)[:1000], retryable=error.retryable)
             bare = command.model_copy(update={"metadata": {}})
             answer = self._answer(delivery, node, bare, now, error=short)
         if isinstance(error, CommandRejected) and error.code != "node_mismatch":

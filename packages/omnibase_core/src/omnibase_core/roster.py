@@ -50,9 +50,9 @@ class Roster:
 
     @property
     def limits(self) -> dict[str, int | None]:
-        """How many commands of each topic may be taken and not yet done."""
+        """How many commands of each topic may be taken and not yet done: those that are not due, a quarter of all."""
         of_nodes = {topic: it.node.contract.delivery.max_in_flight for topic, it in self._instances.items()}
-        return {**of_nodes, self.retries: self._host.limits.max_in_flight}
+        return {**of_nodes, self.retries: max(1, self._host.limits.max_in_flight // 4)}
 
     @property
     def figures(self) -> Mapping[str, NodeFigures]:
