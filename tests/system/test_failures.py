@@ -1,16 +1,19 @@
 """What happens when a host or its broker dies: repeats are allowed, gaps are not."""
 
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import uuid4
 
 import pytest
 
+from omnibase_core.codec import decode
 from omnibase_core.ports import Message
 from tests.gear.brokers import ApacheKafka, Broker
-from tests.gear.commands import command
-from tests.gear.hosts import Machine, RunningHost, echo_nodes
-from tests.gear.processes import until
-from tests.gear.traffic import Reader, create_topics, publish
+from tests.gear.commands import command, node
+from tests.gear.hosts import POOL, Machine, RunningHost, echo_nodes
+from tests.gear.processes import free_port, until
+from tests.gear.traffic import Reader, committed, create_topics, ends, publish
 
 LOAD = 20_000
 
@@ -35,8 +38,6 @@ def load(topic: str, count: int) -> list[Message]:
 
 def ids_of(messages: list[Message]) -> set[object]:
     """Give the ids of commands."""
-    from omnibase_core.codec import decode
-
     return {decode(it.value).envelope_id for it in messages}
 
 
@@ -108,3 +109,58 @@ def test_a_host_stops_in_bounded_time_without_its_broker(machine: Machine) -> No
     host.until_started()
     until(lambda: host.events("broker_unreachable"), within_s=30, what="the host notices")
     assert host.child.stop(within_s=40) == 0
+
+
+class Service(BaseHTTPRequestHandler):
+    """Answers every request with a word."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        body = b'{"word": "well"}'
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+ASK = '{ask: {input: {type: object}, request: {path: [word]}, answer: {word: "${ result.json.word }"}}}'
+OVERTAKE = "{on_retry: overtake, retry: {attempts: 50, initial_s: 0.5, max_s: 2}}"
+
+
+def test_what_may_be_overtaken_waits_on_kafka_until_its_service_is_back(machine: Machine) -> None:
+    """The commands leave their topic for the retry topic, and are answered once the service is there."""
+    port = free_port()
+    ask = node("echo", handler="http", operations=ASK, delivery=OVERTAKE).replace(
+        "delivery:", "target: words\ndelivery:"
+    )
+    binding = {"breaker": {"failures": 1000}, "targets": {"words": {"base_url": f"http://127.0.0.1:{port}"}}}
+    machine.write({"echo": ask}, handlers={"http": binding})
+    commands, answers = topics(machine)
+    retries = f"onex.app.test.{machine.tenant}.retry.runtime.{POOL}.v1"
+    host = machine.start()
+    host.until_ready(partitions=8)
+    messages = load(commands, 20)
+    publish(machine.broker, messages)
+    with Reader(machine.broker, [retries]) as reader:
+        reader.until(lambda found: len(found) >= 20, within_s=60)
+    group = f"onex.test.{machine.tenant}.{POOL}"
+    until(
+        lambda: committed(machine.broker, group, [commands]) == ends(machine.broker, [commands]),
+        within_s=30,
+        what="the commands are put aside and committed",
+    )
+    assert host.health()["nodes"]["echo"]["answers"] == 0
+    with ThreadingHTTPServer(("127.0.0.1", port), Service) as service:
+        serving = threading.Thread(target=service.serve_forever)
+        serving.start()
+        with Reader(machine.broker, [answers]) as reader:
+            reader.until_answered(ids_of(messages), within_s=60)
+            assert {decode(it.value()).payload["word"] for it in reader.messages} == {"well"}
+        service.shutdown()
+        serving.join()
+    assert host.child.stop() == 0
+    assert committed(machine.broker, group, [retries]) == ends(machine.broker, [retries])

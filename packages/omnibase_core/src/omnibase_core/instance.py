@@ -65,11 +65,17 @@ class NodeInstance:
     clock: Clock
     observer: Observer
     figures: NodeFigures = field(default_factory=NodeFigures)
+    inline: bool = field(init=False)
+    """Whether the handler has its answer at hand, so that serving awaits nothing."""
+
+    def __post_init__(self) -> None:
+        """Look at the handler once, and not for every command."""
+        object.__setattr__(self, "inline", is_inline(self.handler))
 
     @property
     def serves_at_once(self) -> bool:
         """Whether serving awaits nothing now, so that a delivery needs no task: its handler is pure, and it is well."""
-        return is_inline(self.handler) and self.breaker.state is BreakerState.CLOSED
+        return self.inline and self.breaker.state is BreakerState.CLOSED
 
     def serve_inline(self, delivery: Delivery) -> Sequence[Message]:
         """Give the messages that end the delivery, at once."""
@@ -161,7 +167,7 @@ class NodeInstance:
         call = planned.call
         if call is None:
             return {}
-        if is_inline(self.handler):
+        if self.inline:
             return self._execute_inline(call)
         handler: Any = self.handler
         try:

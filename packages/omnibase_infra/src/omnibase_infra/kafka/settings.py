@@ -63,8 +63,10 @@ class KafkaSettings(BaseModel):
     def consumer(self, *, group: str, client_id: str) -> dict[str, Any]:
         """Configure the host's one consumer."""
         return {
-            # What is prefetched is bounded by size: otherwise a loaded consumer takes 100 MB more.
+            # What is prefetched is bounded by size: otherwise a loaded consumer takes 100 MB more. Where the bound is
+            # reached, fetching goes on as soon as there is room; the default is to look again after a second.
             "queued.max.messages.kbytes": 2048,
+            "fetch.queue.backoff.ms": 5,
             "queued.min.messages": 20_000,
             "max.partition.fetch.bytes": self.message_bytes_max,
             # The embedded broker does not wake a fetch that waits.
