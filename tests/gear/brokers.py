@@ -68,7 +68,9 @@ class ApacheKafka:
         self._properties = folder / "server.properties"
         self._properties.write_text(_PROPERTIES.format(port=port, controller=free_port(), data=folder / "data"))
         self._classpath = f"{_jars()}/*"
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        first, *rest = uuid.uuid4().bytes
+        # An id that begins with a hyphen would be taken for an option.
+        cluster = urlsafe_b64encode(bytes([first & 0x7F, *rest])).decode().rstrip("=")
         arguments = ["format", "--standalone", "-t", cluster, "-c", str(self._properties)]
         _run(["java", "-cp", self._classpath, "kafka.tools.StorageTool", *arguments])
 
