@@ -7,20 +7,19 @@ import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
 from importlib.resources import as_file, files
 from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import click
 
 from omnibase_core.contracts.compiled import CompiledNode
-from omnibase_core.envelope import ENVELOPE_VERSION, OnexEnvelope
+from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.registry import LoadedHost
 from omnibase_infra.cli.contracts import load_host
 from omnibase_infra.cli.run import stop_on_signals
+from omnibase_infra.cli.send import new_command
 from omnibase_infra.demo.server import demo_server
 from omnibase_infra.kafka import KafkaCaller, KafkaSettings
 from omnibase_infra.settings import process_secrets, process_settings
@@ -113,19 +112,7 @@ def _examples(loaded: LoadedHost) -> Iterator[tuple[CompiledNode, OnexEnvelope]]
     for node in loaded.nodes:
         for name, operation in node.contract.operations.items():
             examples: Any = operation.input.get("examples") or [{}]
-            identity = uuid4()
-            yield (
-                node,
-                OnexEnvelope(
-                    envelope_version=ENVELOPE_VERSION,
-                    envelope_id=identity,
-                    correlation_id=identity,
-                    node_slug=node.contract.name,
-                    operation=name,
-                    payload=examples[0],
-                    timestamp=datetime.now(UTC),
-                ),
-            )
+            yield node, new_command(node.contract.name, name, examples[0])
 
 
 def _row(command: OnexEnvelope, took_ms: float, answer: OnexEnvelope | None) -> str:

@@ -49,7 +49,7 @@ def send(
     """
     document = _parsed(payload)
     loaded = host_of(node, host, broker)
-    answer = _call(loaded, node, _command(node, operation, document), key=key, timeout_s=timeout_s)
+    answer = _call(loaded, node, new_command(node, operation, document), key=key, timeout_s=timeout_s)
     if answer is None:
         click.echo(f"error: no answer from {node!r} within {timeout_s:g} s", err=True)
         raise SystemExit(NO_ANSWER)
@@ -77,7 +77,8 @@ def _parsed(payload: str) -> dict[str, Any]:
     return document
 
 
-def _command(node: str, operation: str | None, payload: dict[str, Any]) -> OnexEnvelope:
+def new_command(node: str, operation: str | None, payload: dict[str, Any]) -> OnexEnvelope:
+    """Make a command that nothing has caused: the root of a correlation."""
     identity = uuid4()
     return OnexEnvelope(
         envelope_version=ENVELOPE_VERSION,
