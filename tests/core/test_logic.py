@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.envelope import OnexEnvelope
@@ -95,7 +96,7 @@ def test_an_operation_need_not_be_named_where_there_is_one() -> None:
 def test_a_command_is_rejected_for_what_its_sender_did(changes: dict[str, Any], code: str, message: str) -> None:
     """The code is stable, the message says what to change, and trying again is no use."""
     with pytest.raises(CommandRejected) as raised:
-        plan(_node(), _greet().model_copy(update=changes), now=NOW)
+        plan(_node(), replace(_greet(), **changes), now=NOW)
     assert (raised.value.code, str(raised.value), raised.value.retryable) == (code, message, False)
 
 

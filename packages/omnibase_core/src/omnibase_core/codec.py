@@ -1,57 +1,83 @@
 """Bytes to OnexEnvelope and back. Total: any bytes give an envelope or one UndecodableEnvelope."""
 
+from collections.abc import Mapping
+from datetime import UTC
 from math import isfinite
 from typing import Any
 
-from pydantic import ValidationError
-from pydantic_core import from_json
+import msgspec
 
 from omnibase_core.envelope import ENVELOPE_VERSION, OnexEnvelope
 from omnibase_core.errors import UndecodableEnvelope
+
+_decode = msgspec.json.Decoder(OnexEnvelope).decode
+_decode_any = msgspec.json.Decoder(Any).decode
+_encode = msgspec.json.Encoder().encode
 
 
 def encode(envelope: OnexEnvelope) -> bytes:
     """Give the envelope as UTF-8 JSON, without the fields that are null.
 
-    Raises ValueError for a payload that holds anything but JSON values.
+    Times, UUIDs and decimals within the payload are written as text, as everywhere in JSON. Raises ValueError for a
+    payload that holds anything that has no form there.
     """
-    data = envelope.__pydantic_serializer__.to_json(envelope, exclude_none=True, warnings="error")
-    if b"Infinity" in data or b"NaN" in data:
-        from_json(data, allow_inf_nan=False)
+    try:
+        data = _encode(envelope)
+    except (TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+    # The encoder writes a number that is none, or infinite, as null.
+    if b"null" in data and not _is_finite(envelope.payload):
+        raise ValueError("a number that JSON has not: infinite, or none at all")
     return data
 
 
 def decode(data: bytes | None) -> OnexEnvelope:
-    """Read an envelope. Raises UndecodableEnvelope, and nothing else, for any other bytes."""
+    """Read an envelope, its times in UTC. Raises UndecodableEnvelope, and nothing else, for any other bytes."""
     if not data:
         raise UndecodableEnvelope("empty", "the message has no value; expected an envelope as a JSON object")
     try:
-        envelope = OnexEnvelope.model_validate_json(data)
-    except ValidationError as error:
+        envelope = _decode(data)
+    except (ValueError, RecursionError) as error:
         raise _explain(data, error) from error
-    # The parser reads what JSON has not (NaN, Infinity) and, as infinity, numbers beyond its own range.
-    written = repr((envelope.payload, envelope.metadata))
-    if ("inf" in written or "nan" in written) and not (_is_finite(envelope.payload) and _is_finite(envelope.metadata)):
-        raise UndecodableEnvelope("not_json", "the message holds a number that JSON has not: infinite, or none at all")
+    if envelope.timestamp.tzinfo is not UTC or envelope.expires_at is not None:
+        return _in_utc(envelope)
     return envelope
+
+
+def is_json(value: Any) -> bool:
+    """Say whether a value has a form in JSON."""
+    try:
+        _encode(value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return _is_finite(value)
+
+
+def _in_utc(envelope: OnexEnvelope) -> OnexEnvelope:
+    moments = {"timestamp": envelope.timestamp, "expires_at": envelope.expires_at}
+    try:
+        in_utc = {name: moment and moment.astimezone(UTC) for name, moment in moments.items()}
+    except OverflowError as error:
+        raise UndecodableEnvelope("invalid_envelope", "a time has no form in UTC") from error
+    return msgspec.structs.replace(envelope, **in_utc)
 
 
 def _is_finite(value: Any) -> bool:
     match value:
         case float():
             return isfinite(value)
-        case dict():
+        case Mapping():
             return all(map(_is_finite, value.values()))
-        case list():
+        case list() | tuple():
             return all(map(_is_finite, value))
     return True
 
 
-def _explain(data: bytes, error: ValidationError) -> UndecodableEnvelope:
+def _explain(data: bytes, error: Exception) -> UndecodableEnvelope:
     """Find the most telling reason: it is what an operator reads in the dead letter."""
     try:
-        document = from_json(data, allow_inf_nan=False)
-    except ValueError as syntax:
+        document = _decode_any(data)
+    except (ValueError, RecursionError) as syntax:
         return UndecodableEnvelope("not_json", f"the message is not JSON: {syntax}")
     if not isinstance(document, dict):
         return UndecodableEnvelope("not_an_object", f"expected a JSON object, found {type(document).__name__}")
@@ -60,5 +86,4 @@ def _explain(data: bytes, error: ValidationError) -> UndecodableEnvelope:
         return UndecodableEnvelope(
             "unsupported_version", f"envelope_version {version} is not known here; this host reads {ENVELOPE_VERSION}"
         )
-    faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:5])
-    return UndecodableEnvelope("invalid_envelope", faults[:1000])
+    return UndecodableEnvelope("invalid_envelope", str(error))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from omnibase_core.codec import is_json
 from omnibase_core.contracts.compiled import CompiledNode, CompiledOperation
 from omnibase_core.contracts.node import NodeKind
 from omnibase_core.envelope import EnvelopeError, OnexEnvelope
@@ -58,13 +59,12 @@ def conclude(plan: Plan, result: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def error_of(error: CommandRejected | CommandFailed) -> EnvelopeError:
     """Give the error as an answer carries it; details that are no JSON are left out."""
-    said = {"code": sendable(error.code), "message": sendable(error), "retryable": bool(error.retryable)}
-    try:
-        whole = EnvelopeError.model_validate({**said, "details": error.details})
-        whole.model_dump_json(warnings="error")
-    except ValueError:
-        return EnvelopeError.model_validate(said)
-    return whole
+    return EnvelopeError(
+        code=sendable(error.code),
+        message=sendable(error),
+        retryable=bool(error.retryable),
+        details=error.details if is_json(error.details) else {},
+    )
 
 
 def _check_address(node: CompiledNode, envelope: OnexEnvelope, now: datetime) -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
+from msgspec.structs import replace
+
 from omnibase_core.codec import encode
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.host import RuntimeHostContract
@@ -65,7 +67,7 @@ class Replies:
         if size_of(answer) > self.bytes_max:
             # What the command brought along is what makes it too large: the error itself is short.
             short = EnvelopeError(code=error.code, message=sendable(error)[:1000], retryable=error.retryable)
-            bare = command.model_copy(update={"metadata": {}})
+            bare = replace(command, metadata={})
             answer = self._answer(delivery, node, bare, now, error=short)
         if isinstance(error, CommandRejected) and error.code != "node_mismatch":
             return [answer]
