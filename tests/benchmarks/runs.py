@@ -58,12 +58,11 @@ def measure(contestant: Contestant, broker: str, *, backlog: int, steady_s: floa
             child.wait(within_s=60)
         found = load.answered(ids, within_s=60)
         left = sum(load.uncommitted(group, routes) for group, routes in contestant.groups.items())
-        first_ms = min(found.moments_ms)
-        later = sum(
-            moment > first_ms for moment in found.moments_ms
-        )  # The first ones were made before the first stamp.
+        stamps_ms = found.stamps_ms.values()
+        first_ms = min(stamps_ms)
+        later = sum(it > first_ms for it in stamps_ms)  # The first ones were made before the first stamp.
         return Figures(
-            rate=later / (max(found.moments_ms) - first_ms) * 1000,
+            rate=later / (max(stamps_ms) - first_ms) * 1000,
             cpu_us=cpu_s / count * 1e6,
             p50_ms=percentile(latencies_ms, 50),
             p99_ms=percentile(latencies_ms, 99),

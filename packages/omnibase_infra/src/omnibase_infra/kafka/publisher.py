@@ -1,8 +1,7 @@
 """The host's one producer: batches go in, and a future ends when the broker has answered for each message."""
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -10,24 +9,36 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from omnibase_core.errors import PublishFailed
 from omnibase_core.ports import Message, Refusal
 
-_POLL_S = 0.2
+_BUSY_S = 0.001
+_IDLE_S = 0.2
 
 Published = asyncio.Future[Sequence[Refusal]]
 
 
 class _Batch:
-    """Messages under way. `reported` belongs to the polling thread, all else to the loop's: so no lock is needed."""
+    """Messages under way, and what the broker has said of them so far."""
 
-    __slots__ = ("future", "messages", "refusals", "refused_at_once", "reported")
+    __slots__ = ("future", "messages", "refusals", "unanswered")
 
     def __init__(self, messages: Sequence[Message], future: Published) -> None:
         self.messages = messages
         self.future = future
-        self.reported = 0
-        self.refused_at_once = 0
+        self.unanswered = len(messages)
         self.refusals: list[Refusal] = []
 
-    def refuse(self, message: Any, error: KafkaError) -> None:
+    def report(self, error: KafkaError | None, message: Any) -> None:
+        """Take a delivery report. The last one ends the future."""
+        if error is not None:
+            self._refuse(message, error)
+        self.answered(1)
+
+    def answered(self, count: int) -> None:
+        """Count messages whose fate is known."""
+        self.unanswered -= count
+        if not self.unanswered and not self.future.done():
+            self.future.set_result(self.refusals)
+
+    def _refuse(self, message: Any, error: KafkaError) -> None:
         """Find which message a report is about: of equal ones any will do, but each counts once."""
         taken = {refusal.index for refusal in self.refusals}
         place = (message.topic(), message.key(), message.value())
@@ -38,17 +49,15 @@ class _Batch:
 
 
 class Publisher:
-    """Owns the producer and the thread that takes its delivery reports."""
+    """Owns the producer. Delivery reports are taken on the loop: a thread would wait for it with each of them."""
 
     def __init__(self, config: Mapping[str, Any], *, on_error: Callable[[KafkaError], None]) -> None:
         """Connect in the background: a broker that is away is waited for."""
         self._producer = Producer({**config, "error_cb": on_error})
         self._loop = asyncio.get_running_loop()
         self._pending: set[Published] = set()
-        self._touched: list[_Batch] = []
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._take_reports, name="kafka-publisher", daemon=True)
-        self._thread.start()
+        self._next_look = self._loop.call_later(_IDLE_S, self._look)
+        self._busy = False
 
     def publish(self, messages: Sequence[Message]) -> Published:
         """Queue the messages in order: they are on their way when this returns."""
@@ -56,49 +65,41 @@ class Publisher:
         batch = _Batch(messages, future)
         self._pending.add(future)
         future.add_done_callback(self._pending.discard)
-        report = self._reporter(batch)
+        report, produce = batch.report, self._producer.produce
+        refused = 0
         for index, (topic, key, value, headers) in enumerate(messages):
             try:
-                self._producer.produce(topic, value, key, on_delivery=report, headers=list(headers) or None)
+                if headers:
+                    produce(topic, value, key, on_delivery=report, headers=list(headers))
+                else:
+                    produce(topic, value, key, on_delivery=report)
             except KafkaException as error:
                 batch.refusals.append(Refusal(index, _translated(error.args[0])))
-                batch.refused_at_once += 1
-        if batch.refused_at_once == len(messages):
-            self._settle([batch])
+                refused += 1
+        batch.answered(refused)
+        if not self._busy:
+            self._look_again(_BUSY_S)
         return future
 
     async def close(self, *, within_s: float) -> None:
         """Let what is queued go out for a bounded time. What is not acknowledged then is cancelled."""
-        await asyncio.to_thread(self._producer.flush, within_s)
-        self._closing.set()
-        await asyncio.to_thread(self._thread.join)
+        until_s = self._loop.time() + within_s
+        while self._pending and self._loop.time() < until_s:
+            await asyncio.wait(self._pending, timeout=until_s - self._loop.time())
+        self._next_look.cancel()
         for future in list(self._pending):
             future.cancel()
         self._producer.purge()
 
-    def _reporter(self, batch: _Batch) -> Callable[[KafkaError | None, Any], None]:
-        def report(error: KafkaError | None, message: Any) -> None:
-            if error is not None:
-                batch.refuse(message, error)
-            batch.reported += 1
-            touched = self._touched
-            if not touched or touched[-1] is not batch:
-                touched.append(batch)
+    def _look(self) -> None:
+        """Take what reports there are, and come again: soon while answers are awaited, now and then for errors."""
+        self._producer.poll(0)
+        self._look_again(_BUSY_S if self._pending else _IDLE_S)
 
-        return report
-
-    def _take_reports(self) -> None:
-        while not self._closing.is_set():
-            self._producer.poll(_POLL_S)
-            if self._touched:
-                touched, self._touched = self._touched, []
-                self._loop.call_soon_threadsafe(self._settle, touched)
-
-    def _settle(self, batches: Iterable[_Batch]) -> None:
-        """End the futures of the batches that are answered for in full."""
-        for batch in batches:
-            if batch.reported + batch.refused_at_once == len(batch.messages) and not batch.future.done():
-                batch.future.set_result(batch.refusals)
+    def _look_again(self, after_s: float) -> None:
+        self._next_look.cancel()
+        self._busy = after_s == _BUSY_S
+        self._next_look = self._loop.call_later(after_s, self._look)
 
 
 def _translated(error: KafkaError) -> PublishFailed:
