@@ -1,14 +1,15 @@
 """What every bus promises, run against the bus in memory, the embedded broker and the real one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Any, Literal
 
 import pytest
 
-from omnibase_core.contracts.host import RuntimeHostContract
-from omnibase_core.ports import Assigned, Batch, Delivery, EnvelopeBus, Message, Partition, Revoked
+from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
+from omnibase_core.errors import TransactionAborted
+from omnibase_core.ports import Assigned, Batch, Delivery, EnvelopeBus, Message, Partition, Refusal, Revoked
 from omnibase_core.testing import MemoryBroker, MemoryBus, RecordingObserver
 from omnibase_infra.kafka import EMBEDDED, KafkaBus, KafkaSettings
 from omnibase_infra.kafka.embedded import embedded_broker
@@ -23,10 +24,14 @@ OpenBus = Callable[[], AbstractAsyncContextManager[EnvelopeBus]]
 class World:
     """One broker, on which a test opens as many clients of one group as it likes."""
 
-    def __init__(self, topic: str, open_bus: OpenBus, *, shares: bool) -> None:
-        """Hold the topic of the test, the way to a client, and whether a second member gets into a group."""
+    def __init__(self, topic: str, open_bus: OpenBus, *, shares: bool, transacts: bool = False) -> None:
+        """Hold the topic of the test, the way to a client, and what this broker can do.
+
+        `shares`: a second member gets into a group; `transacts`: clients are those of hosts of exactly once.
+        """
         self.topic = topic
         self.shares = shares
+        self.transacts = transacts
         self.open_bus = open_bus
 
     @asynccontextmanager
@@ -88,7 +93,7 @@ class Listener:
         await asyncio.gather(self._task, return_exceptions=True)
 
 
-def host_contract(slug: str) -> RuntimeHostContract:
+def host_contract(slug: str, *, exactly_once: bool) -> RuntimeHostContract:
     """Give the part of a host contract that a bus reads."""
     return RuntimeHostContract(
         contract="host/v1",
@@ -99,6 +104,7 @@ def host_contract(slug: str) -> RuntimeHostContract:
         tenant=slug,
         pool="pool",
         nodes=["any"],
+        guarantee=Guarantee.EXACTLY_ONCE if exactly_once else Guarantee.AT_LEAST_ONCE,
     )
 
 
@@ -109,7 +115,7 @@ def embedded_address() -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(params=["memory", "embedded", "kafka", "kafka-848"])
+@pytest.fixture(params=["memory", "embedded", "kafka", "kafka-848", "kafka-once", "kafka-848-once"])
 def world(request: pytest.FixtureRequest, unique_slug: str) -> World:
     """Give each broker in turn."""
     topic = f"onex.app.test.{unique_slug}.cmd.node.any.v1"
@@ -120,29 +126,30 @@ def world(request: pytest.FixtureRequest, unique_slug: str) -> World:
         async def open_memory() -> AsyncIterator[EnvelopeBus]:
             yield MemoryBus(broker, group="group")
 
-        return World(topic, open_memory, shares=True)
+        return World(topic, open_memory, shares=True, transacts=True)
     embedded = request.param == "embedded"
     server: Broker | None = None if embedded else request.getfixturevalue("kafka")
     address = request.getfixturevalue("embedded_address") if server is None else server.bootstrap_servers
     # The embedded broker forgets a member that left only with its session.
     client = {"session.timeout.ms": 6000} if embedded else {}
-    if request.param == "kafka-848" and not isinstance(server, ApacheKafka):
+    if "848" in request.param and not isinstance(server, ApacheKafka):
         pytest.skip("only Apache Kafka has the group protocol of KIP-848")
-    protocol: Literal["classic", "consumer"] = "consumer" if request.param == "kafka-848" else "classic"
+    protocol: Literal["classic", "consumer"] = "consumer" if "848" in request.param else "classic"
+    transacts = request.param.endswith("once")
     settings = KafkaSettings(
         bootstrap_servers=EMBEDDED if embedded else address, group_protocol=protocol, client=client
     )
 
     @asynccontextmanager
     async def open_kafka() -> AsyncIterator[EnvelopeBus]:
-        host = host_contract(unique_slug)
+        host = host_contract(unique_slug, exactly_once=transacts)
         bus = KafkaBus(settings, address=address, host=host, topics=[topic], observer=RecordingObserver())
         try:
             yield bus
         finally:
             await bus.close()
 
-    return World(topic, open_kafka, shares=isinstance(server, ApacheKafka))
+    return World(topic, open_kafka, shares=isinstance(server, ApacheKafka), transacts=transacts)
 
 
 def play(scenario: Coroutine[Any, Any, None]) -> None:
@@ -291,3 +298,83 @@ def test_a_paused_partition_waits_and_goes_on_where_it_was(world: World) -> None
             assert sorted(int(it.value or b"") for it in listener.deliveries) == list(range(80))
 
     play(scenario())
+
+
+def test_a_transaction_holds_messages_and_offsets(world: World) -> None:
+    """Both are there afterwards; one transaction follows the other."""
+    if not world.transacts:
+        pytest.skip("no client of exactly once")
+
+    async def scenario() -> None:
+        async with world.listening() as first:
+            await first.until(lambda: len(first.owned) == 4)
+            await first.bus.publish(numbered(world.topic, range(40)))
+            await first.until_received(40)
+            ends = {it.partition: it.offset + 1 for it in first.deliveries}
+            for n in range(40, 60):
+                refusals = await transacted(first, [Message(world.topic, b"key-%d" % (n % 10), b"%d" % n)], ends)
+                assert list(refusals) == []
+            assert sorted(await first.until_received(60), key=_number) == [b"%d" % n for n in range(60)]
+        async with world.listening() as second:
+            assert sorted(await second.until_received(20), key=_number) == [b"%d" % n for n in range(40, 60)]
+
+    play(scenario())
+
+
+def test_of_a_transaction_with_a_refused_message_nothing_happens(world: World) -> None:
+    """The refusal names the message; neither another message nor an offset is there."""
+    if not world.transacts:
+        pytest.skip("no client of exactly once")
+
+    async def scenario() -> None:
+        async with world.listening() as first:
+            await first.until(lambda: len(first.owned) == 4)
+            await first.bus.publish(numbered(world.topic, range(40)))
+            await first.until_received(40)
+            ends = {it.partition: it.offset + 1 for it in first.deliveries}
+            large = Message(world.topic, b"k", b"x" * (first.bus.message_bytes_max + 1))
+            refusals = await transacted(first, [Message(world.topic, b"k", b"77"), large], ends)
+            assert [(it.index, it.error.code) for it in refusals] == [(1, "message_too_large")]
+            assert list(await transacted(first, [Message(world.topic, b"k", b"78")], {})) == []
+            assert (await first.until_received(41))[-1] == b"78"
+        async with world.listening() as second:
+            assert len(await second.until_received(41)) == 41
+
+    play(scenario())
+
+
+def test_who_has_left_the_group_commits_nothing(world: World) -> None:
+    """A transaction for partitions that are somebody else's is aborted, and what it held is not there."""
+    if not world.transacts:
+        pytest.skip("no client of exactly once")
+
+    async def scenario() -> None:
+        async with world.open_bus() as late:
+            listener = Listener(late, world.topic)
+            await listener.until(lambda: len(listener.owned) == 4)
+            await late.publish(numbered(world.topic, range(40)))
+            await listener.until_received(40)
+            ends = {it.partition: it.offset + 1 for it in listener.deliveries}
+            await listener.leave()
+            async with world.listening() as other:
+                await other.until_received(40)
+                with pytest.raises(TransactionAborted):
+                    await late.transact([Message(world.topic, b"k", b"late")], ends)
+                await other.bus.publish([Message(world.topic, b"k", b"last")])
+                assert (await other.until_received(41))[-1] == b"last"
+
+    play(scenario())
+
+
+async def transacted(listener: Listener, messages: list[Message], offsets: dict[Partition, int]) -> Sequence[Refusal]:
+    """Try again for as long as the group is just rebalancing, as the runtime does."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            try:
+                return await listener.bus.transact(messages, offsets)
+            except TransactionAborted:
+                await asyncio.sleep(0.1)
+
+
+def _number(value: bytes | None) -> int:
+    return int(value or b"")

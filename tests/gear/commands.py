@@ -26,6 +26,7 @@ SCRIPTED_DESCRIPTION = HandlerDescription(
     handler_type="scripted",
     operations={"do": OperationDescription(request=AnyModel, result=AnyModel)},
     settings=AnyModel,
+    transactional=True,
 )
 """A handler whose behaviour a test writes."""
 
@@ -68,7 +69,7 @@ delivery: {delivery}
 ECHO = '{echo: {input: {type: object}, request: {message: "${ payload }"}, answer: "${ result.message }"}}'
 
 
-def host(*nodes: str, limits: str = "{}") -> str:
+def host(*nodes: str, limits: str = "{}", guarantee: str = "at_least_once") -> str:
     """Write a host contract."""
     return f"""
 contract: host/v1
@@ -80,13 +81,14 @@ tenant: test
 pool: pool
 nodes: [{", ".join(nodes)}]
 limits: {limits}
+guarantee: {guarantee}
 """
 
 
-def loaded_host(nodes: Mapping[str, str], *, limits: str = "{}") -> LoadedHost:
+def loaded_host(nodes: Mapping[str, str], *, limits: str = "{}", guarantee: str = "at_least_once") -> LoadedHost:
     """Load a host of these node contracts."""
     files = {f"nodes/{name}.yaml": text for name, text in nodes.items()}
-    return registry({**files, "hosts/test.yaml": host(*nodes, limits=limits)}).hosts["test-host"]
+    return registry({**files, "hosts/test.yaml": host(*nodes, limits=limits, guarantee=guarantee)}).hosts["test-host"]
 
 
 def envelope(node_slug: str, payload: Mapping[str, Any] | None = None, **changes: Any) -> OnexEnvelope:

@@ -73,6 +73,15 @@ class Reader:
             self.messages.extend(it for it in self._client.consume(5000, 0.2) if it.error() is None)
         return self.messages
 
+    def until_quiet(self, *, for_s: float = 2.0) -> None:
+        """Read on until nothing has come for a while."""
+        until_s = time.monotonic() + for_s
+        while time.monotonic() < until_s:
+            arrived = [it for it in self._client.consume(5000, 0.2) if it.error() is None]
+            if arrived:
+                self.messages.extend(arrived)
+                until_s = time.monotonic() + for_s
+
     def until_answered(self, commands: set[UUID], *, within_s: float) -> Counter[UUID]:
         """Read until each command has its answer, and count the answers of each."""
         answers: Counter[UUID] = Counter()

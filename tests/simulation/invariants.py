@@ -48,8 +48,9 @@ class Sent:
 class Invariants:
     """The witness of a cluster. Collects what is violated; the scenario adds what it sees of hosts and handlers."""
 
-    def __init__(self) -> None:
-        """Start with nothing seen."""
+    def __init__(self, *, once: bool) -> None:
+        """Start with nothing seen. `once`: each command has exactly one answer, not at least one."""
+        self.once = once
         self.violations: list[str] = []
         self.sent: dict[Partition, list[Sent]] = {}
         self.counts: Counter[str] = Counter()
@@ -97,6 +98,8 @@ class Invariants:
             self.violated(f"ids of answers differ: {sent}, {sent.answers}")
         self.counts["answers"] += 1
         self.counts["repeats"] += len(sent.answers) > 1
+        if self.once and len(sent.answers) > 1:
+            self.violated(f"answered twice: {sent}")
 
     def refused(self, message: Message) -> None:
         """What was refused once may be overtaken: it is published again later."""
@@ -114,6 +117,15 @@ class Invariants:
             if offset > len(self.sent[partition]):
                 self.violated(f"committed beyond the end: {partition} {offset}")
             self._checked[partition] = max(offset, self._checked.get(partition, 0))
+
+    def transacted(self, offsets: Mapping[Partition, int]) -> None:
+        """What a transaction commits is done by its own messages, at the latest."""
+        self.counts["transactions"] += 1
+        self.noted(offsets, offsets)
+
+    def objection(self, text: str) -> None:
+        """Note what a client must not do."""
+        self.violated(text)
 
     def committed(self, partition: Partition, offset: int, before: int) -> None:
         """No offset goes back."""

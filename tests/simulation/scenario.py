@@ -31,7 +31,7 @@ DRAIN_S = 50_000.0
 
 
 @cache
-def the_host(drain_s: float, bytes_max: int) -> LoadedHost:
+def the_host(drain_s: float, bytes_max: int, guarantee: str) -> LoadedHost:
     """Load the contracts: once, for all histories."""
     nodes = {"echo": node("echo", handler="local", operations=ECHO)}
     for name, ordering in (("keyed", "key"), ("lined", "partition"), ("loose", "none")):
@@ -40,7 +40,9 @@ def the_host(drain_s: float, bytes_max: int) -> LoadedHost:
         delivery = f"{{timeout_s: 1.5, retry: {retry}, ordering: {ordering}, max_in_flight: {limit}}}"
         nodes[name] = node(name, delivery=delivery)
     return loaded_host(
-        nodes, limits=f"{{max_in_flight: {IN_FLIGHT_MAX}, drain_s: {drain_s}, bytes_in_flight_max: {bytes_max}}}"
+        nodes,
+        limits=f"{{max_in_flight: {IN_FLIGHT_MAX}, drain_s: {drain_s}, bytes_in_flight_max: {bytes_max}}}",
+        guarantee=guarantee,
     )
 
 
@@ -170,11 +172,13 @@ class History:
         """Let the dice say how bad the world is."""
         self.dice = dice = Dice(seed)
         self.engine = engine
-        self.loaded = the_host(dice.choice((0.3, 2.0)), dice.choice((2000, 100_000)))
-        self.invariants = Invariants()
+        guarantee = dice.choice(("at_least_once", "exactly_once"))
+        self.loaded = the_host(dice.choice((0.3, 2.0)), dice.choice((2000, 100_000)), guarantee)
+        self.invariants = Invariants(once=guarantee == "exactly_once")
         self.faults = Faults(
             latency_s=dice.choice((0.005, 0.05, 0.4)),
             refused=dice.choice((0.0, 0.0, 0.05)),
+            aborted=dice.choice((0.0, 0.1, 0.3)),
             release_s=dice.choice((1.0, 3.0, 6.0)),
         )
         self.cluster = SimulatedCluster(dice=dice.fork(), faults=self.faults, witness=self.invariants)

@@ -33,6 +33,12 @@ class Nobody:
     def committed(self, partition: Partition, offset: int, before: int) -> None:
         """Mind nothing."""
 
+    def transacted(self, offsets: Mapping[Partition, int]) -> None:
+        """Mind nothing."""
+
+    def objection(self, text: str) -> None:
+        """Mind nothing."""
+
 
 class Client:
     """A bus, and what it gave so far. What is revoked is released at once, unless it `clings`."""

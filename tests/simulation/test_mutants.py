@@ -8,6 +8,7 @@ import pytest
 
 from omnibase_core.lanes import Lanes
 from omnibase_core.runtime import NodeRuntime
+from omnibase_core.transactions import Transactions
 from tests.simulation.scenario import play
 
 SEEDS = 500
@@ -99,6 +100,78 @@ class ForgetsToPause(NodeRuntime):
         pass
 
 
+class _Hasty(Transactions):
+    """Takes whatever is done, and does not wait for what is before it."""
+
+    def _ready(self) -> list[Any]:
+        works = super()._ready()
+        for assignment in self._assignments():
+            done = [work for work in assignment.line if work.messages]
+            works.extend(done)
+            for work in done:
+                assignment.line.remove(work)
+        return works
+
+
+class _Clinging(Transactions):
+    """Tries again for partitions that are gone."""
+
+    def _put_back(self, works: Sequence[Any]) -> None:
+        super()._put_back(works)
+        self._clung = [work for work in works if work.assignment.closed]
+
+    def _ready(self) -> list[Any]:
+        clung, self._clung = getattr(self, "_clung", []), []
+        return [*super()._ready(), *clung]
+
+
+class _Forgetful(Transactions):
+    """Takes an aborted transaction for one that is done."""
+
+    def _put_back(self, works: Sequence[Any]) -> None:
+        self._complete(works)
+
+
+class _Impatient(Transactions):
+    """Lets partitions go while a transaction is under way."""
+
+    async def settled(self) -> None:
+        pass
+
+
+class SkipsAhead(NodeRuntime):
+    """Commits past what is not done, within a transaction."""
+
+    def _exactly_once(self) -> Transactions:
+        return _with(_Hasty, super()._exactly_once())
+
+
+class ClingsToWhatIsLost(NodeRuntime):
+    """Answers for partitions that have another owner."""
+
+    def _exactly_once(self) -> Transactions:
+        return _with(_Clinging, super()._exactly_once())
+
+
+class ForgetsTheAborted(NodeRuntime):
+    """Loses what was in an aborted transaction."""
+
+    def _exactly_once(self) -> Transactions:
+        return _with(_Forgetful, super()._exactly_once())
+
+
+class ReleasesWithin(NodeRuntime):
+    """Gives partitions back before the transaction that commits for them has ended."""
+
+    def _exactly_once(self) -> Transactions:
+        return _with(_Impatient, super()._exactly_once())
+
+
+def _with(kind: type[Transactions], transactions: Transactions) -> Transactions:
+    transactions.__class__ = kind
+    return transactions
+
+
 MUTANTS: dict[type[NodeRuntime], str] = {
     CommitsEarly: "committed too early",
     PublishesLate: "published late",
@@ -108,6 +181,10 @@ MUTANTS: dict[type[NodeRuntime], str] = {
     CountsCancelledAsDone: "committed too early",
     PublishesOnce: "committed too early",
     ForgetsToPause: "in flight",
+    SkipsAhead: "committed too early",
+    ClingsToWhatIsLost: "published late",
+    ForgetsTheAborted: "stuck",
+    ReleasesWithin: "a partition was released within a transaction",
 }
 """The engines, and how the violation starts that gives each away."""
 

@@ -39,6 +39,7 @@ COMPUTE_DESCRIPTION = HandlerDescription(
     handler_type=COMPUTE,
     operations={"call": OperationDescription(request=FunctionCall, result=FunctionResult)},
     settings=ComputeSettings,
+    transactional=True,
 )
 
 

@@ -12,6 +12,7 @@
     │   └── ExpressionFailed      an expression that could not be evaluated on this command
     ├── UnknownHandler            a handler type that nothing registered
     ├── SecretMissing             a secret reference that nothing resolves
+    ├── TransactionAborted        a transaction of which nothing happened; it may be tried again
     └── BusError                  the bus cannot go on
         └── PublishFailed         the broker refused a message for good
 
@@ -151,6 +152,13 @@ class SecretMissing(OnexError):
     """A secret reference that nothing resolves."""
 
     code = "secret_missing"
+
+
+class TransactionAborted(OnexError):
+    """A transaction of which nothing happened, for a reason that may pass."""
+
+    code = "transaction_aborted"
+    retryable = True
 
 
 class BusError(OnexError):

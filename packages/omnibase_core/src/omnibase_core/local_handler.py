@@ -38,6 +38,7 @@ LOCAL_DESCRIPTION = HandlerDescription(
         "fail": OperationDescription(request=Fail, result=LocalSettings),
     },
     settings=LocalSettings,
+    transactional=True,
 )
 
 

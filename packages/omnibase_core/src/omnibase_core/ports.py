@@ -67,12 +67,14 @@ class HandlerDescription:
 
     The first operation is the one meant where a contract names none. `settings` is the model of the host contract's
     `settings` for this type; `target` that of each of its `targets`, or None for a handler that has none.
+    `transactional` says that a call has no effect but what the bus's transaction covers, so that it may be repeated.
     """
 
     handler_type: str
     operations: Mapping[str, OperationDescription]
     settings: type[BaseModel]
     target: type[BaseModel] | None = None
+    transactional: bool = False
 
 
 class Budget(Protocol):
@@ -170,6 +172,14 @@ class EnvelopeBus(Protocol):
 
         What is noted is on the broker within a moment, and at the latest when a revoked partition is released or the
         bus is closed.
+        """
+
+    def transact(self, messages: Sequence[Message], offsets: Mapping[Partition, int], /) -> "Future[Sequence[Refusal]]":
+        """Publish the messages and commit the offsets: both or neither. For hosts of exactly once, one at a time.
+
+        The future gives the refusals: where there are any, nothing of it happened. It raises TransactionAborted where
+        nothing happened for a reason that may pass, such as a group that is just rebalancing. None of the partitions
+        may be released before it has ended.
         """
 
     def pause(self, partitions: Iterable[Partition], /) -> None:

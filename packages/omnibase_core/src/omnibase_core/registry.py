@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from omnibase_core.contracts.compiled import CompiledNode, compile_node
 from omnibase_core.contracts.document import Document, Path, nearest, parse_document
 from omnibase_core.contracts.faults import problems_of, without_faults
-from omnibase_core.contracts.host import RuntimeHostContract
+from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
 from omnibase_core.contracts.node import ContractModel, NodeContract, NodeKind, OnRetry
 from omnibase_core.errors import InvalidContracts, Problem
 from omnibase_core.ports import ContractReader, HandlerDescription, PureFunction
@@ -188,7 +188,15 @@ class _Loader:
     def _faults_of_binding(
         self, contract: RuntimeHostContract, document: Document, at: Path, node: CompiledNode
     ) -> Iterable[Problem]:
-        """A node's target has to be bound here, and its functions have to come from packages allowed here."""
+        """What a node needs has to be here: its target, its functions' packages, and the guarantee that is promised."""
+        description = self.catalog.handlers.get(node.handler_type)
+        if contract.guarantee is Guarantee.EXACTLY_ONCE and description is not None and not description.transactional:
+            covered = ", ".join(name for name, it in self.catalog.handlers.items() if it.transactional)
+            yield document.problem(
+                at,
+                f"node {node.contract.name!r}: no transaction covers what handler {node.handler_type!r} does, so that"
+                f" exactly_once cannot hold for it (it can for: {covered}); host it with guarantee: at_least_once",
+            )
         target = node.contract.target
         binding = contract.handlers.get(node.handler_type)
         if target is not None and (binding is None or target not in binding.targets):

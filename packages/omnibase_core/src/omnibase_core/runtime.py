@@ -1,7 +1,8 @@
 """NodeRuntime, the one event loop: commands come in, are served, and their answers go out.
 
 Publish before commit: an offset is committed only when the broker has acknowledged the answers or dead letters of all
-commands up to it. A crash between the two repeats commands and never loses one.
+commands up to it. A crash between the two repeats commands and never loses one. In a host of exactly once the two are
+one transaction.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from contextlib import aclosing
 from functools import partial
 
 from omnibase_core.contracts.compiled import CompiledNode
-from omnibase_core.contracts.host import RuntimeHostContract
+from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
 from omnibase_core.instance import NodeFigures
 from omnibase_core.intake import Intake
 from omnibase_core.lanes import Lanes
@@ -29,6 +30,7 @@ from omnibase_core.ports import (
     Revoked,
 )
 from omnibase_core.roster import Roster
+from omnibase_core.transactions import Transactions
 from omnibase_core.work import Assignment, Work
 
 _ROOM_S = 0.5
@@ -58,6 +60,7 @@ class NodeRuntime:
         self._loop: asyncio.Task[None] | None = None
         self._intake = Intake(per_topic={}, in_all=1, bytes_max=1)
         self._holds_all = False
+        self._transactions = self._exactly_once() if host.guarantee is Guarantee.EXACTLY_ONCE else None
         self._crash: BaseException | None = None
         self._stopped = False
 
@@ -77,6 +80,8 @@ class NodeRuntime:
     async def start(self) -> None:
         """Start the loop. `wait` tells how it ended."""
         self._loop = asyncio.create_task(self._run(), name="node-runtime")
+        if self._transactions is not None:
+            self._spawn(self._transactions.run())
 
     async def wait(self) -> None:
         """Wait until the loop has ended: by `stop`, or by raising BusError."""
@@ -151,6 +156,8 @@ class NodeRuntime:
             if assignment is None:
                 continue
             work = self._roster.work_of(delivery, assignment)
+            if self._transactions is not None:
+                assignment.line.append(work)
             if work.messages or (work.tried is None and self._is_served_at_once(work)):
                 # It is done as soon as it is taken: what it waits for is the broker alone.
                 work.in_line = False
@@ -227,6 +234,10 @@ class NodeRuntime:
                 self._drop(work)
         if not current:
             return
+        if self._transactions is not None:
+            self._transactions.wake()
+            self._progress.set()
+            return
         messages = [message for work in current for message in work.messages]
         owners = [work for work in current for _ in work.messages]
         published = self._bus.publish(messages)
@@ -261,7 +272,7 @@ class NodeRuntime:
                 continue
             assignment.moved_s = now_s
             self._let_go_on(assignment)
-            if not assignment.closed and assignment.ledger.watermark is not None:
+            if not (assignment.closed or self._transactions) and assignment.ledger.watermark is not None:
                 watermarks[assignment.partition] = assignment.ledger.watermark
         if watermarks:
             self._bus.commit(watermarks)
@@ -269,6 +280,10 @@ class NodeRuntime:
         self._balance()
 
     async def _publish_again(self, work: Work, refusals: Sequence[Refusal]) -> None:
+        await self._mend(work, refusals)
+        self._publish([work])
+
+    async def _mend(self, work: Work, refusals: Sequence[Refusal]) -> None:
         """Never give up: what is too large is said shorter, until it fits; what is refused is tried again later."""
         error = refusals[0].error
         if error.code == "message_too_large":
@@ -278,7 +293,6 @@ class NodeRuntime:
             self._observer.event("error", "publish_refused", node=work.instance.node.contract.name, reason=str(error))
             await asyncio.sleep(min(_REPUBLISH_FIRST_S * 2.0**work.refusals, _REPUBLISH_LONGEST_S))
         work.refusals += 1
-        self._publish([work])
 
     # --- Partitions come and go -----------------------------------------------------------------------------------
 
@@ -298,8 +312,20 @@ class NodeRuntime:
         for assignment in leaving:
             assignment.closed = True
             del self._assignments[assignment.partition]
+        if self._transactions is not None:
+            await self._leave_line(leaving, wait=not revoked.lost)
         revoked.release()
         self._observer.event("info", "partitions_revoked", count=len(leaving), lost=revoked.lost)
+
+    async def _leave_line(self, leaving: Sequence[Assignment], *, wait: bool) -> None:
+        """Drop what is done behind something that is not, and let the transaction under way end before a release."""
+        for assignment in leaving:
+            for work in assignment.line:
+                if work.messages:
+                    self._drop(work)
+            assignment.line.clear()
+        if wait and self._transactions is not None:
+            await self._transactions.settled()
 
     async def _drain(self, assignments: Sequence[Assignment]) -> None:
         """Begin nothing more of these partitions, and wait for what was begun, for a bounded time."""
@@ -307,7 +333,7 @@ class NodeRuntime:
             assignment.leaving.set()
         try:
             async with asyncio.timeout(self._host.limits.drain_s):
-                while any(assignment.active and not assignment.closed for assignment in assignments):
+                while any(it.settling and not it.closed for it in assignments):
                     self._progress.clear()
                     await self._progress.wait()
         except TimeoutError:
@@ -339,6 +365,17 @@ class NodeRuntime:
 
     def _give_back(self, work: Work) -> None:
         self._intake.give_back(work.topic if work.in_line else None, work.size_bytes)
+
+    def _exactly_once(self) -> Transactions:
+        return Transactions(
+            self._bus,
+            assignments=self._assignments.values,
+            complete=self._complete,
+            drop=self._drop,
+            mend=self._mend,
+            spawn=self._spawn,
+            observer=self._observer,
+        )
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

@@ -1,6 +1,7 @@
 """A command on its way through the host, and the assignment of a partition under which it was taken. Bookkeeping."""
 
 import asyncio
+from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
@@ -24,6 +25,14 @@ class Assignment:
     """Whether it delivers nothing for now, because too much is done behind a command that is not."""
     closed: bool = False
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    line: "deque[Work]" = field(default_factory=deque)
+    """Exactly once: what is taken and not yet in a transaction, in the order of its offsets."""
+
+    @property
+    def settling(self) -> bool:
+        """Whether something is under way that may still be done before the partition goes to another."""
+        waiting = sum(1 for work in self.line if work.messages)
+        return self.active > waiting or bool(self.line and self.line[0].messages)
 
 
 @dataclass(slots=True, eq=False)

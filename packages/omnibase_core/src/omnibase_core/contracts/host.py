@@ -1,5 +1,6 @@
 """The host contract as it is written: `contract: host/v1`. Values only."""
 
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
@@ -58,6 +59,17 @@ class HealthEndpoint(ContractModel):
     stalled_max_s: Annotated[float, Field(gt=0, le=86_400)] = 600.0
 
 
+class Guarantee(StrEnum):
+    """How often a command has its effect when hosts crash.
+
+    `at_least_once`: an answer may come twice, with the same id. `exactly_once`: consuming, answering and committing are
+    one transaction; for nodes whose handlers have no effect outside of it, and readers at `read_committed`.
+    """
+
+    AT_LEAST_ONCE = "at_least_once"
+    EXACTLY_ONCE = "exactly_once"
+
+
 class RuntimeHostContract(ContractModel):
     """One host: its nodes, what they may reach, and the bus.
 
@@ -74,6 +86,7 @@ class RuntimeHostContract(ContractModel):
     environment: Slug
     tenant: Slug
     pool: Slug
+    guarantee: Annotated[Guarantee, Field(strict=False)] = Guarantee.AT_LEAST_ONCE
     nodes: Annotated[list[Slug], Field(min_length=1)]
     handlers: dict[str, HandlerBinding] = Field(default_factory=dict)
     logic_packages: list[Annotated[str, StringConstraints(pattern=forms.PACKAGE)]] = Field(default_factory=list)

@@ -11,10 +11,12 @@ from itertools import chain
 from zlib import crc32
 
 from omnibase_core.dead_letters import size_of
-from omnibase_core.errors import PublishFailed
+from omnibase_core.errors import PublishFailed, TransactionAborted
 from omnibase_core.ports import Assigned, Batch, Delivery, Message, Partition, Refusal, Revoked
 
 _BATCH_SIZE = 100
+
+Published = asyncio.Future[Sequence[Refusal]]
 
 
 @dataclass(eq=False)
@@ -56,13 +58,19 @@ class MemoryBroker:
 
     def append(self, message: Message) -> PublishFailed | None:
         """Take a message, or say why not."""
-        if size_of(message) > self.message_bytes_max:
-            return PublishFailed("message_too_large", f"{size_of(message)} bytes, the broker takes less")
+        if (error := self.refusal_of(message)) is not None:
+            return error
         if message.key is None:
             self._round_robin += 1
         number = self._round_robin if message.key is None else crc32(message.key)
         self._records.setdefault(Partition(message.topic, number % self._partitions), []).append(message)
         self.wake()
+        return None
+
+    def refusal_of(self, message: Message) -> PublishFailed | None:
+        """Say why a message would not be taken."""
+        if size_of(message) > self.message_bytes_max:
+            return PublishFailed("message_too_large", f"{size_of(message)} bytes, the broker takes less")
         return None
 
     def lose(self, group: str, partition: Partition) -> None:
@@ -178,11 +186,12 @@ class MemoryBus:
                 yield await self._broker.next_of(member)
         finally:
             self._broker.leave(self._group, member)
+            self._member = None
 
-    def publish(self, messages: Sequence[Message], /) -> "asyncio.Future[Sequence[Refusal]]":
+    def publish(self, messages: Sequence[Message], /) -> Published:
         """Append the messages in order."""
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[Sequence[Refusal]] = loop.create_future()
+        done: Published = loop.create_future()
         outcomes = [self._broker.append(message) for message in messages]
         refusals = [Refusal(index, error) for index, error in enumerate(outcomes) if error is not None]
         loop.call_soon(_settle, done, refusals)
@@ -192,6 +201,20 @@ class MemoryBus:
         """Commit at once, as far as the partitions are this client's."""
         if self._member is not None:
             self._broker.commit(self._group, self._member, offsets)
+
+    def transact(self, messages: Sequence[Message], offsets: Mapping[Partition, int], /) -> Published:
+        """Append the messages and commit the offsets, if every message is taken and every partition this client's."""
+        done: Published = asyncio.get_running_loop().create_future()
+        mine = self._member is not None and offsets.keys() <= self._member.positions.keys()
+        outcomes = [self._broker.refusal_of(message) for message in messages]
+        refusals = [Refusal(index, error) for index, error in enumerate(outcomes) if error is not None]
+        if mine and not refusals:
+            for message in messages:
+                self._broker.append(message)
+            self.commit(offsets)
+        aborted = None if mine else TransactionAborted("the group has given the partitions to somebody else")
+        asyncio.get_running_loop().call_soon(_settle, done, aborted or refusals)
+        return done
 
     def pause(self, partitions: Iterable[Partition], /) -> None:
         """Deliver nothing more of these partitions."""
@@ -205,6 +228,10 @@ class MemoryBus:
             self._broker.wake()
 
 
-def _settle(done: "asyncio.Future[Sequence[Refusal]]", refusals: Sequence[Refusal]) -> None:
-    if not done.done():
-        done.set_result(refusals)
+def _settle(done: Published, outcome: Sequence[Refusal] | TransactionAborted) -> None:
+    if done.done():
+        return
+    if isinstance(outcome, TransactionAborted):
+        done.set_exception(outcome)
+    else:
+        done.set_result(outcome)

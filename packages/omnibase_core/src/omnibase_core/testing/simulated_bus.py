@@ -6,18 +6,20 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequenc
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from omnibase_core.errors import BusError
+from omnibase_core.errors import BusError, TransactionAborted
 from omnibase_core.ports import Assigned, Batch, Delivery, Message, Partition, Refusal, Revoked
 from omnibase_core.testing.simulated_cluster import SimulatedCluster, Tenure
 
 _COMMIT_EVERY_S = 0.5
+
+Published = asyncio.Future[Sequence[Refusal]]
 
 
 @dataclass(eq=False)
 class _Publication:
     """What one call of `publish` waits for."""
 
-    outcome: "asyncio.Future[Sequence[Refusal]]"
+    outcome: Published
     waiting: int
     refusals: list[Refusal] = field(default_factory=list)
 
@@ -53,6 +55,7 @@ class SimulatedBus:
         self._committing = False
         self._channels: dict[Partition, deque[tuple[_Publication, int, Message]]] = {}
         self._unanswered: dict[_Publication, None] = {}
+        self._transacting: frozenset[Partition] = frozenset()
 
     @property
     def receiving(self) -> bool:
@@ -80,7 +83,7 @@ class SimulatedBus:
         finally:
             await self._leave()
 
-    def publish(self, messages: Sequence[Message], /) -> "asyncio.Future[Sequence[Refusal]]":
+    def publish(self, messages: Sequence[Message], /) -> Published:
         """Queue the messages, each on the way to its partition."""
         publication = _Publication(self._loop.create_future(), len(messages))
         if self.crashed:
@@ -92,6 +95,20 @@ class SimulatedBus:
             self._channels.setdefault(place, deque()).append((publication, index, message))
             self._send(partial(self._arrive, place))
         return publication.outcome
+
+    def transact(self, messages: Sequence[Message], offsets: Mapping[Partition, int], /) -> Published:
+        """Send messages and offsets to the broker, which keeps all or nothing of them."""
+        outcome: Published = self._loop.create_future()
+        if self.crashed:
+            return outcome
+        witness = self._cluster.witness
+        witness.published(messages, self.held)
+        if self._transacting:
+            witness.objection("a transaction began before the one before it had ended")
+        tenures = {self.held[it]: offset for it, offset in offsets.items() if it in self.held}
+        self._transacting = frozenset(offsets)
+        self._send(partial(self._transaction_arrives, outcome, messages, tenures))
+        return outcome
 
     def commit(self, offsets: Mapping[Partition, int], /) -> None:
         """Note the offsets under the assignments that are in force."""
@@ -169,6 +186,8 @@ class SimulatedBus:
         return replace(happening, release=partial(self._release, tenures))
 
     def _release(self, tenures: Sequence[Tenure]) -> None:
+        if any(tenure.partition in self._transacting for tenure in tenures):
+            self._cluster.witness.objection("a partition was released within a transaction")
         mine = [tenure for tenure in tenures if self.held.get(tenure.partition) is tenure]
         last = {tenure: self._noted.pop(tenure.partition, (tenure, None))[1] for tenure in mine}
         self._forget(mine)
@@ -223,6 +242,29 @@ class SimulatedBus:
         error = self._cluster.append(place, message)
         refusals = [] if error is None else [Refusal(index, error)]
         self._send(partial(self._answer, publication, refusals))
+
+    def _transaction_arrives(
+        self, outcome: Published, messages: Sequence[Message], tenures: Mapping[Tenure, int]
+    ) -> None:
+        """Keep everything, or nothing: of a client whom the group has given up, or because the dice say so."""
+        refusals: list[Refusal] = []
+        kept = False
+        if self in self._group and not self._dice.chance(self._cluster.faults.aborted):
+            refusals = self._cluster.refusals_of(messages)
+            kept = not refusals and self._group.commits_all(tenures, messages)
+        aborted = None if kept or refusals else TransactionAborted("the group or the dice were against it")
+        self._send(partial(self._transaction_ends, outcome, refusals, aborted))
+
+    def _transaction_ends(
+        self, outcome: Published, refusals: Sequence[Refusal], aborted: TransactionAborted | None
+    ) -> None:
+        self._transacting = frozenset()
+        if outcome.done():
+            return
+        if aborted is not None:
+            outcome.set_exception(aborted)
+        else:
+            outcome.set_result(refusals)
 
     def _answer(self, publication: _Publication, refusals: Sequence[Refusal]) -> None:
         publication.refusals.extend(refusals)

@@ -13,7 +13,7 @@ from zlib import crc32
 
 from omnibase_core.dead_letters import size_of
 from omnibase_core.errors import PublishFailed
-from omnibase_core.ports import Assigned, Message, Partition, Revoked
+from omnibase_core.ports import Assigned, Message, Partition, Refusal, Revoked
 from omnibase_core.testing.virtual_time import Dice
 
 
@@ -23,13 +23,14 @@ class Faults:
 
     latency_s: float = 0.05
     refused: float = 0.03
+    aborted: float = 0.0
     rewound: float = 0.05
     release_s: float = 3.0
     session_s: float = 4.0
 
     def heal(self) -> None:
-        """Refuse and rewind nothing more."""
-        self.refused = self.rewound = 0.0
+        """Refuse, abort and rewind nothing more."""
+        self.refused = self.aborted = self.rewound = 0.0
 
 
 @dataclass(eq=False)
@@ -72,6 +73,12 @@ class Witness(Protocol):
     def committed(self, partition: Partition, offset: int, before: int) -> None:
         """The broker commits an offset."""
 
+    def transacted(self, offsets: Mapping[Partition, int]) -> None:
+        """The broker has kept all messages of a transaction, and is about to commit its offsets."""
+
+    def objection(self, text: str) -> None:
+        """A client does what no client may."""
+
 
 class SimulatedCluster:
     """Topics, each with the same number of partitions, and consumer groups. A topic exists as soon as it is named."""
@@ -103,12 +110,22 @@ class SimulatedCluster:
 
     def append(self, place: Partition, message: Message) -> PublishFailed | None:
         """Keep a message, or say why not: for good when it is too large, in passing when the dice say so."""
+        error = self._refusal_of(message)
+        if error is None:
+            self.force(place, message)
+        return error
+
+    def refusals_of(self, messages: Sequence[Message]) -> list[Refusal]:
+        """Say which messages of a transaction would not be kept."""
+        errors = [self._refusal_of(message) for message in messages]
+        return [Refusal(index, error) for index, error in enumerate(errors) if error is not None]
+
+    def _refusal_of(self, message: Message) -> PublishFailed | None:
         if size_of(message) > self.message_bytes_max:
             error = PublishFailed("message_too_large", f"{size_of(message)} bytes, the broker takes less")
         elif self.dice.chance(self.faults.refused):
             error = PublishFailed("publish_refused", "the dice were against it")
         else:
-            self.force(place, message)
             return None
         self.witness.refused(message)
         return error
@@ -194,6 +211,18 @@ class ConsumerGroup:
         before = self.committed.get(tenure.partition, 0)
         self.committed[tenure.partition] = offset
         self._cluster.witness.committed(tenure.partition, offset, before)
+        return True
+
+    def commits_all(self, offsets: Mapping[Tenure, int], messages: Sequence[Message]) -> bool:
+        """Keep the messages and the offsets of a transaction, unless one comes from an assignment that is over."""
+        if not all(map(self._is_current, offsets)):
+            self.refused_commits += 1
+            return False
+        for message in messages:
+            self._cluster.force(self._cluster.place_of(message), message)
+        self._cluster.witness.transacted({tenure.partition: offset for tenure, offset in offsets.items()})
+        for tenure, offset in offsets.items():
+            self.commit(tenure, offset)
         return True
 
     def has_news(self, partition: Partition) -> None:

@@ -4,19 +4,21 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 from pydantic import BaseModel
 
-from omnibase_core.contracts.host import RuntimeHostContract
+from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
 from omnibase_core.errors import BusError
-from omnibase_core.ports import Message, Observer, Partition, Refusal
+from omnibase_core.ports import Message, Observer, Partition
 from omnibase_infra.kafka.connection import Connection
 from omnibase_infra.kafka.consumer import ConsumerThread, Happening
 from omnibase_infra.kafka.embedded import embedded_broker
-from omnibase_infra.kafka.publisher import Publisher
+from omnibase_infra.kafka.publisher import Published, Publisher
 from omnibase_infra.kafka.settings import KafkaSettings
 from omnibase_infra.kafka.topics import ensure_topics
+from omnibase_infra.kafka.transactor import Transactor
 
 _FLUSH_S = 10.0
 _LEAVE_S = 15.0
@@ -33,6 +35,10 @@ class KafkaBusFactory:
     ) -> AsyncIterator["KafkaBus"]:
         """Give the bus; with `bootstrap_servers: embedded`, the broker too."""
         assert isinstance(settings, KafkaSettings)  # noqa: S101 - narrows the type; the registry validated it
+        if settings.embedded and host.guarantee is Guarantee.EXACTLY_ONCE:
+            raise BusError(
+                "the embedded broker has no transactions: guarantee: exactly_once needs a real Kafka (--broker ADDRESS)"
+            )
         broker = embedded_broker() if settings.embedded else nullcontext(settings.bootstrap_servers)
         with broker as address:
             bus = KafkaBus(settings, address=address, host=host, topics=topics, observer=observer)
@@ -65,9 +71,17 @@ class KafkaBus:
         self._topics = topics
         self._consumer: Consumer | None = None
         self._thread: ConsumerThread | None = None
-        self._publisher = Publisher(
-            {**settings.producer(client_id=host.name), "bootstrap.servers": address}, on_error=self.connection.error
-        )
+        producer = {**settings.producer(client_id=host.name), "bootstrap.servers": address}
+        self._publisher = Publisher(producer, on_error=self.connection.error)
+        self._transactor: Transactor | None = None
+        if host.guarantee is Guarantee.EXACTLY_ONCE:
+            self._transactor = Transactor(
+                {**producer, **settings.transactions},
+                self._consumer_config,
+                host=host.name,
+                membership=lambda: self._thread and self._thread.membership,
+                on_error=self.connection.transaction_error,
+            )
 
     async def receive(self, topics: Sequence[str]) -> AsyncGenerator[Happening, None]:
         """Create what topics are missing, join the group, and give what happens until the iterator is closed.
@@ -93,9 +107,14 @@ class KafkaBus:
                 self._observer.event("warning", "group_not_left", reason="the broker did not answer in time")
             self._consumer = self._thread = None
 
-    def publish(self, messages: Sequence[Message], /) -> "asyncio.Future[Sequence[Refusal]]":
-        """Queue the messages in order."""
+    def publish(self, messages: Sequence[Message], /) -> Published:
+        """Queue the messages in order. On a host of exactly once these are not part of any transaction: logs, say."""
         return self._publisher.publish(messages)
+
+    def transact(self, messages: Sequence[Message], offsets: Mapping[Partition, int], /) -> Published:
+        """Publish and commit in one transaction. On a host whose contract says `guarantee: exactly_once` only."""
+        assert self._transactor is not None  # noqa: S101 - the runtime of such a host alone calls this
+        return self._transactor.transact(messages, offsets)
 
     def commit(self, offsets: Mapping[Partition, int], /) -> None:
         """Note the offsets: they are committed twice a second, on revoke and when the iterator is closed."""
@@ -114,16 +133,22 @@ class KafkaBus:
 
     async def close(self) -> None:
         """Let what was published go out, for a bounded time; while the broker is away, there is none to wait for."""
+        if self._transactor is not None:
+            await self._transactor.close()
         await self._publisher.close(within_s=0 if self.connection.down else _FLUSH_S)
 
     def _join_group(self, hand_over: Callable[[Happening | BaseException], None]) -> ConsumerThread:
-        config = self._settings.consumer(group=self._host.namespace.group(self._host.pool), client_id=self._host.name)
         callbacks = {"error_cb": self.connection.error, "on_commit": self._on_commit}
-        self._consumer = Consumer({**config, "bootstrap.servers": self.address, **callbacks})
+        self._consumer = Consumer({**self._consumer_config, **callbacks})
         self._thread = ConsumerThread(
             self._consumer, hand_over=hand_over, warn=self.connection.error, watch=self._watch
         )
         return self._thread
+
+    @property
+    def _consumer_config(self) -> dict[str, Any]:
+        config = self._settings.consumer(group=self._host.namespace.group(self._host.pool), client_id=self._host.name)
+        return {**config, "bootstrap.servers": self.address}
 
     def _prepare(self, give_up: threading.Event) -> None:
         ensure_topics(

@@ -38,6 +38,11 @@ class Connection:
         else:
             self._tell_once(error)
 
+    def transaction_error(self, error: KafkaError) -> None:
+        """Take an error of a transactional client, which is replaced when it cannot go on."""
+        if not error.fatal():
+            self.error(error)
+
     def check(self, list_topics: Callable[..., object]) -> bool:
         """Ask the broker, if there is a reason to, and say whether it can be reached. Blocks for a second at most."""
         if not (self._suspect or self.down):

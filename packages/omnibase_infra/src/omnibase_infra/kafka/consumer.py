@@ -50,6 +50,8 @@ class ConsumerThread:
         self._room = threading.Semaphore(_HANDED_OVER_MAX)
         self._stopping = threading.Event()
         self._next_commit_s = 0.0
+        self.membership: object | None = None
+        """The host's place in its group, for transactions; None while it has none. Read by other threads."""
         self._thread = threading.Thread(target=self._run, name="kafka-consumer", daemon=True)
 
     def start(self, prepare: Callable[[threading.Event], None], topics: Sequence[str]) -> None:
@@ -100,6 +102,7 @@ class ConsumerThread:
         """Wait for a message, take what else is there, and hand it over."""
         while self._switches:
             self._switch(*self._switches.popleft())
+        self._note_membership()
         first = self._consumer.poll(_WAIT_S)
         if first is not None:
             # poll gives a message as soon as there is one: it cannot stem from before a rebalance in the same call.
@@ -152,19 +155,26 @@ class ConsumerThread:
 
     def _on_assign(self, _consumer: Consumer, places: Sequence[TopicPartition]) -> None:
         assigned = frozenset(Partition(place.topic, place.partition) for place in places)
+        self._note_membership()
         if assigned:
             self._owned.update({(it.topic, it.number): it for it in assigned})
             self._assigned_in_call |= assigned
             self._hand(Assigned(assigned))
 
     def _on_revoke(self, _consumer: Consumer, places: Sequence[TopicPartition]) -> None:
+        self._note_membership()
         self._give_up(places, lost=False)
         self._commit(asynchronous=False)
         self._forget(places)
 
     def _on_lost(self, _consumer: Consumer, places: Sequence[TopicPartition]) -> None:
+        self.membership = None
         self._give_up(places, lost=True)
         self._forget(places)
+
+    def _note_membership(self) -> None:
+        # Who is no member would commit unfenced: to the broker, it is a client that knows nothing of groups.
+        self.membership = self._consumer.consumer_group_metadata() if self._consumer.memberid() else None
 
     def _give_up(self, places: Sequence[TopicPartition], *, lost: bool) -> None:
         """Let the runtime finish what is in flight: it bounds the time itself."""

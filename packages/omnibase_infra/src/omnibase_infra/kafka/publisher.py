@@ -44,7 +44,7 @@ class _Batch:
         place = (message.topic(), message.key(), message.value())
         for index, it in enumerate(self.messages):
             if index not in taken and (it.topic, it.key, it.value) == place:
-                self.refusals.append(Refusal(index, _translated(error)))
+                self.refusals.append(Refusal(index, translated(error)))
                 return
 
 
@@ -74,7 +74,7 @@ class Publisher:
                 else:
                     produce(topic, value, key, on_delivery=report)
             except KafkaException as error:
-                batch.refusals.append(Refusal(index, _translated(error.args[0])))
+                batch.refusals.append(Refusal(index, translated(error.args[0])))
                 refused += 1
         batch.answered(refused)
         if not self._busy:
@@ -102,6 +102,7 @@ class Publisher:
         self._next_look = self._loop.call_later(after_s, self._look)
 
 
-def _translated(error: KafkaError) -> PublishFailed:
+def translated(error: KafkaError) -> PublishFailed:
+    """Give what the client says of a message in our own words."""
     too_large = error.code() == KafkaError.MSG_SIZE_TOO_LARGE
     return PublishFailed("message_too_large" if too_large else "publish_refused", error.str())

@@ -100,6 +100,12 @@ class KafkaSettings(BaseModel):
             "queue.buffering.max.kbytes": 2_147_483_647,
         }
 
+    @property
+    def transactions(self) -> dict[str, Any]:
+        """Configure the producer of transactions, beside `producer`. After so long the broker gives up on a host."""
+        timeout_ms = self.client.get("transaction.timeout.ms", 10_000)
+        return {"transaction.timeout.ms": timeout_ms, "message.timeout.ms": timeout_ms}
+
     def common(self, client_id: str) -> dict[str, Any]:
         """Configure any client of this bus."""
         return {
