@@ -318,7 +318,7 @@ def test_a_function_that_spins_is_left_alone_and_its_neighbours_are_served() -> 
         runtime = NodeRuntime(
             loaded.contract, bus=MemoryBus(broker, group=GROUP), clock=VirtualClock(), observer=RecordingObserver()
         )
-        runtime.register_handler("compute", ComputeHandler(lambda _: score, budget=Unbounded()))
+        runtime.register_handler("compute", ComputeHandler(lambda _: score, budget=Unbounded(), workers=Nobody()))
         runtime.register_handler("local", LocalHandler())
         runtime.load_nodes(loaded.nodes)
         await runtime.start()
@@ -339,6 +339,14 @@ def test_a_function_that_spins_is_left_alone_and_its_neighbours_are_served() -> 
         await runtime.stop()
 
     play(scenario)
+
+
+class Nobody:
+    """Workers that are never asked."""
+
+    async def call(self, function: str, argument: Any, /, *, budget_s: float) -> Any:
+        """Fail."""
+        raise AssertionError(f"{function} is not isolated: {argument}, {budget_s}")
 
 
 class Unbounded:

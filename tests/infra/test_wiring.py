@@ -8,8 +8,9 @@ import pytest
 
 from omnibase_core.compute_handler import ComputeHandler
 from omnibase_core.local_handler import LocalHandler
+from omnibase_infra.functions import import_function
 from omnibase_infra.kafka import KafkaBusFactory
-from omnibase_infra.wiring import BrokenPlugin, bus_factory, catalog, handler_factories, import_function
+from omnibase_infra.wiring import BrokenPlugin, bus_factory, catalog, handler_factories
 
 PLUGIN = """
 from omnibase_infra.wiring import LocalHandlerFactory
