@@ -376,7 +376,7 @@ def test_no_worker_outlives_a_host_that_is_killed(tmp_path: Path) -> None:
         assert all(map(psutil.pid_exists, pids))
     finally:
         host.kill()
-    until(lambda: not any(_lives(pid) for pid in pids), within_s=10, what="the workers end")
+    _until_ended(pids)
 
 
 def test_ctrl_c_is_for_the_host_alone(tmp_path: Path) -> None:
@@ -394,13 +394,22 @@ def test_ctrl_c_is_for_the_host_alone(tmp_path: Path) -> None:
     said = (tmp_path / "log").read_text()
     assert said.count("Traceback") == said.count("During handling") + 1, said
     assert said.rstrip().endswith("KeyboardInterrupt")
-    until(lambda: not any(_lives(pid) for pid in pids), within_s=10, what="the workers end")
+    _until_ended(pids)
 
 
 async def _until(holds: Callable[[], object]) -> None:
     async with asyncio.timeout(LONG_S):
         while not holds():  # noqa: ASYNC110 - what it waits for happens in another process
             await asyncio.sleep(0.01)
+
+
+def _until_ended(pids: list[int]) -> None:
+    """Wait for processes to end, and end those that do not."""
+    try:
+        until(lambda: not any(map(_lives, pids)), within_s=10, what="the workers end")
+    finally:
+        for pid in filter(_lives, pids):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _lives(pid: int) -> bool:
