@@ -39,11 +39,11 @@ def serve(host_pid: int) -> None:
     with suppress(ConnectionError):
         for question in _frames(asked):
             answer = framed(_load(question["load"])) if "load" in question else _answer(question, memory)
+            with suppress(Exception):
+                # Before it is told: whoever has the answer may kill the worker, and what was printed would be lost.
+                sys.stdout.flush()
             told.write(answer)
             told.flush()
-            with suppress(Exception):
-                # A worker that is killed has no time for it.
-                sys.stdout.flush()
 
 
 def framed(content: dict[str, Any]) -> bytes:
