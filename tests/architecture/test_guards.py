@@ -69,6 +69,12 @@ BREACHES = {
         "import omnibase_infra.kafka.topics",
         "The layers of the Kafka bus",
     ),
+    "upwards in the workers": (
+        f"{INFRA}/workers/program.py",
+        "import omnibase_infra.workers.pool",
+        "The layers of the workers",
+    ),
+    "more in a worker than it needs": (f"{INFRA}/workers/program.py", "import pydantic", "A worker process imports"),
     "handlers": (f"{INFRA}/handlers/ftp.py", "import omnibase_infra.handlers.http", "No handler imports another"),
     "a socket in core": (f"{CORE}/codec.py", "import socket", "No code in core or spi does I/O"),
     "a file in core": (f"{CORE}/codec.py", "import io", "No code in core or spi does I/O"),

@@ -292,7 +292,8 @@ def test_a_breaker_is_shared_by_the_nodes_of_one_target_and_by_no_others() -> No
     play(scenario)
 
 
-def test_a_function_that_spins_is_left_alone_and_its_neighbours_are_served() -> None:
+@pytest.mark.parametrize("isolation", ["inline", "process"])
+def test_a_function_that_spins_is_left_alone_and_its_neighbours_are_served(isolation: str) -> None:
     """After an interruption its commands wait in their lanes for its breaker; those of other nodes do not."""
 
     def score(argument: dict[str, Any]) -> dict[str, Any]:
@@ -307,7 +308,7 @@ def test_a_function_that_spins_is_left_alone_and_its_neighbours_are_served() -> 
         asked.clear()
         operations = "{do: {input: {type: object}, logic: 'pkg:score'}}"
         contracts = {
-            "spin.yaml": node("spin", operations=operations)
+            "spin.yaml": node("spin", operations=operations, delivery=f"{{isolation: {isolation}}}")
             .replace("handler: scripted\n", "")
             .replace("effect", "compute"),
             "echo.yaml": node("echo", handler="local", operations=ECHO),
@@ -318,7 +319,9 @@ def test_a_function_that_spins_is_left_alone_and_its_neighbours_are_served() -> 
         runtime = NodeRuntime(
             loaded.contract, bus=MemoryBus(broker, group=GROUP), clock=VirtualClock(), observer=RecordingObserver()
         )
-        runtime.register_handler("compute", ComputeHandler(lambda _: score, budget=Unbounded()))
+        workers = InPlace(score)
+        handler = ComputeHandler(lambda _: score, budget=Unbounded(), workers=workers)
+        runtime.register_handler("compute", handler)
         runtime.register_handler("local", LocalHandler())
         runtime.load_nodes(loaded.nodes)
         await runtime.start()
@@ -336,9 +339,25 @@ def test_a_function_that_spins_is_left_alone_and_its_neighbours_are_served() -> 
         assert sum(broker.committed(GROUP).values()) == 100
         answers = [decode(it.value) for it in broker.messages(EVENTS.format("spin"))]
         assert {it.error.code for it in answers if it.error is not None} == {"function_interrupted"}
+        assert workers.calls == (len(asked) if isolation == "process" else 0)
         await runtime.stop()
 
     play(scenario)
+
+
+class InPlace:
+    """Workers that are none: they call the one function that there is, and count."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        """Hold the function."""
+        self._function = function
+        self.calls = 0
+
+    async def call(self, function: str, argument: Any, /, *, budget_s: float) -> Any:
+        """Call it."""
+        assert (function, budget_s) == ("pkg:score", 0.1)
+        self.calls += 1
+        return self._function(argument)
 
 
 class Unbounded:

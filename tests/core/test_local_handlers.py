@@ -1,5 +1,6 @@
 """The handlers of core: `local` gives back or fails as it is told to, `compute` calls functions."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from uuid import UUID
@@ -35,6 +36,19 @@ class Patient:
         return result
 
 
+class InPlace:
+    """Workers that are none: they call what they were given, and interrupt what the budget would."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        """Hold the one function that there is."""
+        self._function = function
+
+    async def call(self, function: str, argument: Any, /, *, budget_s: float) -> Any:
+        """Call it."""
+        assert function == "pkg:f"
+        return Patient().bounded(lambda: self._function(argument), budget_s)
+
+
 def _call(handler_type: str, operation: str, request: BaseModel) -> HandlerCall:
     return HandlerCall(
         handler_type=handler_type, operation=operation, request=request, target=None, timeout_s=1.0, call_id=UUID(int=1)
@@ -42,8 +56,22 @@ def _call(handler_type: str, operation: str, request: BaseModel) -> HandlerCall:
 
 
 def _compute(function: Callable[[Any], Any], argument: Any = None) -> Mapping[str, Any]:
-    handler = ComputeHandler({"pkg:f": function}.__getitem__, budget=Patient())
-    return handler.execute_inline(_call("compute", "call", FunctionCall(function="pkg:f", argument=argument)))
+    """Call the function inline and isolated: it must come to the same."""
+    handler = ComputeHandler({"pkg:f": function}.__getitem__, budget=Patient(), workers=InPlace(function))
+    call = _call("compute", "call", FunctionCall(function="pkg:f", argument=argument, budget_s=1.0))
+    isolated = _outcome(lambda: asyncio.run(handler.execute(call)))
+    inline = _outcome(lambda: handler.execute_inline(call))
+    assert (repr(inline), type(inline)) == (repr(isolated), type(isolated))
+    if isinstance(inline, Exception):
+        raise inline
+    return inline
+
+
+def _outcome(work: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any] | Exception:
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001 - whatever it is, both have to raise it
+        return error
 
 
 @given(JSON)
@@ -70,7 +98,7 @@ def test_fail_fails_as_it_is_told_to(request_: Fail, told: tuple[str, str, bool]
 def test_local_refuses_a_request_that_is_not_its_own() -> None:
     """A request of another handler is told to be an unknown operation."""
     with pytest.raises(HandlerError, match="the local handler has no operation 'sing'") as raised:
-        LocalHandler().execute_inline(_call("local", "sing", FunctionCall(function="a:b", argument=1)))
+        LocalHandler().execute_inline(_call("local", "sing", FunctionCall(function="a:b", argument=1, budget_s=1)))
     assert raised.value.code == "unknown_operation"
 
 
@@ -105,8 +133,10 @@ def test_compute_finds_each_function_once() -> None:
         asked.append(name)
         return lambda argument: {"name": name, "argument": argument}
 
-    handler = ComputeHandler(find, budget=Patient())
-    calls = [_call("compute", "call", FunctionCall(function=name, argument=1)) for name in ("a:f", "b:f", "a:f")]
+    handler = ComputeHandler(find, budget=Patient(), workers=InPlace(find("no:f")))
+    asked.clear()
+    requests = [FunctionCall(function=name, argument=1, budget_s=1.0) for name in ("a:f", "b:f", "a:f")]
+    calls = [_call("compute", "call", request) for request in requests]
     assert [handler.execute_inline(call)["name"] for call in calls] == ["a:f", "b:f", "a:f"]
     assert asked == ["a:f", "b:f"]
 

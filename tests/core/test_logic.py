@@ -185,7 +185,8 @@ def test_a_compute_node_calls_its_function_with_the_payload_or_its_request() -> 
     for operation, argument in (("logic: 'm:f'", {"a": 1}), ("logic: 'm:f', request: '${ payload.a }'", 1)):
         call = plan(_node(COMPUTE.replace("OPERATION", operation)), command, now=NOW).call
         assert call is not None
-        assert call.request.model_dump() == {"function": "m:f", "argument": argument}
+        assert call.request.model_dump() == {"function": "m:f", "argument": argument, "budget_s": 0.1}
+        assert call.timeout_s == 30
     planned = plan(_node(COMPUTE.replace("OPERATION", "answer: {b: '${ payload.a + 1 }'}")), command, now=NOW)
     assert planned.call is None
     assert conclude(planned, {}) == {"b": 2}

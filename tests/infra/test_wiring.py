@@ -1,15 +1,20 @@
 """What contracts may refer to here: handlers, of this project and of plug-ins, the bus, and functions."""
 
 import asyncio
+import os
 from decimal import Decimal
 from pathlib import Path
+from uuid import UUID
 
+import psutil
 import pytest
 
-from omnibase_core.compute_handler import ComputeHandler
+from omnibase_core.compute_handler import ComputeHandler, FunctionCall
 from omnibase_core.local_handler import LocalHandler
+from omnibase_core.ports import HandlerCall
+from omnibase_infra.functions import import_function
 from omnibase_infra.kafka import KafkaBusFactory
-from omnibase_infra.wiring import BrokenPlugin, bus_factory, catalog, handler_factories, import_function
+from omnibase_infra.wiring import BrokenPlugin, bus_factory, catalog, handler_factories
 
 PLUGIN = """
 from omnibase_infra.wiring import LocalHandlerFactory
@@ -50,6 +55,24 @@ def test_a_factory_opens_the_handler_that_it_describes(name: str, kind: type) ->
         factory = handler_factories()[name]
         async with factory.open(settings=factory.description.settings(), targets={}) as handler:
             assert isinstance(handler, kind)
+
+    asyncio.run(scenario())
+
+
+def test_the_compute_handler_calls_functions_on_the_loop_and_in_a_process_of_their_own() -> None:
+    """As many processes as its settings allow, from the first call until it is closed."""
+
+    async def scenario() -> None:
+        factory = handler_factories()["compute"]
+        request = FunctionCall(function="tests.gear.functions:who", argument=None, budget_s=20)
+        call = HandlerCall("compute", "call", request, None, 20, UUID(int=1))
+        async with factory.open(settings=factory.description.settings(workers=1), targets={}) as handler:
+            assert isinstance(handler, ComputeHandler)
+            assert handler.execute_inline(call)["pid"] == os.getpid()
+            pids = {found["pid"] for found in await asyncio.gather(*(handler.execute(call) for _ in range(5)))}
+            assert len(pids) == 1
+            assert os.getpid() not in pids
+        assert not any(map(psutil.pid_exists, pids))
 
     asyncio.run(scenario())
 

@@ -154,6 +154,25 @@ COMPUTE = {
         _compute("    request: 1\n    answer: {a: 1}\n"),
         ["11:5: nothing reads a request without 'logic'"],
     ),
+    "isolation for nothing": (
+        _compute("    answer: {a: 1}\n", "delivery: {isolation: process}"),
+        ["6:12: nothing is isolated without 'logic': expressions run on the loop; remove it"],
+    ),
+    "isolation of a handler": (
+        _effect(GET, "handler: remote\ntarget: main\ndelivery: {isolation: inline}"),
+        ["8:12: only a compute node's functions can be isolated; remove it"],
+    ),
+    "unknown isolation": (
+        _compute("    logic: pkg:f\n", "delivery: {isolation: thread}"),
+        ["6:23: found 'thread', expected 'inline' or 'process'"],
+    ),
+    "no time for the function": (
+        _compute("    logic: pkg:f\n", "delivery: {isolation: process, budget_s: 10, timeout_s: 5}"),
+        [
+            "6:23: timeout_s 5 is less than budget_s 10; with isolation: process it bounds the wait for a worker and"
+            " the function"
+        ],
+    ),
 }
 CASES = {
     f"{group}: {name}": case

@@ -1,13 +1,20 @@
-"""The `compute` handler: calls the pure function that a compute node names. Inline, on the loop."""
+"""The `compute` handler: calls the pure function that a compute node names, on the loop or in a worker process."""
 
 from collections.abc import Callable, Mapping
 from functools import cache, partial
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from omnibase_core.errors import FunctionInterrupted, HandlerError
-from omnibase_core.ports import Budget, HandlerCall, HandlerDescription, OperationDescription, PureFunction
+from omnibase_core.ports import (
+    Budget,
+    HandlerCall,
+    HandlerDescription,
+    OperationDescription,
+    PureFunction,
+    Workers,
+)
 
 COMPUTE = "compute"
 
@@ -15,12 +22,13 @@ _OBJECT = TypeAdapter(dict[str, JsonValue], config=ConfigDict(strict=True))
 
 
 class FunctionCall(BaseModel):
-    """Which function is called with what."""
+    """Which function is called with what, and for how many seconds at most."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     function: str
     argument: Any
+    budget_s: float
 
 
 class FunctionResult(BaseModel):
@@ -30,9 +38,16 @@ class FunctionResult(BaseModel):
 
 
 class ComputeSettings(BaseModel):
-    """There is nothing to set."""
+    """Worker processes of a host, for its nodes with `isolation: process`.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    `workers` is how many there are at most; one that holds more than `worker_bytes_max` of memory after a call is
+    replaced.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    workers: Annotated[int, Field(ge=1, le=256)] = 2
+    worker_bytes_max: Annotated[int, Field(ge=32 * 1024 * 1024)] = 512 * 1024 * 1024
 
 
 COMPUTE_DESCRIPTION = HandlerDescription(
@@ -44,29 +59,54 @@ COMPUTE_DESCRIPTION = HandlerDescription(
 
 
 class ComputeHandler:
-    """Calls functions by the name under which contracts know them. An InlineHandler."""
+    """Calls functions by the name under which contracts know them: an InlineHandler, and a Handler for isolated nodes.
 
-    def __init__(self, function: Callable[[str], PureFunction], *, budget: Budget) -> None:
+    Where a function runs changes nothing of what it may give or raise.
+    """
+
+    def __init__(self, function: Callable[[str], PureFunction], *, budget: Budget, workers: Workers) -> None:
         """Take what finds a function by name, since importing is the host's affair, and what interrupts one."""
         self._function = cache(function)
         self._budget = budget
+        self._workers = workers
 
     def execute_inline(self, call: HandlerCall, /) -> Mapping[str, Any]:
-        """Call the function. What it raises itself is its node's bug.
+        """Call the function on the loop. What it raises itself is its node's bug.
 
         Raises HandlerError when it gives no object, and FunctionInterrupted when it takes longer than its budget.
         """
-        assert isinstance(call.request, FunctionCall)  # noqa: S101 - narrows the type; the runtime validated it
-        name = call.request.function
-        work = partial(self._function(name), call.request.argument)
+        asked = _asked(call)
+        work = partial(self._function(asked.function), asked.argument)
         try:
-            result = self._budget.bounded(work, call.timeout_s)
+            result = self._budget.bounded(work, asked.budget_s)
         except TimeoutError as error:
-            message = f"{name} was interrupted after {call.timeout_s:g} s (delivery.budget_s)"
-            raise FunctionInterrupted("function_interrupted", message) from error
+            raise _interrupted(asked) from error
+        return _checked(asked, result)
+
+    async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:
+        """Call the function in a worker process, which is killed when it takes longer than its budget."""
+        asked = _asked(call)
         try:
-            return _OBJECT.validate_python(result)
-        except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(str(step) for step in fault["loc"]) or "its result"
-            raise HandlerError("invalid_result", f"{name}: {where}: {fault['msg']}") from error
+            result = await self._workers.call(asked.function, asked.argument, budget_s=asked.budget_s)
+        except TimeoutError as error:
+            raise _interrupted(asked) from error
+        return _checked(asked, result)
+
+
+def _asked(call: HandlerCall) -> FunctionCall:
+    assert isinstance(call.request, FunctionCall)  # noqa: S101 - narrows the type; the runtime validated it
+    return call.request
+
+
+def _interrupted(asked: FunctionCall) -> FunctionInterrupted:
+    message = f"{asked.function} was interrupted after {asked.budget_s:g} s (delivery.budget_s)"
+    return FunctionInterrupted("function_interrupted", message)
+
+
+def _checked(asked: FunctionCall, result: Any) -> Mapping[str, Any]:
+    try:
+        return _OBJECT.validate_python(result)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(step) for step in fault["loc"]) or "its result"
+        raise HandlerError("invalid_result", f"{asked.function}: {where}: {fault['msg']}") from error

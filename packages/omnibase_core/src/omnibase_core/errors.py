@@ -9,6 +9,7 @@
     ├── CommandFailed             a command at the end of its attempts: answered and dead-lettered
     │   ├── HandlerError          what a handler met in the outside world
     │   ├── FunctionInterrupted   a function that ran past its budget
+    │   ├── WorkerDied            a worker process that ended under a function
     │   └── ExpressionFailed      an expression that could not be evaluated on this command
     ├── UnknownHandler            a handler type that nothing registered
     ├── SecretMissing             a secret reference that nothing resolves
@@ -126,6 +127,15 @@ class CommandFailed(OnexError):
 
 class FunctionInterrupted(CommandFailed):
     """A function that ran past its budget. It is its own trouble: until it is let in again, its commands wait."""
+
+    tells_of_trouble = True
+
+
+class WorkerDied(CommandFailed):
+    """A worker process that ended under a function: until the node is let in again, its commands wait.
+
+    Retryable only where it was ended from outside: what a function did to its process, it would do again.
+    """
 
     tells_of_trouble = True
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from omnibase_core.codec import decode
 from omnibase_core.contracts.compiled import CompiledNode
+from omnibase_core.contracts.node import Isolation
 from omnibase_core.dead_letters import size_of
 from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.errors import (
@@ -66,11 +67,12 @@ class NodeInstance:
     observer: Observer
     figures: NodeFigures = field(default_factory=NodeFigures)
     inline: bool = field(init=False)
-    """Whether the handler has its answer at hand, so that serving awaits nothing."""
+    """Whether the handler has its answer at hand here, in no process of its own, so that serving awaits nothing."""
 
     def __post_init__(self) -> None:
         """Look at the handler once, and not for every command."""
-        object.__setattr__(self, "inline", is_inline(self.handler))
+        isolated = self.node.contract.delivery.isolation is Isolation.PROCESS
+        object.__setattr__(self, "inline", is_inline(self.handler) and not isolated)
 
     @property
     def serves_at_once(self) -> bool:

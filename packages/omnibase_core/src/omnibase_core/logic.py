@@ -8,7 +8,6 @@ from pydantic import ValidationError
 
 from omnibase_core.codec import is_json
 from omnibase_core.contracts.compiled import CompiledNode, CompiledOperation
-from omnibase_core.contracts.node import NodeKind
 from omnibase_core.envelope import EnvelopeError, OnexEnvelope
 from omnibase_core.errors import CommandFailed, CommandRejected, sendable
 from omnibase_core.expressions import Scope
@@ -104,13 +103,12 @@ def _call(node: CompiledNode, operation: CompiledOperation, scope: Scope, envelo
             f"{'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}" for fault in error.errors()
         )
         raise CommandFailed("request_invalid", f"the contract's request is off: {faults}") from error
-    delivery = node.contract.delivery
     return HandlerCall(
         handler_type=node.handler_type,
         operation=operation.call.operation,
         request=request,
         target=node.contract.target,
-        timeout_s=delivery.budget_s if node.contract.kind is NodeKind.COMPUTE else delivery.timeout_s,
+        timeout_s=node.contract.delivery.timeout_s,
         call_id=envelope.envelope_id,
     )
 

@@ -84,6 +84,18 @@ class Budget(Protocol):
         """Do the work and give its result. Raises TimeoutError when it is interrupted for having taken longer."""
 
 
+class Workers(Protocol):
+    """Runs functions in processes of their own, which can be killed."""
+
+    async def call(self, function: str, argument: Any, /, *, budget_s: float) -> Any:
+        """Call a function by its name with a JSON value, and give its result as one.
+
+        It waits for a worker first; `budget_s` bounds the function alone. Raises TimeoutError where the function took
+        longer, CommandRejected or CommandFailed for everything else: what the function raised, or its worker met.
+        Cancelling ends the function.
+        """
+
+
 # --- The bus ------------------------------------------------------------------------------------------------------
 
 

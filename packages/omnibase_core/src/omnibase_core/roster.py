@@ -61,7 +61,7 @@ class Roster:
 
     @property
     def breakers(self) -> Mapping[str, str]:
-        """The state of the breaker in front of each target, by `handler` or `handler.target`; inline nodes by name."""
+        """The state of the breaker in front of each target, by `handler` or `handler.target`; pure nodes by name."""
         return {".".join(filter(None, name)): breaker.state.value for name, breaker in self._breakers.items()}
 
     def attempts(self, work: Work) -> Attempts:
@@ -83,7 +83,7 @@ class Roster:
         return Work(delivery, instance, assignment, origin=delivery, messages=[letter])
 
     def _breaker_of(self, node: CompiledNode, handler: Handler | InlineHandler | None) -> CircuitBreaker:
-        """Give the breaker of the node's target; one that is served inline has one of its own, which opens at once."""
+        """Give the breaker of the node's target; one that is pure has one of its own, which opens at once."""
         if is_inline(handler):
             return self._breakers.setdefault((node.contract.name, None), CircuitBreaker(failures=1))
         binding = self._host.handlers.get(node.handler_type, HandlerBinding())

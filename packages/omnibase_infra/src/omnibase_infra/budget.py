@@ -1,7 +1,7 @@
 """Interrupts pure functions that run for too long: the interval timer of the process, on the loop's thread.
 
 Between two instructions of Python the function is cut off, wherever it is. What never comes back to Python (a regular
-expression gone wild, a huge power) cannot be interrupted in this way.
+expression gone wild, a huge power) cannot be interrupted in this way: that takes a worker process, which can be killed.
 """
 
 import signal

@@ -1,21 +1,21 @@
-"""Which handlers there are: an explicit table, and the entry points of installed plug-ins. And whose functions."""
+"""Which handlers there are: an explicit table, and the entry points of installed plug-ins."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from importlib import import_module
 from importlib.metadata import entry_points
-from inspect import isasyncgenfunction, iscoroutinefunction
 
 from pydantic import BaseModel
 
-from omnibase_core.compute_handler import COMPUTE_DESCRIPTION, ComputeHandler
+from omnibase_core.compute_handler import COMPUTE_DESCRIPTION, ComputeHandler, ComputeSettings
 from omnibase_core.errors import OnexError
 from omnibase_core.local_handler import LOCAL_DESCRIPTION, LocalHandler
-from omnibase_core.ports import HandlerDescription, InlineHandler, PureFunction
+from omnibase_core.ports import HandlerDescription, InlineHandler
 from omnibase_core.registry import Catalog
 from omnibase_infra.budget import alarm_budget
+from omnibase_infra.functions import import_function
 from omnibase_infra.handlers.http import HttpHandlerFactory
 from omnibase_infra.kafka import KafkaBusFactory
+from omnibase_infra.workers.pool import worker_pool
 from omnibase_spi import BusFactory, HandlerFactory
 
 ENTRY_POINTS = "omnibase.handlers"
@@ -44,10 +44,14 @@ class ComputeHandlerFactory:
     description: HandlerDescription = COMPUTE_DESCRIPTION
 
     @asynccontextmanager
-    async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[InlineHandler]:  # noqa: ARG002 - it has nothing to set
-        """Give the handler. Functions are interrupted by a signal of the loop's thread."""
-        with alarm_budget() as budget:
-            yield ComputeHandler(import_function, budget=budget)
+    async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[InlineHandler]:  # noqa: ARG002 - it has no targets
+        """Give the handler. On the loop, a signal interrupts functions; workers are started as they are needed."""
+        assert isinstance(settings, ComputeSettings)  # noqa: S101 - narrows the type; the registry validated it
+        with (
+            alarm_budget() as budget,
+            worker_pool(workers=settings.workers, worker_bytes_max=settings.worker_bytes_max) as workers,
+        ):
+            yield ComputeHandler(import_function, budget=budget, workers=workers)
 
 
 def bus_factory() -> BusFactory:
@@ -75,21 +79,3 @@ def catalog() -> Catalog:
     """Give what contracts may refer to on this machine."""
     handlers = {name: factory.description for name, factory in handler_factories().items()}
     return Catalog(handlers=handlers, bus=bus_factory().settings, import_function=import_function)
-
-
-def import_function(name: str) -> PureFunction:
-    """Import `package.module:function`. Raises LookupError, which says what is missing."""
-    module_name, _, function_name = name.partition(":")
-    try:
-        module = import_module(module_name)
-    except Exception as error:
-        raise LookupError(f"module {module_name!r} cannot be imported: {type(error).__name__}: {error}") from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        raise LookupError(  # noqa: TRY004 - what is missing is a function, whatever else has its name
-            f"module {module_name!r} has no function {function_name!r}"
-        )
-    if iscoroutinefunction(function) or isasyncgenfunction(function):
-        raise LookupError(f"{name} is async; a compute node's function is pure and awaits nothing")
-    result: PureFunction = function
-    return result

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from omnibase_core.compute_handler import COMPUTE, FunctionCall
 from omnibase_core.contracts.document import Document, Path, nearest
-from omnibase_core.contracts.node import ErrorRule, NodeContract, NodeKind, Operation
+from omnibase_core.contracts.node import ErrorRule, Isolation, NodeContract, NodeKind, Operation
 from omnibase_core.contracts.scalars import shown
 from omnibase_core.errors import InvalidExpression, Problem
 from omnibase_core.expressions import (
@@ -82,6 +82,7 @@ class _Compiler:
         compute = self.contract.kind is NodeKind.COMPUTE
         handler_type = self._compute() if compute else self._effect()
         handler = None if compute or handler_type == COMPUTE else self.handlers.get(handler_type)
+        self._isolation()
         operations = {
             name: self._operation(name, operation, handler) for name, operation in self.contract.operations.items()
         }
@@ -109,6 +110,20 @@ class _Compiler:
             self._fault(("target",), f"handler {handler_type!r} takes no target; remove it", key=True)
         return handler_type
 
+    def _isolation(self) -> None:
+        """Where functions run is said of nodes that have some; a wait for a worker leaves time for the function."""
+        delivery = self.contract.delivery
+        at: Path = ("delivery", "isolation")
+        if "isolation" not in delivery.model_fields_set:
+            return
+        if self.contract.kind is not NodeKind.COMPUTE:
+            self._fault(at, "only a compute node's functions can be isolated; remove it", key=True)
+        elif not any(operation.logic for operation in self.contract.operations.values()):
+            self._fault(at, "nothing is isolated without 'logic': expressions run on the loop; remove it", key=True)
+        elif delivery.isolation is Isolation.PROCESS and delivery.budget_s > delivery.timeout_s:
+            found = f"timeout_s {delivery.timeout_s:g} is less than budget_s {delivery.budget_s:g}"
+            self._fault(at, f"{found}; with isolation: process it bounds the wait for a worker and the function")
+
     def _operation(self, name: str, operation: Operation, handler: HandlerDescription | None) -> CompiledOperation:
         at: Path = ("operations", name)
         compute = self.contract.kind is NodeKind.COMPUTE
@@ -135,7 +150,8 @@ class _Compiler:
             return None
         written = "${ payload }" if operation.request is None else operation.request
         argument = self._template((*at, "request"), written, REQUEST_NAMES)
-        return CompiledCall("call", lambda scope: {"function": function, "argument": argument(scope)}, FunctionCall)
+        fixed = {"function": function, "budget_s": self.contract.delivery.budget_s}
+        return CompiledCall("call", lambda scope: {**fixed, "argument": argument(scope)}, FunctionCall)
 
     def _handler_call(self, at: Path, operation: Operation, handler: HandlerDescription | None) -> CompiledCall | None:
         if operation.logic is not None:

@@ -45,6 +45,13 @@ class OnRetry(StrEnum):
     OVERTAKE = "overtake"
 
 
+class Isolation(StrEnum):
+    """Where a compute node's functions run: on the loop, or in a worker process that can be killed."""
+
+    INLINE = "inline"
+    PROCESS = "process"
+
+
 class ContractModel(BaseModel):
     """Frozen; a key that nothing reads is an error."""
 
@@ -79,13 +86,15 @@ class DeliveryPolicy(ContractModel):
 
     `timeout_s` bounds one call of the handler, `deadline_s` all attempts at one command and the waits between them;
     with `on_retry` overtake, a command that has failed for a second goes to the pool's retry topic until it is due.
-    `budget_s` bounds one call of a compute node's function, which holds up the whole host. `max_in_flight` counts
-    commands that are not yet done.
+    `budget_s` bounds one call of a compute node's function, which holds up the whole host unless `isolation` is
+    process; then `timeout_s` bounds its wait for a worker and the call together. `max_in_flight` counts commands that
+    are not yet done.
     """
 
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     deadline_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
     budget_s: Annotated[float, Field(gt=0, le=60)] = 0.1
+    isolation: Annotated[Isolation, Field(strict=False)] = Isolation.INLINE
     retry: Retry = Retry()
     on_retry: Annotated[OnRetry, Field(strict=False)] = OnRetry.WAIT
     ordering: Annotated[Ordering, Field(strict=False)] = Ordering.KEY
