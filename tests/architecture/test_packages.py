@@ -37,10 +37,10 @@ def test_the_packages_have_one_version_and_pin_each_other_exactly() -> None:
     }
 
 
-def test_core_needs_four_libraries() -> None:
-    """Values, YAML, expressions and schemas; nothing else."""
+def test_core_needs_five_libraries() -> None:
+    """Values, envelopes, YAML, expressions and schemas; nothing else."""
     names = {re.split(r"[<>=]", it)[0] for it in project("core")["dependencies"]}
-    assert names == {"pydantic", "pyyaml", "cel-expr-python", "jsonschema-rs"}
+    assert names == {"pydantic", "msgspec", "pyyaml", "cel-expr-python", "jsonschema-rs"}
 
 
 def test_the_lock_file_names_one_public_index() -> None:
