@@ -169,6 +169,15 @@ def test_only_functions_of_allowed_packages_are_imported(packages: str, asked: l
     assert imported == asked
 
 
+def test_exactly_once_is_refused_where_no_transaction_covers_what_a_node_does() -> None:
+    """The reason is told, and what to write; a node of a handler that is covered is welcome."""
+    text = host("away", "greeter", guarantee="exactly_once") + BOUND
+    assert _problems({"h.yaml": text, "a.yaml": AWAY, "g.yaml": node("greeter")}) == [
+        "h.yaml:9:9: node 'away': no transaction covers what handler 'remote' does, so that exactly_once cannot hold for"
+        " it (it can for: local, compute, scripted); host it with guarantee: at_least_once"
+    ]
+
+
 SLUGS = st.from_regex(SLUG_PATTERN, fullmatch=True).filter(lambda slug: len(slug) <= SLUG_LENGTH_MAX)
 
 

@@ -1,9 +1,10 @@
-"""The loop on the bus in memory: what is served, in which order, and what is committed when."""
+"""The loop on the bus in memory, under each guarantee: what is served, in which order, and what is committed when."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -22,7 +23,15 @@ EVENTS = "onex.app.dev.test.evt.node.{}.v1"
 DEAD_LETTERS = "onex.app.dev.test.dlq.runtime.pool.v1"
 GROUP = "onex.dev.test.pool"
 
+GUARANTEE: ContextVar[str] = ContextVar("guarantee")
+
 Behaviour = Callable[[dict[str, Any]], Awaitable[Mapping[str, Any]]]
+
+
+@pytest.fixture(autouse=True, params=["at_least_once", "exactly_once"])
+def _guarantee(request: pytest.FixtureRequest) -> None:
+    """Let each test run twice: what holds with answers of their own holds with transactions, too."""
+    GUARANTEE.set(request.param)
 
 
 class Scripted:
@@ -84,7 +93,7 @@ async def running(
     limits: str = "{}",
 ) -> AsyncIterator[Stage]:
     """Run a host of these nodes until the end of the block."""
-    loaded = loaded_host(nodes, limits=limits)
+    loaded = loaded_host(nodes, limits=limits, guarantee=GUARANTEE.get())
     broker = broker or MemoryBroker()
     bus = MemoryBus(broker, group=GROUP)
     observer = RecordingObserver()
@@ -257,22 +266,27 @@ def test_ordering_says_what_waits_for_what(ordering: str, at_once: int) -> None:
 
 
 def test_nothing_is_committed_beyond_unfinished_work() -> None:
-    """Later commands of the partition are done and answered; the offset waits for the first."""
+    """Later commands of the partition are done; the offset waits for the first, and in a transaction so do answers."""
     gate = asyncio.Event()
+    done: list[int] = []
 
     async def behave(request: dict[str, Any]) -> Mapping[str, Any]:
         if request["n"] == 0:
             await gate.wait()
+        done.append(request["n"])
         return request
 
     async def scenario() -> None:
         broker = MemoryBroker(partitions=1)
         async with running({"slow": node("slow")}, behaviour=behave, broker=broker) as stage:
             send(stage, *(to("slow", {"n": n}, key=b"%d" % n) for n in range(5)))
-            await stage.until(lambda: len(stage.answers("slow")) == 4)
+            await stage.until(lambda: len(done) == 4)
+            await asyncio.sleep(0.01)
             assert stage.committed() == 0
+            assert len(stage.answers("slow")) == (4 if GUARANTEE.get() == "at_least_once" else 0)
             gate.set()
             await stage.until(lambda: stage.committed() == 5)
+            assert len(stage.answers("slow")) == 5
 
     asyncio.run(scenario())
 
@@ -396,7 +410,7 @@ def test_the_late_result_of_a_lost_partition_is_dropped() -> None:
             gate.set()
             await stage.until(lambda: stage.committed() == 1)
             assert payloads(stage.answers("slow")) == [{"n": 1}]
-            assert stage.runtime.in_flight == 0
+            await stage.until(lambda: stage.runtime.in_flight == 0)
 
     asyncio.run(scenario())
 

@@ -81,8 +81,7 @@ tenant: test
 pool: pool
 nodes: [{", ".join(nodes)}]
 limits: {limits}
-guarantee: {guarantee}
-"""
+""" + ("" if guarantee == "at_least_once" else f"guarantee: {guarantee}\n")
 
 
 def loaded_host(nodes: Mapping[str, str], *, limits: str = "{}", guarantee: str = "at_least_once") -> LoadedHost:

@@ -63,19 +63,22 @@ def test_a_host_that_is_killed_under_load_loses_nothing(machine: Machine) -> Non
     assert second.child.stop() == 0
 
 
+@pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
 def test_a_broker_that_comes_late_and_goes_away_is_waited_for(
-    own_kafka: Broker, tmp_path_factory: pytest.TempPathFactory, unique_slug: str
+    own_kafka: Broker, tmp_path_factory: pytest.TempPathFactory, unique_slug: str, guarantee: str
 ) -> None:
     """The host says so once, keeps trying, and goes on by itself."""
+    if guarantee == "exactly_once" and not isinstance(own_kafka, ApacheKafka):
+        pytest.skip(f"not on {own_kafka.name}: transactions are tested on Kafka itself")
     machine = Machine(tmp_path_factory.mktemp("machine"), tenant=unique_slug, broker=own_kafka.bootstrap_servers)
     try:
-        _outlive_the_broker(own_kafka, machine)
+        _outlive_the_broker(own_kafka, machine, guarantee)
     finally:
         machine.close()
 
 
-def _outlive_the_broker(kafka: Broker, machine: Machine) -> None:
-    machine.write(echo_nodes(["echo"]))
+def _outlive_the_broker(kafka: Broker, machine: Machine, guarantee: str) -> None:
+    machine.write(echo_nodes(["echo"]), guarantee=guarantee)
     commands, answers = topics(machine)
     host = machine.start()
     host.until_started()
@@ -92,7 +95,8 @@ def _outlive_the_broker(kafka: Broker, machine: Machine) -> None:
     kafka.start()
     publish(machine.broker, messages[1000:])
     with Reader(machine.broker, [answers]) as reader:
-        reader.until_answered(ids_of(messages), within_s=120)
+        counts = reader.until_answered(ids_of(messages), within_s=120)
+    assert guarantee == "at_least_once" or set(counts.values()) == {1}
     assert len(host.events("broker_unreachable")) == len(host.events("broker_reachable")) == 2
     assert host.child.stop() == 0
 
@@ -128,6 +132,18 @@ class Service(BaseHTTPRequestHandler):
 
 
 ASK = '{ask: {input: {type: object}, request: {path: [word]}, answer: {word: "${ result.json.word }"}}}'
+
+
+def test_the_embedded_broker_refuses_exactly_once(machine: Machine) -> None:
+    """It has no transactions; the error says what to do."""
+    machine.write(echo_nodes(["echo"]), guarantee="exactly_once")
+    done = machine.call("run", str(machine.host_path), "--broker", "embedded")
+    assert done.returncode == 1
+    assert "the embedded broker has no transactions" in done.stderr
+    assert "--broker ADDRESS" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 OVERTAKE = "{on_retry: overtake, retry: {attempts: 50, initial_s: 0.5, max_s: 2}}"
 
 
