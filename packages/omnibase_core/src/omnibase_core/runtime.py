@@ -31,11 +31,9 @@ from omnibase_core.ports import (
 )
 from omnibase_core.roster import Roster
 from omnibase_core.transactions import Transactions
-from omnibase_core.work import Assignment, Work
+from omnibase_core.work import Assignment, Work, mend
 
 _ROOM_S = 0.5
-_REPUBLISH_FIRST_S = 0.5
-_REPUBLISH_LONGEST_S = 30.0
 
 
 class NodeRuntime:
@@ -158,7 +156,8 @@ class NodeRuntime:
             work = self._roster.work_of(delivery, assignment)
             if self._transactions is not None:
                 assignment.line.append(work)
-            if work.messages or (work.tried is None and self._is_served_at_once(work)):
+            at_once = work.tried is None and work.instance.serves_at_once and not self._intake.waiting(work.topic)
+            if work.messages or at_once:
                 # It is done as soon as it is taken: what it waits for is the broker alone.
                 work.in_line = False
                 self._intake.take(None, work.size_bytes)
@@ -186,9 +185,6 @@ class NodeRuntime:
             assignment.held = True
             self._bus.pause([assignment.partition])
         return assignment
-
-    def _is_served_at_once(self, work: Work) -> bool:
-        return work.instance.serves_at_once and not self._intake.waiting(work.topic)
 
     async def _wait_for_room(self) -> None:
         """Take nothing more while the host is full: by waiting, and by pausing where that goes on.
@@ -280,24 +276,13 @@ class NodeRuntime:
         self._balance()
 
     async def _publish_again(self, work: Work, refusals: Sequence[Refusal]) -> None:
-        await self._mend(work, refusals)
+        await mend(work, refusals)
         self._publish([work])
-
-    async def _mend(self, work: Work, refusals: Sequence[Refusal]) -> None:
-        """Never give up: what is too large is said shorter, until it fits; what is refused is tried again later."""
-        error = refusals[0].error
-        if error.code == "message_too_large":
-            work.messages = work.instance.shorter(work.origin, work.messages, str(error))
-        else:
-            work.instance.figures.degraded = f"{error.code}: {error}"
-            self._observer.event("error", "publish_refused", node=work.instance.node.contract.name, reason=str(error))
-            await asyncio.sleep(min(_REPUBLISH_FIRST_S * 2.0**work.refusals, _REPUBLISH_LONGEST_S))
-        work.refusals += 1
 
     # --- Partitions come and go -----------------------------------------------------------------------------------
 
     def _assign(self, partitions: Iterable[Partition]) -> None:
-        for partition in partitions:
+        for partition in sorted(partitions):
             self._assignments[partition] = Assignment(partition, self._clock.monotonic_s())
         self._bus.pause([partition for partition in partitions if partition.topic in self._intake.held])
         self._observer.event("info", "partitions_assigned", count=len(self._assignments))
@@ -313,19 +298,9 @@ class NodeRuntime:
             assignment.closed = True
             del self._assignments[assignment.partition]
         if self._transactions is not None:
-            await self._leave_line(leaving, wait=not revoked.lost)
+            await self._transactions.leave(leaving, wait=not revoked.lost)
         revoked.release()
         self._observer.event("info", "partitions_revoked", count=len(leaving), lost=revoked.lost)
-
-    async def _leave_line(self, leaving: Sequence[Assignment], *, wait: bool) -> None:
-        """Drop what is done behind something that is not, and let the transaction under way end before a release."""
-        for assignment in leaving:
-            for work in assignment.line:
-                if work.messages:
-                    self._drop(work)
-            assignment.line.clear()
-        if wait and self._transactions is not None:
-            await self._transactions.settled()
 
     async def _drain(self, assignments: Sequence[Assignment]) -> None:
         """Begin nothing more of these partitions, and wait for what was begun, for a bounded time."""
@@ -368,13 +343,7 @@ class NodeRuntime:
 
     def _exactly_once(self) -> Transactions:
         return Transactions(
-            self._bus,
-            assignments=self._assignments.values,
-            complete=self._complete,
-            drop=self._drop,
-            mend=self._mend,
-            spawn=self._spawn,
-            observer=self._observer,
+            self._bus, self._assignments.values, complete=self._complete, drop=self._drop, spawn=self._spawn
         )
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:

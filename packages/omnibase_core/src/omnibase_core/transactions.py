@@ -4,11 +4,11 @@ What is done out of order waits in the line of its partition until everything be
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 
 from omnibase_core.errors import TransactionAborted
 from omnibase_core.ports import EnvelopeBus, Observer, Refusal
-from omnibase_core.work import Assignment, Work
+from omnibase_core.work import Assignment, Work, mend
 
 _AGAIN_FIRST_S = 0.02
 _AGAIN_LONGEST_S = 5.0
@@ -18,28 +18,24 @@ class Transactions:
     """Makes one transaction at a time of whatever is ready. What was aborted is ready again.
 
     `assignments` are the host's partitions now. `complete` hears of works that are done, `drop` of those whose
-    partition went away meanwhile; `mend` gives a work other messages for those that were refused.
+    partition went away meanwhile.
     """
 
     def __init__(
         self,
         bus: EnvelopeBus,
-        *,
         assignments: Callable[[], Iterable[Assignment]],
+        *,
         complete: Callable[[Sequence[Work]], None],
         drop: Callable[[Work], None],
-        mend: Callable[[Work, Sequence[Refusal]], Awaitable[None]],
         spawn: Callable[[Coroutine[None, None, None]], None],
-        observer: Observer,
     ) -> None:
         """Hold what transactions are made of; nothing runs before `run`."""
         self._bus = bus
         self._assignments = assignments
         self._complete = complete
         self._drop = drop
-        self._mend = mend
         self._spawn = spawn
-        self._observer = observer
         self._woken = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -53,6 +49,16 @@ class Transactions:
     async def settled(self) -> None:
         """Wait until no transaction is under way."""
         await self._idle.wait()
+
+    async def leave(self, leaving: Sequence[Assignment], *, wait: bool) -> None:
+        """Drop what is done behind something that is not, and let the transaction under way end before a release."""
+        for assignment in leaving:
+            for work in assignment.line:
+                if work.messages:
+                    self._drop(work)
+            assignment.line.clear()
+        if wait:
+            await self.settled()
 
     async def run(self) -> None:
         """Make transactions until cancelled."""
@@ -82,7 +88,7 @@ class Transactions:
         except TransactionAborted as aborted:
             self._idle.set()
             self._put_back(works)
-            await self._pause(aborted)
+            await self._pause(works[0].instance.observer, aborted)
             return
         self._idle.set()
         self._aborted = 0
@@ -109,13 +115,13 @@ class Transactions:
 
     async def _mended(self, work: Work, refusals: Sequence[Refusal]) -> None:
         """Hold back the partition of a refused message, and no other, until it has another message."""
-        await self._mend(work, refusals)
+        await mend(work, refusals)
         self._mending.discard(work.assignment)
         self.wake()
 
-    async def _pause(self, aborted: TransactionAborted) -> None:
+    async def _pause(self, observer: Observer, aborted: TransactionAborted) -> None:
         delay_s = min(_AGAIN_FIRST_S * 2.0**self._aborted, _AGAIN_LONGEST_S)
         self._aborted += 1
-        self._observer.event("info", "transaction_aborted", reason=str(aborted), delay_s=delay_s)
+        observer.event("info", "transaction_aborted", reason=str(aborted), delay_s=delay_s)
         await asyncio.sleep(delay_s)
         self.wake()

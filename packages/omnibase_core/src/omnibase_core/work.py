@@ -1,4 +1,4 @@
-"""A command on its way through the host, and the assignment of a partition under which it was taken. Bookkeeping."""
+"""A command on its way through the host, and the assignment of a partition under which it was taken."""
 
 import asyncio
 from collections import deque
@@ -9,7 +9,10 @@ from omnibase_core.contracts.node import Ordering
 from omnibase_core.instance import NodeInstance
 from omnibase_core.ledger import PartitionLedger
 from omnibase_core.overtaking import Tried
-from omnibase_core.ports import Delivery, Message, Partition
+from omnibase_core.ports import Delivery, Message, Partition, Refusal
+
+_REPUBLISH_FIRST_S = 0.5
+_REPUBLISH_LONGEST_S = 30.0
 
 
 @dataclass(slots=True, eq=False)
@@ -73,3 +76,15 @@ class Work:
                 return delivery.partition
             case Ordering.NONE:
                 return (delivery.partition, delivery.offset)
+
+
+async def mend(work: Work, refusals: Sequence[Refusal]) -> None:
+    """Never give up: what is too large is said shorter, until it fits; what is refused is tried again later."""
+    instance, error = work.instance, refusals[0].error
+    if error.code == "message_too_large":
+        work.messages = instance.shorter(work.origin, work.messages, str(error))
+    else:
+        instance.figures.degraded = f"{error.code}: {error}"
+        instance.observer.event("error", "publish_refused", node=instance.node.contract.name, reason=str(error))
+        await asyncio.sleep(min(_REPUBLISH_FIRST_S * 2.0**work.refusals, _REPUBLISH_LONGEST_S))
+    work.refusals += 1

@@ -68,7 +68,7 @@ class KafkaSettings(BaseModel):
             "queued.max.messages.kbytes": 2048,
             "fetch.queue.backoff.ms": 5,
             "queued.min.messages": 20_000,
-            "fetch.max.bytes": 2 * self.message_bytes_max,
+            "fetch.max.bytes": max(8_000_000, self.message_bytes_max),
             "max.partition.fetch.bytes": self.message_bytes_max,
             # The embedded broker does not wake a fetch that waits.
             "fetch.wait.max.ms": 5 if self.embedded else 100,
