@@ -1,0 +1,67 @@
+"""The handler of a test: it does what the case says, within the handler's own rules."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from omnibase_core.contracts.cases import ScriptedCall, ScriptedError
+from omnibase_core.errors import HandlerError
+from omnibase_core.ports import HandlerCall, OperationDescription
+from omnibase_core.rehearsal.record import SentRecord
+
+
+class ScriptedHandler:
+    """Plays the calls of each command in their order, and notes what it was asked. A Handler.
+
+    What it gives is what the real one would: a result is completed by its model, judged as the handler judges it, and
+    never comes after the call's time is over.
+    """
+
+    def __init__(
+        self,
+        operations: Mapping[str, OperationDescription],
+        scripts: Mapping[UUID, Sequence[ScriptedCall]],
+        records: Mapping[UUID, SentRecord],
+    ) -> None:
+        """Take what the handler offers and, by the id of each command, its script and its record."""
+        self._operations = operations
+        self._scripts = scripts
+        self._records = records
+
+    async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:
+        """Note the request, and do what the script says of this call."""
+        record, script = self._records[call.call_id], self._scripts[call.call_id]
+        record.requests.append(call.request.model_dump(mode="json", by_alias=True))
+        if len(record.requests) > len(script):
+            raise HandlerError("not_scripted", "the test does not say what this call of the handler gives")
+        try:
+            return await _played(script[len(record.requests) - 1], call, self._operations[call.operation])
+        except (HandlerError, asyncio.CancelledError):
+            record.handler_failed = True
+            raise
+
+
+async def _played(scripted: ScriptedCall, call: HandlerCall, operation: OperationDescription) -> Mapping[str, Any]:
+    if operation.late is not None and (scripted.hangs or scripted.after_s > call.timeout_s):
+        await asyncio.sleep(call.timeout_s)
+        raise operation.late(call.request, call.timeout_s)
+    if scripted.hangs:
+        await asyncio.get_running_loop().create_future()
+    await asyncio.sleep(scripted.after_s)
+    if scripted.error is not None:
+        raise _failure(scripted.error)
+    result = operation.result.model_validate(scripted.result)
+    if operation.refusal is not None and (refusal := operation.refusal(call.request, result)) is not None:
+        raise refusal
+    return result.model_dump(mode="json", by_alias=True)
+
+
+def _failure(error: ScriptedError) -> HandlerError:
+    return HandlerError(
+        error.code,
+        error.message,
+        retryable=error.retryable,
+        retry_after_s=error.retry_after_s,
+        details=error.details,
+    )
