@@ -157,13 +157,14 @@ class _Loader:
         found = document.tree.get("contract")
         if isinstance(found, str) and found in _VERSIONS:
             return _VERSIONS[found]
+        is_test = PurePath(document.path).stem.endswith(".test")
         if found is None:
-            self.problems.append(
-                document.problem((), "missing key 'contract': write contract: node/v1, host/v1 or test/v1")
-            )
+            versions = "contract: test/v1" if is_test else "contract: node/v1 or host/v1"
+            self.problems.append(document.problem((), f"missing key 'contract': write {versions}"))
             return None
         near = nearest(str(found), _VERSIONS)
-        hint = f"did you mean {near!r}?" if near else "expected 'node/v1', 'host/v1' or 'test/v1'"
+        versions = "'test/v1'" if is_test else "'node/v1' or 'host/v1'"
+        hint = f"did you mean {near!r}?" if near else f"expected {versions}"
         self.problems.append(document.problem(("contract",), f"contract {found!r} is not known; {hint}"))
         return None
 

@@ -41,9 +41,9 @@ def _of_case(case: Case, record: Record) -> Iterator[Failure]:
         if expected is not None:
             yield from _unlike(("expect", key), f"the {key} afterwards differs", {key: expected}, {key: found})
     if expect.order is not None:
-        expected, found = expect.order, [case.sent[index][1].name for index in record.order]
-        if expected != found:
-            lines = [f"- order: {', '.join(expected)}", f"+ order: {', '.join(found)}"]
+        names = [case.sent[index][1].name for index in record.order]
+        if expect.order != names:
+            lines = [f"- order: {', '.join(expect.order)}", f"+ order: {', '.join(names)}"]
             yield Failure(("expect", "order"), "the order of the answers differs", lines)
 
 
