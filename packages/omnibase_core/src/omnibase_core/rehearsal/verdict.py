@@ -147,13 +147,17 @@ def _plain(expected: Any) -> Any:
 
 def _whole(error: EnvelopeError) -> dict[str, Any]:
     """Give an error as it would be expected, without what says nothing."""
-    return {key: value for key, value in error.model_dump().items() if value not in ({}, False)}
+    return {key: value for key, value in _said(error).items() if value not in ({}, False)}
 
 
 def _noted(error: EnvelopeError, expected: Mapping[str, Any]) -> dict[str, Any]:
     """Give an error's part that is expected and, where its code is another, its message: it says why."""
-    said = error.model_dump()
+    said = _said(error)
     return {key: said[key] for key in (*expected, *(() if said["code"] == expected["code"] else ("message",)))}
+
+
+def _said(error: EnvelopeError) -> dict[str, Any]:
+    return {"code": error.code, "message": error.message, "retryable": error.retryable, "details": error.details}
 
 
 def _told(request: Any) -> Any:
