@@ -81,10 +81,10 @@ class Stage:
         self._cast(runtime, case, record)
         runtime.load_nodes([self._node])
         await runtime.start()
-        sending = [asyncio.create_task(self._send(bus, record, *it)) for it in enumerate(case.sent)]
+        sending = asyncio.create_task(self._send(bus, case, record))
         ended = [asyncio.create_task(it) for it in (runtime.wait(), bus.done.wait())]
         await asyncio.wait(ended, timeout=LONGEST_S, return_when=asyncio.FIRST_COMPLETED)
-        for task in (*sending, *ended):
+        for task in (sending, *ended):
             task.cancel()
         record.crash = _crash_of(ended[0])
         await runtime.stop()
@@ -102,12 +102,16 @@ class Stage:
             double = ScriptedHandler(self._handlers[handler_type].operations, scripts, records)
             runtime.register_handler(handler_type, double)
 
-    async def _send(self, bus: "_NotingBus", record: Record, index: int, sent: Any) -> None:
-        given: Given = sent[1].given
-        if given.after_s:
-            await asyncio.sleep(given.after_s)
-        record.sent[index].sent_s = asyncio.get_running_loop().time()
-        bus.send(given.key, encode(self._command(_id(index), given)))
+    async def _send(self, bus: "_NotingBus", case: Case, record: Record) -> None:
+        """Send each command when it is due; those of one moment in the order in which they are written."""
+        loop = asyncio.get_running_loop()
+        due = sorted((sent.given.after_s, index) for index, (_, sent) in enumerate(case.sent))
+        for after_s, index in due:
+            given = case.sent[index][1].given
+            if (wait_s := after_s - loop.time()) > 0:
+                await asyncio.sleep(wait_s)
+            record.sent[index].sent_s = loop.time()
+            bus.send(given.key, encode(self._command(_id(index), given)))
 
     def _command(self, identity: UUID, given: Given) -> OnexEnvelope:
         now = VirtualClock().now()

@@ -114,14 +114,13 @@ def _of_letters(at: Path, expect: Expectation, letters: Sequence[Mapping[str, An
 def _of_time(at: Path, expected: float | Span | None, took_s: float) -> Iterator[Failure]:
     if expected is None:
         return
-    span = expected if isinstance(expected, Span) else _around(expected)
-    if took_s < span.at_least or (span.at_most is not None and took_s > span.at_most):
+    if isinstance(expected, Span):
+        is_met = expected.at_least <= took_s and (expected.at_most is None or took_s <= expected.at_most)
+    else:
+        is_met = abs(took_s - expected) <= _TICK_S
+    if not is_met:
         wanted = _plain(expected) if isinstance(expected, Span) else _seconds(expected)
         yield from _unlike(at, "it took another time", {"took_s": wanted}, {"took_s": _seconds(took_s)})
-
-
-def _around(seconds: float) -> Span:
-    return Span(at_least=max(0.0, seconds - _TICK_S), at_most=seconds + _TICK_S)
 
 
 def _seconds(seconds: float) -> float:
