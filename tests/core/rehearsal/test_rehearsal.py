@@ -1,74 +1,17 @@
 """Cases on the real runtime: what each expectation lets pass, and what it does not."""
 
 from collections.abc import Sequence
-from pathlib import PurePath
 
 import pytest
-from pydantic import BaseModel, ConfigDict
 
 from omnibase_core.contracts.cases import Case
 from omnibase_core.contracts.compiled import CompiledNode
-from omnibase_core.errors import HandlerError
 from omnibase_core.local_handler import LOCAL_DESCRIPTION, LocalHandler
-from omnibase_core.ports import ContractDocument, HandlerDescription, OperationDescription
-from omnibase_core.registry import FileRegistry
 from omnibase_core.rehearsal import Coverage, Record, Stage, judge
 from omnibase_core.rehearsal.coverage import percentage
 from omnibase_core.rehearsal.record import SentRecord
-from tests.gear.commands import AnyModel, catalog
-
-
-class Question(BaseModel):
-    """What the oracle is asked."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    about: str
-    politely: bool = True
-
-
-class Saying(BaseModel):
-    """What it says."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    mood: str
-    words: list[str] = []
-
-
-def refusal(question: Question, saying: Saying) -> HandlerError | None:
-    """Give no saying in anger."""
-    return HandlerError("angry", f"not about {question.about}", retryable=True) if saying.mood == "angry" else None
-
-
-def late(_question: Question, timeout_s: float) -> HandlerError:
-    """Fall asleep."""
-    return HandlerError("asleep", f"for {timeout_s:g} s")
-
-
-ORACLE = HandlerDescription(
-    handler_type="oracle",
-    operations={"ask": OperationDescription(request=Question, result=Saying, refusal=refusal, late=late)},
-    settings=AnyModel,
-)
-
-NODE = """
-contract: node/v1
-name: seer
-kind: effect
-version: 1.0.0
-description: Asks the oracle.
-handler: oracle
-operations:
-  ask:
-    input: {type: object, required: [about], properties: {about: {type: string}}}
-    request: {about: "${ payload.about }"}
-    errors:
-      - {when: "${ result.mood == 'bored' }", code: bored}
-      - {when: "${ result.mood == 'busy' }", code: busy, retryable: true}
-    answer: {mood: "${ result.mood }", words: "${ result.words }"}
-delivery: {timeout_s: 4, retry: {attempts: 3, initial_s: 1, jitter: 0.5}}
-"""
+from tests.gear.commands import catalog
+from tests.gear.oracle import NODE, ORACLE, registry_with_oracle
 
 ECHO = """
 contract: node/v1
@@ -84,8 +27,7 @@ operations: {echo: {input: {type: object}, request: {message: "${ payload }"}, a
 def cast(cases: str, node: str = NODE) -> tuple[Stage, Sequence[Case], CompiledNode]:
     """Set a stage for the cases of a node."""
     texts = {"seer.yaml": node, "seer.test.yaml": f"contract: test/v1\nnode: seer\ncases:\n{cases}"}
-    documents = [ContractDocument(PurePath(name), text) for name, text in texts.items()]
-    found = FileRegistry(PurePath(), lambda _: documents, catalog(ORACLE))
+    found = registry_with_oracle(texts)
     [(tests, _)] = found.tests
     pure = {LOCAL_DESCRIPTION.handler_type: LocalHandler()}
     stage = Stage(found.nodes["seer"], handlers=catalog(ORACLE).handlers, pure=pure)

@@ -67,7 +67,7 @@ class _Checker:
         yield from self._outcome((*at, "expect"), sent.expect)
         for key in OF_A_CASE if not is_alone else ("order",):
             if getattr(sent.expect, key) is not None:
-                where = "that of the case" if not is_alone else "a case with commands"
+                where = "the case" if not is_alone else "a case with commands"
                 yield self._fault((*at, "expect", key), f"{key!r} belongs to the expect of {where}", key=True)
         operation = self.node.operations.get(_name_of(sent.given, self.node) or "")
         if operation is None:
