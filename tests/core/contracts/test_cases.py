@@ -1,6 +1,10 @@
 """The language of tests: what may be written, and what is refused, where and with which words."""
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from omnibase_core.errors import InvalidContracts
 from tests.gear.oracle import NODE, registry_with_oracle
@@ -207,6 +211,16 @@ def test_what_is_wrong_is_told_at_its_place(old: str, new: str, expected: list[s
     """A test is as strict as a contract: before it is run, and with what to write instead."""
     assert GOOD.count(old) == 1
     assert problems(GOOD.replace(old, new)) == [f"t.test.yaml:{it}" for it in expected]
+
+
+@given(data=st.data())
+def test_a_file_that_is_changed_anywhere_has_problems_or_runs(data: st.DataObject) -> None:
+    """Whatever is dropped, repeated or replaced: every fault is a problem of that file, and none is an exception."""
+    words = re.split(r"(\W+)", GOOD)
+    index = data.draw(st.integers(0, len(words) - 1))
+    other = data.draw(st.sampled_from(["", words[index] * 2, "7", "x", "{}", "[]", "null", *words[:40]]))
+    found = problems("".join([*words[:index], other, *words[index + 1 :]]))
+    assert all(problem.startswith("t.test.yaml:") for problem in found)
 
 
 def of_echo(case: str) -> list[str]:

@@ -1,5 +1,6 @@
 """`runtime-host test`: what it prints, what it writes for CI, and with which exit status."""
 
+import re
 import shutil
 import signal
 import sys
@@ -125,6 +126,15 @@ cases:
     expect: {error: {code: timeout, retryable: false}, dead_letter: true, took_s: 5}
 """
     )
+    done = call(f"{GREETING}.test.yaml")
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("page", ["docs/testing.md", "README.md"])
+def test_the_tests_in_the_documentation_pass(page: str) -> None:
+    """What a reader copies works."""
+    [text] = re.findall(r"```yaml\n(contract: test/v1\n.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    Path(f"{GREETING}.test.yaml").write_text(text)
     done = call(f"{GREETING}.test.yaml")
     assert done.exit_code == 0, done.output
 
