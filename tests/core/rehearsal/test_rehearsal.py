@@ -1,12 +1,13 @@
 """Cases on the real runtime: what each expectation lets pass, and what it does not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from omnibase_core.contracts.cases import Case
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.local_handler import LOCAL_DESCRIPTION, LocalHandler
+from omnibase_core.ports import HandlerCall
 from omnibase_core.rehearsal import Coverage, Record, Stage, judge
 from omnibase_core.rehearsal.coverage import percentage
 from omnibase_core.rehearsal.record import SentRecord
@@ -346,6 +347,21 @@ def test_a_runtime_that_ends_is_told() -> None:
     _, [case], _ = cast(one())
     record = Record([SentRecord()], crash="RuntimeError: no")
     assert told(case, record) == [": the runtime itself came to its end: RuntimeError: no"]
+
+
+class Leaving:
+    """A pure handler that wants to end the process."""
+
+    def execute_inline(self, _call: HandlerCall, /) -> Mapping[str, object]:
+        """End it."""
+        raise SystemExit(0)
+
+
+def test_a_function_that_ends_the_process_ends_its_case_alone() -> None:
+    """Tests that leave with status 0 before they are done would be taken for good."""
+    _, [case], node = cast("  - {name: it, given: {payload: {a: 1}}, expect: {answer: {a: 1}}}", ECHO)
+    record = Stage(node, handlers=catalog().handlers, pure={"local": Leaving()}).rehearse(case)
+    assert told(case, record) == [": the runtime itself came to its end: SystemExit: 0"]
 
 
 def covered(*names: str) -> Coverage:

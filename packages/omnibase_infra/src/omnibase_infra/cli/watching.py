@@ -1,5 +1,6 @@
 """Runs a verb again whenever what it read has changed: contracts, tests, and the modules of the nodes' functions."""
 
+import os
 import subprocess
 import sys
 import time
@@ -23,45 +24,49 @@ def watch(arguments: Sequence[str], paths: Sequence[Path]) -> None:
 
     Each run is a process of its own: nothing else forgets a module that was imported.
     """
+    folders = {contracts_dir_above(path if path.is_dir() else path.parent) for path in paths}
     try:
         while True:
-            before = _seen(paths)
+            modules = [file for folder in folders for file in _modules_named_in(folder)]
+            before = _seen(folders, modules)
             subprocess.run([sys.executable, *_AGAIN, *arguments], check=False)  # noqa: S603 - our own program
             click.echo("\nwaiting for a change; Ctrl-C ends", err=True)
-            while _seen(paths) == before:
+            while _seen(folders, modules) == before:
                 time.sleep(_LOOK_S)
             click.echo(err=True)
     except KeyboardInterrupt:
         return
 
 
-def _seen(paths: Iterable[Path]) -> Mapping[Path, tuple[int, int]]:
+def _seen(folders: Iterable[Path], modules: Iterable[Path]) -> Mapping[Path, tuple[int, int]]:
     """Give each file with its time and size."""
     found: dict[Path, tuple[int, int]] = {}
-    for path in paths:
-        for file in _files(contracts_dir_above(path if path.is_dir() else path.parent)):
-            try:
-                status = file.stat()
-            except OSError:
-                continue  # It has just gone: that is a change too.
-            found[file] = (status.st_mtime_ns, status.st_size)
+    for file in (*(it for folder in folders for it in _contracts_below(folder)), *modules):
+        try:
+            status = file.stat()
+        except OSError:
+            continue  # It has just gone: that is a change too.
+        found[file] = (status.st_mtime_ns, status.st_size)
     return found
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _contracts_below(folder: Path) -> Iterator[Path]:
+    """Give the files that may be contracts or tests. They are looked at several times a second, and so not opened."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(place, name) for name in names if name.endswith((".yaml", ".yml")))
+
+
+def _modules_named_in(folder: Path) -> Iterator[Path]:
+    """Give the modules of every package that a host or a test of a folder allows."""
     try:
-        documents = list(read_with_tests(folder))
-    except InvalidContracts as error:
-        yield from (Path(problem.path) for problem in error.problems)
-        return
-    packages: set[str] = set()
+        documents = [it for it in read_with_tests(folder) if "logic_packages" in it.text]
+    except InvalidContracts:
+        return  # What cannot be read is told by the run itself.
     for document in documents:
-        yield Path(document.path)
-        if "logic_packages" in document.text:
-            listed = parse_document(str(document.path), document.text).tree.get("logic_packages")
-            packages.update(it for it in listed if isinstance(it, str)) if isinstance(listed, list) else None
-    for package in packages:
-        yield from _modules(package)
+        packages = parse_document(str(document.path), document.text).tree.get("logic_packages")
+        for package in packages if isinstance(packages, list) else ():
+            yield from _modules(str(package))
 
 
 def _modules(package: str) -> Iterator[Path]:
