@@ -1,4 +1,4 @@
-"""The handler of a test: it does what the case says, within the handler's own rules."""
+"""The handlers of a test: one that does what the case says, within the handler's own rules, or the real one."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -7,8 +7,8 @@ from uuid import UUID
 
 from omnibase_core.contracts.cases import ScriptedCall, ScriptedError
 from omnibase_core.errors import HandlerError
-from omnibase_core.ports import HandlerCall, OperationDescription
-from omnibase_core.rehearsal.record import SentRecord
+from omnibase_core.ports import HandlerCall, InlineHandler, OperationDescription
+from omnibase_core.rehearsal.record import Record, SentRecord
 
 
 class ScriptedHandler:
@@ -40,6 +40,26 @@ class ScriptedHandler:
         except (HandlerError, asyncio.CancelledError):
             record.handler_failed = True
             raise
+
+
+class RealHandler:
+    """A pure handler as it is, but for one thing: what it calls cannot end the process. An InlineHandler.
+
+    A function that calls sys.exit would end the tests with it, as if all of them had passed.
+    """
+
+    def __init__(self, handler: InlineHandler, record: Record) -> None:
+        """Take the handler, and the record of the case."""
+        self._handler = handler
+        self._record = record
+
+    def execute_inline(self, call: HandlerCall, /) -> Mapping[str, Any]:
+        """Do the call. Raises what the handler raises."""
+        try:
+            return self._handler.execute_inline(call)
+        except SystemExit as end:
+            self._record.crash = f"SystemExit: {end}"
+            raise RuntimeError("a function called sys.exit") from end
 
 
 async def _played(scripted: ScriptedCall, call: HandlerCall, operation: OperationDescription) -> Mapping[str, Any]:

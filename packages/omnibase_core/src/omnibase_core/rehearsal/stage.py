@@ -16,7 +16,7 @@ from omnibase_core.dead_letters import split_headers
 from omnibase_core.envelope import ENVELOPE_VERSION, OnexEnvelope
 from omnibase_core.expressions import Scope, Template
 from omnibase_core.ports import HandlerDescription, InlineHandler, Message, Partition, Refusal
-from omnibase_core.rehearsal.double import ScriptedHandler
+from omnibase_core.rehearsal.double import RealHandler, ScriptedHandler
 from omnibase_core.rehearsal.record import Record, SentRecord
 from omnibase_core.runtime import NodeRuntime
 from omnibase_core.testing.memory_bus import MemoryBroker, MemoryBus
@@ -60,9 +60,8 @@ class Stage:
         self._rules.clear()
         try:
             run(self._play(case, record), seed=_SEED)
-        except (SimulationStuck, SystemExit) as end:
-            # A function that calls sys.exit would end the tests too, as if all of them had passed.
-            record.crash = f"{type(end).__name__}: {end}"
+        except SimulationStuck as stuck:
+            record.crash = f"SimulationStuck: {stuck}"
         record.rules = set(self._rules)
         return record
 
@@ -87,7 +86,7 @@ class Stage:
         await asyncio.wait(ended, timeout=LONGEST_S, return_when=asyncio.FIRST_COMPLETED)
         for task in (sending, *ended):
             task.cancel()
-        record.crash = _crash_of(ended[0])
+        record.crash = record.crash or _crash_of(ended[0])
         await runtime.stop()
         record.state = "degraded" if runtime.figures[contract.name].degraded else "ok"
         record.breaker = next(iter(runtime.breakers.values()))  # That of the node's handler comes first.
@@ -96,7 +95,7 @@ class Stage:
         """Let the node's handler be played, unless it is pure."""
         handler_type = self._node.handler_type
         if handler_type in self._pure:
-            runtime.register_handler(handler_type, self._pure[handler_type])
+            runtime.register_handler(handler_type, RealHandler(self._pure[handler_type], record))
         elif handler_type in self._handlers:
             scripts = {_id(index): sent.handler for index, (_, sent) in enumerate(case.sent)}
             records = {_id(index): it for index, it in enumerate(record.sent)}
