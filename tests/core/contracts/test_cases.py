@@ -213,6 +213,20 @@ def test_what_is_wrong_is_told_at_its_place(old: str, new: str, expected: list[s
     assert problems(GOOD.replace(old, new)) == [f"t.test.yaml:{it}" for it in expected]
 
 
+def test_all_faults_are_told_at_once() -> None:
+    """A misspelt key does not hide that an operation is not there, or that a payload is off its schema."""
+    faulty = (
+        GOOD.replace("after_s: 2}]", "after: 2}]")
+        .replace("{payload: {about: rain}, key", "{payload: {about: 7}, key")
+        .replace("order: [second", "order: [secund")
+    )
+    assert [problem.partition(": ")[0] for problem in problems(faulty)] == [
+        "t.test.yaml:5:22",
+        "t.test.yaml:14:59",
+        "t.test.yaml:19:22",
+    ]
+
+
 @given(data=st.data())
 def test_a_file_that_is_changed_anywhere_has_problems_or_runs(data: st.DataObject) -> None:
     """Whatever is dropped, repeated or replaced: every fault is a problem of that file, and none is an exception."""

@@ -182,6 +182,22 @@ def test_check_checks_tests_too() -> None:
         assert "if it is meant, expect error: payload_invalid" in done.stdout
 
 
+def test_a_faulty_host_is_no_hindrance_to_the_tests_of_nodes() -> None:
+    """Of hosts, only what they allow is asked."""
+    Path("contracts/hosts/demo.yaml").write_text("contract: host/v1\nnodes: 7\nlogic_packages: all\n")
+    done = call("contracts")
+    assert done.exit_code == 0, done.output
+
+
+def test_a_file_for_ci_that_cannot_be_written_is_told() -> None:
+    """The folder is made; a file in its place is not removed."""
+    assert call("contracts", "--junit", "reports/deep/out.xml").exit_code == 0
+    assert parsed("reports/deep/out.xml").get("failures") == "0"
+    done = call("contracts", "--junit", "reports/deep/out.xml/out.xml")
+    assert done.exit_code == 1
+    assert "Could not open file 'reports/deep/out.xml/out.xml'" in done.stderr
+
+
 def test_a_host_starts_whatever_its_tests_are() -> None:
     """Tests are for their reader alone."""
     Path("contracts/nodes/echo.test.yaml").write_text("nonsense")

@@ -26,6 +26,9 @@ _VERSIONS: Mapping[str, type[ContractModel]] = {
     "test/v1": NodeTests,
 }
 
+_SALVAGES_MAX = 3
+"""What was refused may leave a gap that is refused in its turn."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
@@ -147,6 +150,8 @@ class _Loader:
         self.problems.extend(told)
         # A faulty contract still has its name: that a host lists it is no second fault.
         self.broken.add(str(document.tree.get("name")))
+        if model is NodeTests and (tests := _remaining(document.tree, error)) is not None:
+            self.tests.append((tests, document))
         contract = _completed(without_faults(document.tree, error)) if model is NodeContract else None
         if contract is not None:
             known = {(problem.line, problem.column) for problem in told} | {(1, 1)}
@@ -186,7 +191,9 @@ class _Loader:
                 nodes = tuple(self.nodes[node][0] for node in contract.nodes if node in self.nodes)
                 self.loaded[name] = LoadedHost(contract, settings, nodes, document.path)
         for tests, document in self.tests:
-            self.problems.extend(self._faults_of_tests(tests, document))
+            told = {(problem.line, problem.column) for problem in self.problems if problem.path == document.path}
+            faults = self._faults_of_tests(tests, document)
+            self.problems.extend(fault for fault in faults if (fault.line, fault.column) not in told)
 
     def _faults_of_tests(self, tests: NodeTests, document: Document) -> Iterable[Problem]:
         if tests.node in self.nodes:
@@ -282,3 +289,14 @@ def _completed(rest: Mapping[str, Any]) -> NodeContract | None:
         return NodeContract.model_validate({**lacking, **kind, **rest, "operations": operations})
     except ValidationError:
         return None
+
+
+def _remaining(tree: Mapping[str, Any], error: ValidationError) -> NodeTests | None:
+    """Give what is left of tests without what was refused, to look at it too; None where too little is left."""
+    for _ in range(_SALVAGES_MAX):
+        tree = without_faults(tree, error)
+        try:
+            return NodeTests.model_validate(tree)
+        except ValidationError as again:
+            error = again
+    return None

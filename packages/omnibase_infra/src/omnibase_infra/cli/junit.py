@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+import click
+
 from omnibase_core.errors import Problem
 from omnibase_infra.cli.rehearsals import CaseOutcome, FileOutcome
 from omnibase_infra.cli.verdict_text import failure_lines
@@ -14,7 +16,7 @@ _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 
 def write_outcomes(path: Path, outcomes: Sequence[FileOutcome]) -> None:
-    """Write what was run. Raises OSError."""
+    """Write what was run, in a folder that is made if need be. Raises FileError."""
     cases = [case for outcome in outcomes for case in outcome.cases]
     root = _element("testsuites", name="runtime-host test", **_counts(cases))
     for outcome in outcomes:
@@ -25,7 +27,7 @@ def write_outcomes(path: Path, outcomes: Sequence[FileOutcome]) -> None:
 
 
 def write_problems(path: Path, problems: Sequence[Problem]) -> None:
-    """Write why nothing was run: a suite a faulty file, an error a problem. Raises OSError."""
+    """Write why nothing was run: a suite a faulty file, an error a problem. Raises FileError."""
     counts = {"failures": "0", "skipped": "0", "time": "0.000"}
     root = _element("testsuites", name="runtime-host test", tests=_n(problems), errors=_n(problems), **counts)
     for file in dict.fromkeys(problem.path for problem in problems):
@@ -90,4 +92,8 @@ def _n(things: Sequence[object]) -> str:
 
 def _write(path: Path, root: ElementTree.Element) -> None:
     ElementTree.indent(root)
-    ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+    except OSError as error:
+        raise click.FileError(str(path), hint=error.strerror) from error

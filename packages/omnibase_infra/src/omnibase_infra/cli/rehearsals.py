@@ -131,7 +131,7 @@ def _faults_of_functions(
     tests: NodeTests, document: Document, nodes: Mapping[str, CompiledNode], hosts: Sequence[Mapping[str, Any]]
 ) -> Iterator[Problem]:
     """A function runs where the tests themselves, or a host that lists the node, allow its package."""
-    of_hosts = [it for host in hosts if tests.node in host.get("nodes", ()) for it in host.get("logic_packages", ())]
+    of_hosts = [it for host in hosts if tests.node in _listed(host, "nodes") for it in _listed(host, "logic_packages")]
     packages = [*tests.logic_packages, *of_hosts]
     for operation in nodes[tests.node].contract.operations.values():
         function = operation.logic
@@ -145,3 +145,9 @@ def _faults_of_functions(
             import_function(function)
         except LookupError as error:
             yield document.problem(("node",), str(error))
+
+
+def _listed(tree: Mapping[str, Any], key: str) -> Sequence[Any]:
+    """Give a list of a contract that nobody has checked."""
+    found = tree.get(key)
+    return found if isinstance(found, list) else ()
