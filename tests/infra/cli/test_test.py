@@ -295,6 +295,14 @@ cases:
     assert done.exit_code == 0, done.output
 
 
+def test_an_isolated_function_runs_in_the_process_of_the_test() -> None:
+    """Where it runs changes nothing of what it gives; a worker lives in real time."""
+    with Path("contracts/nodes/mask-email.yaml").open("a") as contract:
+        contract.write("delivery: {isolation: process}\n")
+    done = call("contracts/nodes/mask-email.yaml")
+    assert done.exit_code == 0, done.output
+
+
 def test_watching_runs_again_after_a_change_of_a_test_a_contract_or_a_function(tmp_path: Path) -> None:
     """Modules are imported anew; Ctrl-C ends it."""
     (tmp_path / "own_logic").mkdir()

@@ -17,7 +17,8 @@ from omnibase_core.rehearsal import Coverage, Failure, Stage, judge
 from omnibase_infra.budget import alarm_budget
 from omnibase_infra.cli.contracts import contracts_dir_above, is_host, registry_of
 from omnibase_infra.files import is_test, read_contracts, read_with_tests
-from omnibase_infra.wiring import catalog, import_function
+from omnibase_infra.functions import import_function
+from omnibase_infra.wiring import catalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,14 @@ class FileOutcome:
         return sum(case.took_s for case in self.cases)
 
 
+class _NoWorkers:
+    """Workers of a test: there are none, for an isolated node's functions run in the process of the test."""
+
+    async def call(self, function: str, _argument: Any, /, *, budget_s: float) -> Any:  # noqa: ARG002 - a port's form
+        """Refuse the call: nothing asks for it."""
+        raise RuntimeError(f"{function} runs in the process of the test")
+
+
 @dataclass(frozen=True, slots=True)
 class Rehearsals:
     """Every test at some paths, ready to run, and what was shown of each node so far."""
@@ -63,7 +72,7 @@ class Rehearsals:
         """Run file by file. Functions are interrupted as in production: on the main thread only."""
         self.coverage.update({name: Coverage.of(node) for name, node in self.nodes.items()})
         with alarm_budget() as budget:
-            compute = ComputeHandler(import_function, budget=budget)
+            compute = ComputeHandler(import_function, budget=budget, workers=_NoWorkers())
             pure: dict[str, InlineHandler] = {COMPUTE: compute, LOCAL_DESCRIPTION.handler_type: LocalHandler()}
             for tests, document in self.tests:
                 stage = Stage(self.nodes[tests.node], handlers=self.handlers, pure=pure)
