@@ -25,12 +25,13 @@ demo: setup  ## Run the example nodes on an embedded broker: one command to each
 test: setup  ## Run every test; starts the real servers that they need, and says which
 	$(RUN) pytest
 
-check: setup  ## Lint, formatting, types, layers and the contracts
+check: setup  ## Lint, formatting, types, layers, the contracts and their tests
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 	$(RUN) lint-imports
 	$(RUN) runtime-host check contracts
+	$(RUN) runtime-host test contracts --fail-under 100
 
 fix: setup  ## Format, and mend what can be mended without thought
 	$(RUN) ruff check --fix .

@@ -61,6 +61,11 @@ BREACHES = {
         "import omnibase_core.contracts.host",
         "The layers of the",
     ),
+    "upwards in rehearsals": (
+        f"{CORE}/rehearsal/record.py",
+        "import omnibase_core.rehearsal.stage",
+        "The layers of the tests of contracts",
+    ),
     "siblings in spi": (f"{SPI}/sources.py", "import omnibase_spi.factories", "The layers of spi"),
     "upwards in infra": (f"{INFRA}/files.py", "import omnibase_infra.wiring", "The layers of infra"),
     "a new module of infra": (f"{INFRA}/utils.py", "", "The layers of infra"),

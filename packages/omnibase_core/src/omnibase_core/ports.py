@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from omnibase_core.errors import PublishFailed
+from omnibase_core.errors import HandlerError, PublishFailed
 
 T = TypeVar("T")
 
@@ -55,10 +55,17 @@ class InlineHandler(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationDescription:
-    """One operation of a handler: the models of its request and of its result."""
+    """One operation of a handler: the models of its request and of its result.
+
+    What a test plays has to come out as in production. So a handler that judges what it got says here, from a request
+    and a result, which error it raises in place of that result (`refusal`; None: it gives it); and one that keeps to
+    the time itself says which error that is after so many seconds (`late`).
+    """
 
     request: type[BaseModel]
     result: type[BaseModel]
+    refusal: Callable[[Any, Any], HandlerError | None] | None = None
+    late: Callable[[Any, float], HandlerError] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from omnibase_core.contracts.case_faults import faults_of_cases
+from omnibase_core.contracts.cases import NodeTests
 from omnibase_core.contracts.compiled import CompiledNode, compile_node
 from omnibase_core.contracts.document import Document, Path, nearest, parse_document
 from omnibase_core.contracts.faults import problems_of, without_faults
@@ -18,7 +20,14 @@ from omnibase_core.contracts.node import ContractModel, NodeContract, NodeKind, 
 from omnibase_core.errors import InvalidContracts, Problem
 from omnibase_core.ports import ContractReader, HandlerDescription, PureFunction
 
-_VERSIONS: Mapping[str, type[ContractModel]] = {"node/v1": NodeContract, "host/v1": RuntimeHostContract}
+_VERSIONS: Mapping[str, type[ContractModel]] = {
+    "node/v1": NodeContract,
+    "host/v1": RuntimeHostContract,
+    "test/v1": NodeTests,
+}
+
+_SALVAGES_MAX = 3
+"""What was refused may leave a gap that is refused in its turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +102,7 @@ class FileRegistry:
             raise InvalidContracts(loader.problems)
         self.nodes: Mapping[str, CompiledNode] = {name: node for name, (node, _) in loader.nodes.items()}
         self.hosts: Mapping[str, LoadedHost] = loader.loaded
+        self.tests: Sequence[tuple[NodeTests, Document]] = loader.tests
 
     def host_at(self, path: PurePath) -> LoadedHost | None:
         """Find the host contract that was read from a file."""
@@ -107,6 +117,7 @@ class _Loader:
     nodes: dict[str, tuple[CompiledNode, Document]] = field(default_factory=dict)
     hosts: dict[str, tuple[RuntimeHostContract, Document]] = field(default_factory=dict)
     loaded: dict[str, LoadedHost] = field(default_factory=dict)
+    tests: list[tuple[NodeTests, Document]] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
@@ -130,6 +141,8 @@ class _Loader:
             self._file(contract.name, (node, document), self.nodes)
         elif isinstance(contract, RuntimeHostContract):
             self._file(contract.name, (contract, document), self.hosts)
+        elif isinstance(contract, NodeTests):
+            self.tests.append((contract, document))
 
     def _salvage(self, document: Document, model: type[ContractModel], error: ValidationError) -> None:
         """Tell what the model refused, and what is wrong in the rest: nobody has to check twice to see it all."""
@@ -137,6 +150,8 @@ class _Loader:
         self.problems.extend(told)
         # A faulty contract still has its name: that a host lists it is no second fault.
         self.broken.add(str(document.tree.get("name")))
+        if model is NodeTests and (tests := _remaining(document.tree, error)) is not None:
+            self.tests.append((tests, document))
         contract = _completed(without_faults(document.tree, error)) if model is NodeContract else None
         if contract is not None:
             known = {(problem.line, problem.column) for problem in told} | {(1, 1)}
@@ -147,11 +162,14 @@ class _Loader:
         found = document.tree.get("contract")
         if isinstance(found, str) and found in _VERSIONS:
             return _VERSIONS[found]
+        is_test = PurePath(document.path).stem.endswith(".test")
         if found is None:
-            self.problems.append(document.problem((), "missing key 'contract': write contract: node/v1 or host/v1"))
+            versions = "contract: test/v1" if is_test else "contract: node/v1 or host/v1"
+            self.problems.append(document.problem((), f"missing key 'contract': write {versions}"))
             return None
         near = nearest(str(found), _VERSIONS)
-        hint = f"did you mean {near!r}?" if near else "expected 'node/v1' or 'host/v1'"
+        versions = "'test/v1'" if is_test else "'node/v1' or 'host/v1'"
+        hint = f"did you mean {near!r}?" if near else f"expected {versions}"
         self.problems.append(document.problem(("contract",), f"contract {found!r} is not known; {hint}"))
         return None
 
@@ -172,6 +190,18 @@ class _Loader:
             if settings is not None:
                 nodes = tuple(self.nodes[node][0] for node in contract.nodes if node in self.nodes)
                 self.loaded[name] = LoadedHost(contract, settings, nodes, document.path)
+        for tests, document in self.tests:
+            told = {(problem.line, problem.column) for problem in self.problems if problem.path == document.path}
+            faults = self._faults_of_tests(tests, document)
+            self.problems.extend(fault for fault in faults if (fault.line, fault.column) not in told)
+
+    def _faults_of_tests(self, tests: NodeTests, document: Document) -> Iterable[Problem]:
+        if tests.node in self.nodes:
+            yield from faults_of_cases(tests, document, self.nodes[tests.node][0], self.catalog.handlers)
+        elif tests.node not in self.broken:
+            near = nearest(tests.node, self.nodes)
+            hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(self.nodes) or 'none'}"
+            yield document.problem(("node",), f"there is no node {tests.node!r}; {hint}")
 
     def _faults_of_nodes(self, contract: RuntimeHostContract, document: Document) -> Iterable[Problem]:
         for index, name in enumerate(contract.nodes):
@@ -259,3 +289,14 @@ def _completed(rest: Mapping[str, Any]) -> NodeContract | None:
         return NodeContract.model_validate({**lacking, **kind, **rest, "operations": operations})
     except ValidationError:
         return None
+
+
+def _remaining(tree: Mapping[str, Any], error: ValidationError) -> NodeTests | None:
+    """Give what is left of tests without what was refused, to look at it too; None where too little is left."""
+    for _ in range(_SALVAGES_MAX):
+        tree = without_faults(tree, error)
+        try:
+            return NodeTests.model_validate(tree)
+        except ValidationError as again:
+            error = again
+    return None

@@ -1,6 +1,6 @@
 """Reads contract files for FileRegistry. Nothing here knows what they say."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
 
 from omnibase_core.errors import InvalidContracts, Problem
@@ -15,7 +15,21 @@ def read_contracts(path: PurePath, /) -> Iterable[ContractDocument]:
     Hidden files and folders and the tests of contracts (`*.test.yaml`) are left out; links are followed. Raises
     InvalidContracts with everything that cannot be read, or when there is nothing to read.
     """
-    reading = _Reading()
+    return _read(path, _is_contract)
+
+
+def read_with_tests(path: PurePath, /) -> Iterable[ContractDocument]:
+    """Read the same, and the tests of contracts with it. A ContractReader."""
+    return _read(path, lambda child: _is_contract(child) or is_test(child))
+
+
+def is_test(path: PurePath) -> bool:
+    """Say whether a file is named as the tests of a contract are."""
+    return path.suffix in _SUFFIXES and path.stem.endswith(".test")
+
+
+def _read(path: PurePath, wanted: Callable[[Path], bool]) -> Iterable[ContractDocument]:
+    reading = _Reading(wanted)
     reading.visit(Path(path))
     if reading.problems:
         raise InvalidContracts(reading.problems)
@@ -25,7 +39,8 @@ def read_contracts(path: PurePath, /) -> Iterable[ContractDocument]:
 class _Reading:
     """One walk through files and folders: what was read so far, and what could not be."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Callable[[Path], bool]) -> None:
+        self._wanted = wanted
         self.documents: list[ContractDocument] = []
         self.problems: list[Problem] = []
         self._folders: set[tuple[int, int]] = set()
@@ -54,7 +69,7 @@ class _Reading:
                 continue
             if child.is_dir():
                 self._folder(child)
-            elif _is_contract(child):
+            elif self._wanted(child) and _is_file(child):
                 self._file(child)
 
     def _file(self, path: Path) -> None:
@@ -73,6 +88,9 @@ class _Reading:
 
 
 def _is_contract(path: Path) -> bool:
+    return path.suffix in _SUFFIXES and not is_test(path)
+
+
+def _is_file(path: Path) -> bool:
     # A pipe would keep the reader waiting; a link that leads nowhere is named like a contract, and so is a fault.
-    is_special = path.exists() and not path.is_file()
-    return path.suffix in _SUFFIXES and not path.stem.endswith(".test") and not is_special
+    return path.is_file() or not path.exists()

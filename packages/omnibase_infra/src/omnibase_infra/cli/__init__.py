@@ -10,6 +10,7 @@ from omnibase_infra.cli.demo import demo
 from omnibase_infra.cli.dlq import dlq
 from omnibase_infra.cli.run import run
 from omnibase_infra.cli.send import send
+from omnibase_infra.cli.test import test
 
 
 class _Commands(click.Group):
@@ -40,5 +41,5 @@ def main() -> None:
     """
 
 
-for verb in (run, send, check, topics, dlq, demo):
+for verb in (run, send, check, test, topics, dlq, demo):
     main.add_command(verb)

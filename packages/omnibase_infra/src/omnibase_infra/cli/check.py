@@ -7,7 +7,8 @@ import click
 from omnibase_core.errors import InvalidContracts
 from omnibase_core.ports import ContractDocument
 from omnibase_infra.cli.contracts import contracts_dir_of, documents_of_host, is_host, load_host, registry_of
-from omnibase_infra.files import read_contracts
+from omnibase_infra.cli.rehearsals import documents_at
+from omnibase_infra.files import is_test, read_with_tests
 
 
 @click.command()
@@ -15,7 +16,7 @@ from omnibase_infra.files import read_contracts
 def check(paths: tuple[Path, ...]) -> None:
     """Load contracts and print every problem as file:line:column.
 
-    A host contract is checked together with the nodes of its folder.
+    A host contract is checked together with the nodes of its folder, tests of contracts with their nodes.
 
     \b
     Example:
@@ -32,7 +33,9 @@ def check(paths: tuple[Path, ...]) -> None:
             click.echo(str(problem))
         click.echo(f"\nproblems: {len(error.problems)}", err=True)
         raise SystemExit(1) from error
-    click.echo(f"nodes: {len(registry.nodes)}, hosts: {len(registry.hosts)}, problems: 0")
+    cases = sum(len(tests.cases) for tests, _ in registry.tests)
+    tested = f"tests: {cases}, " if cases else ""
+    click.echo(f"nodes: {len(registry.nodes)}, hosts: {len(registry.hosts)}, {tested}problems: 0")
 
 
 @click.command()
@@ -52,7 +55,9 @@ def topics(host: Path, contracts: Path | None) -> None:
 
 
 def _documents_at(path: Path) -> list[ContractDocument]:
-    found = list(read_contracts(path))
+    if is_test(path) and path.is_file():
+        return list(documents_at(path, list(read_with_tests(path.parent))))
+    found = list(read_with_tests(path))
     if path.is_file() and is_host(found[0]):
         return documents_of_host(path, contracts_dir_of(path))
     return found

@@ -19,8 +19,14 @@ class NotAHost(OnexError):
 
 def contracts_dir_of(host_path: Path) -> Path:
     """Give the folder with a host's nodes: the one that holds `hosts/`, else the one that holds the file."""
-    folder = host_path.parent
-    return folder.parent if folder.resolve().name == "hosts" else folder
+    return contracts_dir_above(host_path.parent)
+
+
+def contracts_dir_above(folder: Path) -> Path:
+    """Give the folder of all contracts for one that may be its `hosts` or its `nodes`."""
+    if folder.resolve().name not in ("hosts", "nodes"):
+        return folder
+    return folder.parent if folder.name else folder / ".."
 
 
 def load_host(host_path: Path, contracts_dir: Path | None) -> LoadedHost:

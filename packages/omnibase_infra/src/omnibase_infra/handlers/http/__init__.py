@@ -1,7 +1,7 @@
 """The `http` handler: one HTTP/1.1 request to a target of the host contract, and its answer as a typed result.
 
 Where a request goes is the host contract's affair alone (`HttpTarget`); what it says is the node's (`HttpRequest`).
-`models` holds what contracts may write, `client` does the I/O.
+`models` holds what contracts may write, `verdicts` when a reply is an error, `client` does the I/O.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pydantic import BaseModel
 
 from omnibase_infra.handlers.http.models import HttpRequest, HttpResponse, HttpSettings, HttpTarget
+from omnibase_infra.handlers.http.verdicts import late, refusal
 from omnibase_spi import Handler, HandlerDescription, OperationDescription
 
 __all__ = ["HttpHandlerFactory", "HttpRequest", "HttpResponse", "HttpSettings", "HttpTarget"]
@@ -20,7 +21,9 @@ class HttpHandlerFactory:
 
     description = HandlerDescription(
         handler_type="http",
-        operations={"request": OperationDescription(request=HttpRequest, result=HttpResponse)},
+        operations={
+            "request": OperationDescription(request=HttpRequest, result=HttpResponse, refusal=refusal, late=late)
+        },
         settings=HttpSettings,
         target=HttpTarget,
     )

@@ -10,8 +10,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from math import inf
 from typing import Any
 
@@ -21,13 +19,8 @@ from omnibase_core.errors import HandlerError
 from omnibase_core.ports import HandlerCall
 from omnibase_infra.handlers.http.bodies import Unpacker, content_of, is_json, json_of, query_of, text_of
 from omnibase_infra.handlers.http.models import HttpRequest, HttpSettings, HttpTarget
+from omnibase_infra.handlers.http.verdicts import is_expected, is_repeatable, status_error, timeout_error
 
-_RETRYABLE_STATUSES = frozenset({408, 429, *range(500, 600)})
-_UNDONE_STATUSES = frozenset({408, 429, 503})
-"""With these a server says that it has not done what was asked: asking again repeats nothing."""
-_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-"""Methods that may be repeated (RFC 9110, section 9.2.2)."""
-_EXCERPT_LENGTH_MAX = 500
 _SECRET_LENGTH_MIN = 8
 
 
@@ -68,12 +61,11 @@ class HttpHandler:
             raise HandlerError("request_invalid", f"there is no http target {call.target!r}")
         message = opened.message(request)
         what = f"{message.method} {message.url.copy_with(query=None)}"
-        with _translated(opened, what, timeout_s=call.timeout_s, repeatable=message.method in _IDEMPOTENT):
+        with _translated(opened, what, request, timeout_s=call.timeout_s):
             async with timeout(call.timeout_s):
                 reply = await opened.exchange(message)
-        if not _is_expected(reply.status, request.expect):
-            excerpt = opened.redacted(reply.text)[:_EXCERPT_LENGTH_MAX]
-            raise _status_error(what, reply, request.expect, excerpt, repeatable=message.method in _IDEMPOTENT)
+        if not is_expected(reply.status, request.expect):
+            raise status_error(what, request, reply.status, reply.headers, opened.redacted(reply.text))
         if reply.fault is not None:
             raise HandlerError(reply.fault.code, f"{what}: {reply.fault}")
         return _result(what, reply)
@@ -230,16 +222,17 @@ def _tls_context(name: str, target: HttpTarget) -> ssl.SSLContext:
 
 
 @contextmanager
-def _translated(opened: _OpenTarget, what: str, *, timeout_s: float, repeatable: bool) -> Iterator[None]:
+def _translated(opened: _OpenTarget, what: str, request: HttpRequest, *, timeout_s: float) -> Iterator[None]:
     """Turn what httpx raises into HandlerErrors: the one place that knows its exceptions.
 
-    What ends after the request may have been sent is retryable only where it is `repeatable`.
+    What ends after the request may have been sent is retryable only where it is repeatable.
     """
+    repeatable = is_repeatable(request.method)
     connect_s, silence_s = opened.target.connect_timeout_s, opened.target.read_timeout_s
     try:
         yield
     except TimeoutError as error:
-        raise HandlerError("timeout", f"{what}: not done within {timeout_s:g} s", retryable=repeatable) from error
+        raise timeout_error(what, request, timeout_s) from error
     except httpx.ConnectTimeout as error:
         message = f"{what}: no connection within {connect_s:g} s (connect_timeout_s)"
         raise HandlerError("timeout", message, retryable=True) from error
@@ -280,33 +273,6 @@ async def _read(response: httpx.Response, *, bytes_max: int) -> tuple[bytes, Han
     except ValueError as error:
         return bytes(body), HandlerError("invalid_response", f"the body cannot be unpacked: {error}")
     return bytes(body), None
-
-
-def _is_expected(status: int, expect: list[int] | None) -> bool:
-    return status not in _RETRYABLE_STATUSES if expect is None else status in expect
-
-
-def _status_error(
-    what: str, reply: _Reply, expect: list[int] | None, excerpt: str, *, repeatable: bool
-) -> HandlerError:
-    expected = "" if expect is None else f", expected {' or '.join(str(status) for status in expect)}"
-    return HandlerError(
-        "http_status",
-        f"{what}: status {reply.status}{expected}",
-        retryable=reply.status in (_RETRYABLE_STATUSES if repeatable else _UNDONE_STATUSES),
-        retry_after_s=_seconds(reply.headers.get("retry-after", "")),
-        details={"status": reply.status, "body": excerpt},
-    )
-
-
-def _seconds(retry_after: str) -> float | None:
-    """Read `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date; None for anything else."""
-    if retry_after.isascii() and retry_after.isdigit():
-        return float(retry_after[:9])
-    try:
-        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
 
 
 def _result(what: str, reply: _Reply) -> Mapping[str, Any]:

@@ -1,0 +1,94 @@
+"""The handlers of a test: one that does what the case says, within the handler's own rules, or the real one."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from omnibase_core.contracts.cases import ScriptedCall, ScriptedError
+from omnibase_core.errors import HandlerError
+from omnibase_core.ports import HandlerCall, InlineHandler, OperationDescription
+from omnibase_core.rehearsal.record import Record, SentRecord
+
+
+class ScriptedHandler:
+    """Plays the calls of each command in their order, and notes what it was asked. A Handler.
+
+    What it gives is what the real one would: a result is completed by its model, judged as the handler judges it, and
+    never comes after the call's time is over.
+    """
+
+    def __init__(
+        self,
+        operations: Mapping[str, OperationDescription],
+        scripts: Mapping[UUID, Sequence[ScriptedCall]],
+        records: Mapping[UUID, SentRecord],
+    ) -> None:
+        """Take what the handler offers and, by the id of each command, its script and its record."""
+        self._operations = operations
+        self._scripts = scripts
+        self._records = records
+
+    async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:
+        """Note the request, and do what the script says of this call."""
+        record, script = self._records[call.call_id], self._scripts[call.call_id]
+        record.requests.append(call.request.model_dump(mode="json", by_alias=True))
+        if len(record.requests) > len(script):
+            raise HandlerError("not_scripted", "the test does not say what this call of the handler gives")
+        try:
+            return await _played(script[len(record.requests) - 1], call, self._operations[call.operation])
+        except (HandlerError, asyncio.CancelledError):
+            record.handler_failed = True
+            raise
+
+
+class RealHandler:
+    """A pure handler as it is, but for one thing: what it calls cannot end the process.
+
+    An InlineHandler, and a Handler for isolated nodes: where a function runs changes nothing of what it gives, and in
+    virtual time nobody can wait for a worker.
+
+    A function that calls sys.exit would end the tests with it, as if all of them had passed.
+    """
+
+    def __init__(self, handler: InlineHandler, record: Record) -> None:
+        """Take the handler, and the record of the case."""
+        self._handler = handler
+        self._record = record
+
+    def execute_inline(self, call: HandlerCall, /) -> Mapping[str, Any]:
+        """Do the call. Raises what the handler raises."""
+        try:
+            return self._handler.execute_inline(call)
+        except SystemExit as end:
+            self._record.crash = f"SystemExit: {end}"
+            raise RuntimeError("a function called sys.exit") from end
+
+    async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:
+        """Do the call here, where a host would let a worker do it."""
+        return self.execute_inline(call)
+
+
+async def _played(scripted: ScriptedCall, call: HandlerCall, operation: OperationDescription) -> Mapping[str, Any]:
+    if operation.late is not None and (scripted.hangs or scripted.after_s > call.timeout_s):
+        await asyncio.sleep(call.timeout_s)
+        raise operation.late(call.request, call.timeout_s)
+    if scripted.hangs:
+        await asyncio.get_running_loop().create_future()
+    await asyncio.sleep(scripted.after_s)
+    if scripted.error is not None:
+        raise _failure(scripted.error)
+    result = operation.result.model_validate(scripted.result)
+    if operation.refusal is not None and (refusal := operation.refusal(call.request, result)) is not None:
+        raise refusal
+    return result.model_dump(mode="json", by_alias=True)
+
+
+def _failure(error: ScriptedError) -> HandlerError:
+    return HandlerError(
+        error.code,
+        error.message,
+        retryable=error.retryable,
+        retry_after_s=error.retry_after_s,
+        details=error.details,
+    )

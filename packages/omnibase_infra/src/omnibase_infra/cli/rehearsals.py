@@ -1,0 +1,162 @@
+"""Finds the tests of contracts, and runs them. What a verb prints of it is the verb's affair."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omnibase_core.compute_handler import COMPUTE, ComputeHandler
+from omnibase_core.contracts.cases import NodeTests
+from omnibase_core.contracts.compiled import CompiledNode
+from omnibase_core.contracts.document import Document, parse_document
+from omnibase_core.errors import InvalidContracts, Problem
+from omnibase_core.local_handler import LOCAL_DESCRIPTION, LocalHandler
+from omnibase_core.ports import ContractDocument, HandlerDescription, InlineHandler
+from omnibase_core.rehearsal import Coverage, Failure, Stage, judge
+from omnibase_infra.budget import alarm_budget
+from omnibase_infra.cli.contracts import contracts_dir_above, is_host, registry_of
+from omnibase_infra.files import is_test, read_contracts, read_with_tests
+from omnibase_infra.functions import import_function
+from omnibase_infra.wiring import catalog
+
+
+@dataclass(frozen=True, slots=True)
+class CaseOutcome:
+    """One case that was run: where it stands, what it took in real time, and what is not as expected."""
+
+    name: str
+    line: int
+    took_s: float
+    failures: Sequence[tuple[int, Failure]]
+    """Each with its line in the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileOutcome:
+    """The cases of one file."""
+
+    path: str
+    node: str
+    cases: Sequence[CaseOutcome]
+
+    @property
+    def failed(self) -> int:
+        """How many cases failed."""
+        return sum(bool(case.failures) for case in self.cases)
+
+    @property
+    def took_s(self) -> float:
+        """What its cases took, in real seconds."""
+        return sum(case.took_s for case in self.cases)
+
+
+class _NoWorkers:
+    """Workers of a test: there are none, for an isolated node's functions run in the process of the test."""
+
+    async def call(self, function: str, _argument: Any, /, *, budget_s: float) -> Any:  # noqa: ARG002 - a port's form
+        """Refuse the call: nothing asks for it."""
+        raise RuntimeError(f"{function} runs in the process of the test")
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsals:
+    """Every test at some paths, ready to run, and what was shown of each node so far."""
+
+    tests: Sequence[tuple[NodeTests, Document]]
+    nodes: Mapping[str, CompiledNode]
+    handlers: Mapping[str, HandlerDescription]
+    coverage: dict[str, Coverage] = field(default_factory=dict)
+
+    def run(self) -> Iterator[FileOutcome]:
+        """Run file by file. Functions are interrupted as in production: on the main thread only."""
+        self.coverage.update({name: Coverage.of(node) for name, node in self.nodes.items()})
+        with alarm_budget() as budget:
+            compute = ComputeHandler(import_function, budget=budget, workers=_NoWorkers())
+            pure: dict[str, InlineHandler] = {COMPUTE: compute, LOCAL_DESCRIPTION.handler_type: LocalHandler()}
+            for tests, document in self.tests:
+                stage = Stage(self.nodes[tests.node], handlers=self.handlers, pure=pure)
+                cases = [self._run_case(stage, tests, document, index) for index in range(len(tests.cases))]
+                yield FileOutcome(document.path, tests.node, cases)
+
+    def _run_case(self, stage: Stage, tests: NodeTests, document: Document, index: int) -> CaseOutcome:
+        case = tests.cases[index]
+        began_s = time.perf_counter()
+        record = stage.rehearse(case)
+        took_s = time.perf_counter() - began_s
+        self.coverage[tests.node].add(self.nodes[tests.node], case, record)
+        at = ("cases", index)
+        failures = [(document.place((*at, *failure.path)).line, failure) for failure in judge(case, record)]
+        return CaseOutcome(case.name, document.place((*at, "name")).line, took_s, failures)
+
+
+def load_rehearsals(paths: Iterable[Path]) -> Rehearsals:
+    """Find the tests at some paths, the contracts that they are about, and the functions that these name.
+
+    A folder means all that is below it; a test, its node as well; a node's contract, its tests in the same folder.
+    Raises InvalidContracts with every problem of what was found.
+    """
+    documents: dict[Path, ContractDocument] = {}
+    hosts: dict[Path, ContractDocument] = {}
+    for path in paths:
+        folder = path if path.is_dir() else path.parent
+        root = contracts_dir_above(folder)
+        found = list(read_with_tests(folder))
+        beside = found if root == folder else list(read_contracts(root))
+        documents.update(_by_file(documents_at(path, found)))
+        hosts.update(_by_file(it for it in beside if "host/v1" in it.text and is_host(it)))
+    registry = registry_of(documents.values())
+    allowed = [_tree(it) for it in hosts.values()]
+    faults = [it for tests in registry.tests for it in _faults_of_functions(*tests, registry.nodes, allowed)]
+    if faults:
+        raise InvalidContracts(faults)
+    return Rehearsals(registry.tests, registry.nodes, catalog().handlers)
+
+
+def documents_at(path: Path, found: Sequence[ContractDocument]) -> Iterator[ContractDocument]:
+    """Give what a path means of what its folder holds, hosts aside."""
+    if path.is_dir():
+        yield from (it for it in found if "host/v1" not in it.text or not is_host(it))
+        return
+    [own] = read_contracts(path)
+    yield own
+    node = str(_tree(own).get("node" if is_test(path) else "name"))
+    for other in found:
+        is_other_kind = is_test(other.path) is not is_test(path)
+        if is_other_kind and node in other.text and _tree(other).get("name" if is_test(path) else "node") == node:
+            yield other
+
+
+def _by_file(documents: Iterable[ContractDocument]) -> Mapping[Path, ContractDocument]:
+    return {Path(document.path).resolve(): document for document in documents}
+
+
+def _tree(document: ContractDocument) -> Mapping[str, Any]:
+    tree: Mapping[str, Any] = parse_document(str(document.path), document.text).tree
+    return tree
+
+
+def _faults_of_functions(
+    tests: NodeTests, document: Document, nodes: Mapping[str, CompiledNode], hosts: Sequence[Mapping[str, Any]]
+) -> Iterator[Problem]:
+    """A function runs where the tests themselves, or a host that lists the node, allow its package."""
+    of_hosts = [it for host in hosts if tests.node in _listed(host, "nodes") for it in _listed(host, "logic_packages")]
+    packages = [*tests.logic_packages, *of_hosts]
+    for operation in nodes[tests.node].contract.operations.values():
+        function = operation.logic
+        if function is None:
+            continue
+        if not any(function.startswith((f"{package}.", f"{package}:")) for package in packages):
+            where = "add its package to logic_packages, here or in the contract of a host that lists the node"
+            yield document.problem(("node",), f"node {tests.node!r} runs {function}; {where}")
+            continue
+        try:
+            import_function(function)
+        except LookupError as error:
+            yield document.problem(("node",), str(error))
+
+
+def _listed(tree: Mapping[str, Any], key: str) -> Sequence[Any]:
+    """Give a list of a contract that nobody has checked."""
+    found = tree.get(key)
+    return found if isinstance(found, list) else ()

@@ -1,0 +1,72 @@
+"""When an exchange is an error of the `http` handler, and which one. Without httpx: tests of contracts ask here too."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from pydantic_core import to_json
+
+from omnibase_core.errors import HandlerError
+from omnibase_infra.handlers.http.models import HttpRequest, HttpResponse
+
+_RETRYABLE_STATUSES = frozenset({408, 429, *range(500, 600)})
+_UNDONE_STATUSES = frozenset({408, 429, 503})
+"""With these a server says that it has not done what was asked: asking again repeats nothing."""
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+"""Methods that may be repeated (RFC 9110, section 9.2.2)."""
+_EXCERPT_LENGTH_MAX = 500
+
+
+def is_repeatable(method: str) -> bool:
+    """Say whether a request of this method may be made again when nobody knows whether it was served."""
+    return method in _IDEMPOTENT
+
+
+def is_expected(status: int, expect: list[int] | None) -> bool:
+    """Say whether a status is a result, by the rule at HttpRequest.expect."""
+    return status not in _RETRYABLE_STATUSES if expect is None else status in expect
+
+
+def status_error(what: str, request: HttpRequest, status: int, headers: Mapping[str, str], body: str) -> HandlerError:
+    """Give the error for a status that is no result."""
+    expected = "" if request.expect is None else f", expected {' or '.join(str(it) for it in request.expect)}"
+    return HandlerError(
+        "http_status",
+        f"{what}: status {status}{expected}",
+        retryable=status in (_RETRYABLE_STATUSES if is_repeatable(request.method) else _UNDONE_STATUSES),
+        retry_after_s=_seconds(headers.get("retry-after", "")),
+        details={"status": status, "body": body[:_EXCERPT_LENGTH_MAX]},
+    )
+
+
+def timeout_error(what: str, request: HttpRequest, timeout_s: float) -> HandlerError:
+    """Give the error for an exchange that was not done in time."""
+    retryable = is_repeatable(request.method)
+    return HandlerError("timeout", f"{what}: not done within {timeout_s:g} s", retryable=retryable)
+
+
+def refusal(request: HttpRequest, response: HttpResponse) -> HandlerError | None:
+    """Give the error that the handler raises in place of a response; None where it gives it."""
+    if is_expected(response.status, request.expect):
+        return None
+    body = to_json(response.json_body).decode() if response.text is None else response.text
+    return status_error(_what(request), request, response.status, response.headers, body)
+
+
+def late(request: HttpRequest, timeout_s: float) -> HandlerError:
+    """Give the error that the handler raises when the time is over."""
+    return timeout_error(_what(request), request, timeout_s)
+
+
+def _what(request: HttpRequest) -> str:
+    return f"{request.method} {request.escaped_path}"
+
+
+def _seconds(retry_after: str) -> float | None:
+    """Read `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date; None for anything else."""
+    if retry_after.isascii() and retry_after.isdigit():
+        return float(retry_after[:9])
+    try:
+        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
