@@ -197,6 +197,24 @@ class Grade(StrEnum):
         return self.value.upper()
 
 
+class Colour(Enum):
+    RED = 1
+    BLUE = 2
+
+    @classmethod
+    def first(cls):
+        return cls.RED
+
+
+def plain_enums(p):
+    return {
+        "n": Colour.RED.value,
+        "f": Colour.first().name,
+        "b": Colour(2) is Colour.BLUE,
+        "t": [it.name for it in Colour],
+    }
+
+
 def enums(p):
     return {"g": Grade(p["g"]).label, "all": [it.value for it in Grade], "x": Grade.A.label, "n": Grade["A"].name}
 

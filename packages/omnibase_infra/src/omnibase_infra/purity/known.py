@@ -6,7 +6,15 @@ A name is that of the place of definition, without the underscore of an accelera
 
 import os
 import sys
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    ClassMethodDescriptorType,
+    FunctionType,
+    MethodDescriptorType,
+    MethodType,
+    ModuleType,
+    WrapperDescriptorType,
+)
 from typing import Any
 
 from omnibase_infra.purity.findings import Impurity
@@ -142,8 +150,8 @@ def name_of(thing: Any) -> str:
         return _canonical(f"{thing.__module__}.{thing.__qualname__}")
     if owner is not None:
         return method_name(owner if isinstance(owner, type) else type(owner), thing.__name__)
-    if isinstance(defining := getattr(thing, "__objclass__", None), type):
-        return method_name(defining, thing.__name__)
+    if isinstance(thing, MethodDescriptorType | WrapperDescriptorType | ClassMethodDescriptorType):
+        return method_name(thing.__objclass__, thing.__name__)
     return name_of(type(thing))
 
 

@@ -8,6 +8,7 @@ import ast
 import importlib.util
 import sys
 from collections.abc import Iterable, Sequence
+from functools import _lru_cache_wrapper
 from inspect import unwrap
 from types import FunctionType
 
@@ -55,9 +56,9 @@ def findings_of(function: object, *, name: str, packages: Sequence[str], sources
 
 def _place(function: object, name: str) -> tuple[str, int]:
     """Give where a node's function is written, as far as it says so; else the top of its module."""
-    code = getattr(unwrap(function) if callable(function) else function, "__code__", None)
-    if code is not None:
-        return code.co_filename, code.co_firstlineno
+    written = unwrap(function) if isinstance(function, FunctionType | _lru_cache_wrapper) else function
+    if isinstance(written, FunctionType):
+        return written.__code__.co_filename, written.__code__.co_firstlineno
     module = name.partition(":")[0]
     return str(getattr(sys.modules.get(module), "__file__", None) or module), 1
 

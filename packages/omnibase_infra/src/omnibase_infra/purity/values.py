@@ -156,7 +156,7 @@ def attribute_of(atom: Known | Fresh, name: str) -> Value | Getter:
         return known(getattr(thing, name, None))  # a module may give its names lazily
     if isinstance(thing, type):
         return _bound(looked_up(thing, name), thing, None)
-    own: Mapping[str, Any] = getattr(thing, "__dict__", None) or {}
+    own = _own(thing)
     raw = looked_up(type(thing), name)
     if name in own and not isinstance(raw, property):
         return known(own[name])
@@ -179,6 +179,15 @@ def _bound(raw: Any, kind: type, owner: Known | Fresh | None) -> Value | Getter:
     if isinstance(raw, MemberDescriptorType | GetSetDescriptorType):
         return known(_slot(raw, owner.thing)) if isinstance(owner, Known) else DATA
     return known(raw)
+
+
+def _own(thing: Any) -> Mapping[str, Any]:
+    """Give an object's own attributes, past any `__getattr__` of it."""
+    try:
+        found: Mapping[str, Any] = object.__getattribute__(thing, "__dict__")
+    except AttributeError:
+        return {}
+    return found
 
 
 def _slot(raw: MemberDescriptorType | GetSetDescriptorType, thing: Any) -> Any:
