@@ -1,6 +1,7 @@
 """Contracts by name: what is found, and what a host may refer to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from omnibase_core.errors import InvalidContracts
+from omnibase_core.errors import InvalidContracts, Problem
 from omnibase_core.ports import ContractDocument, HandlerDescription, OperationDescription, PureFunction
 from omnibase_core.registry import Catalog, FileRegistry
 from omnibase_core.topics import SLUG_LENGTH_MAX, SLUG_PATTERN
@@ -176,6 +177,21 @@ def test_exactly_once_is_refused_where_no_transaction_covers_what_a_node_does() 
         "h.yaml:9:9: node 'away': no transaction covers what handler 'remote' does, so that exactly_once cannot hold"
         " for it (it can for: local, compute, scripted); host it with guarantee: at_least_once"
     ]
+
+
+def test_what_a_function_does_beside_computing_is_a_problem_of_its_file() -> None:
+    """Whoever reads functions is told which packages are to be read, and after the import."""
+    asked: list[tuple[str, Sequence[str]]] = []
+
+    def impurities(name: str, packages: Sequence[str]) -> list[Problem]:
+        asked.append((name, packages))
+        return [Problem("sums.py", 3, 5, "time.time (in add)")]
+
+    checked = replace(catalog(REMOTE, import_function=lambda _: sum), impurities=impurities)
+    assert _problems(_host("adder", more="logic_packages: [pkg, more]\n"), checked) == [
+        "sums.py:3:5: time.time (in add)"
+    ]
+    assert asked == [("pkg.sums:add", ["pkg", "more"])]
 
 
 SLUGS = st.from_regex(SLUG_PATTERN, fullmatch=True).filter(lambda slug: len(slug) <= SLUG_LENGTH_MAX)

@@ -14,7 +14,7 @@ from omnibase_core.local_handler import LocalHandler
 from omnibase_core.ports import HandlerCall
 from omnibase_infra.functions import import_function
 from omnibase_infra.kafka import KafkaBusFactory
-from omnibase_infra.wiring import BrokenPlugin, bus_factory, catalog, handler_factories
+from omnibase_infra.wiring import BrokenPlugin, bus_factory, catalog, function_reader, handler_factories
 
 PLUGIN = """
 from omnibase_infra.wiring import LocalHandlerFactory
@@ -132,3 +132,14 @@ def test_a_module_that_fails_is_told_with_its_failure(tmp_path: Path, monkeypatc
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(LookupError, match=r"^module 'module_that_fails' cannot be imported: ZeroDivisionError: "):
         import_function("module_that_fails:run")
+
+
+def test_an_impure_function_is_told_by_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place is in its own file; other packages than those that are allowed are judged by their names."""
+    (tmp_path / "module_with_a_clock.py").write_text("import time\n\n\ndef run(p):\n    return time.time()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    [problem] = function_reader()("module_with_a_clock:run", ["module_with_a_clock"])
+    assert str(problem).startswith(
+        f"{tmp_path / 'module_with_a_clock.py'}:5:12: time.time (in run); time is an input: "
+    )
+    assert "logic_packages" in function_reader()("module_with_a_clock:run", ["another"])[0].message

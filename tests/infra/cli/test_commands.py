@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from omnibase_infra.cli import main
-from tests.gear.commands import node
+from tests.gear.commands import host, node
 
 ROOT = Path(__file__).parents[3]
 VERBS = sorted(main.commands)
@@ -61,6 +61,22 @@ def test_check_prints_every_problem_with_its_place(tmp_path: Path) -> None:
 def test_check_of_a_host_reads_its_nodes_too() -> None:
     """The folder of a host's nodes is known from where its file is."""
     assert call("check", "contracts/hosts/demo.yaml").stdout == "nodes: 6, hosts: 1, problems: 0\n"
+
+
+def test_check_of_a_host_reads_the_functions_of_its_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock is told by its place in the Python file, and `run` starts nothing; a node alone imports nothing."""
+    (tmp_path / "lottery.py").write_text("import random\n\n\ndef draw(p):\n    return {'n': random.random()}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    operations = "{draw: {input: {type: object}, logic: 'lottery:draw'}}"
+    drawing = node("draw", operations=operations).replace("handler: scripted\n", "").replace("effect", "compute")
+    (tmp_path / "draw.yaml").write_text(drawing)
+    (tmp_path / "host.yaml").write_text(f"{host('draw')}logic_packages: [lottery]\n")
+    done = call("check", str(tmp_path))
+    assert done.exit_code == 1
+    assert done.stdout.startswith(f"{tmp_path / 'lottery.py'}:5:18: random.random is ")
+    assert "random.Random(seed)" in done.stdout
+    assert call("run", str(tmp_path / "host.yaml")).exit_code == 1
+    assert call("check", str(tmp_path / "draw.yaml")).exit_code == 0
 
 
 def test_a_file_named_twice_is_read_once() -> None:

@@ -10,6 +10,7 @@
     │   ├── HandlerError          what a handler met in the outside world
     │   ├── FunctionInterrupted   a function that ran past its budget
     │   ├── WorkerDied            a worker process that ended under a function
+    │   ├── ImpureFunction        a function that was seen to do more than compute
     │   └── ExpressionFailed      an expression that could not be evaluated on this command
     ├── UnknownHandler            a handler type that nothing registered
     ├── SecretMissing             a secret reference that nothing resolves
@@ -138,6 +139,10 @@ class WorkerDied(CommandFailed):
     """
 
     tells_of_trouble = True
+
+
+class ImpureFunction(CommandFailed):
+    """A function that was seen to do more than compute, where functions are watched."""
 
 
 class HandlerError(CommandFailed):

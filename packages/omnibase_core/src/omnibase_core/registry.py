@@ -35,12 +35,14 @@ class Catalog:
     """What contracts may refer to: the handlers that are there, the model of the bus's settings, and functions.
 
     `import_function` is asked only for functions of packages that a host contract allows. It raises LookupError, which
-    says what is missing.
+    says what is missing. `impurities` is asked after it, with those packages: it reads the function's code, and tells
+    what of it is not pure by its place there; where nobody reads, nothing is found.
     """
 
     handlers: Mapping[str, HandlerDescription]
     bus: type[BaseModel]
     import_function: Callable[[str], PureFunction]
+    impurities: Callable[[str, Sequence[str]], Iterable[Problem]] = lambda _name, _packages: ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +246,8 @@ class _Loader:
             except LookupError as error:
                 written: Document = self.nodes[node.contract.name][1]
                 yield written.problem(("operations", name, "logic"), str(error))
+                continue
+            yield from self.catalog.impurities(operation.logic, contract.logic_packages)
 
     def _settings(self, contract: RuntimeHostContract, document: Document) -> HostSettings | None:
         before = len(self.problems)

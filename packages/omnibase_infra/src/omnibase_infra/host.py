@@ -37,16 +37,26 @@ class SystemClock:
 class RuntimeHostProcess:
     """A running host. Enter it as a context: inside, its nodes are served.
 
-    Its state file tells `runtime-host send` where the broker is and, by `contracts_dir`, what is served.
+    Its state file tells `runtime-host send` where the broker is and, by `contracts_dir`, what is served. With `strict`,
+    functions of compute nodes are watched while they run, and one that is not pure fails its command.
     """
 
-    def __init__(self, loaded: LoadedHost, *, settings: Settings, secrets: SecretResolver, contracts_dir: Path) -> None:
+    def __init__(
+        self,
+        loaded: LoadedHost,
+        *,
+        settings: Settings,
+        secrets: SecretResolver,
+        contracts_dir: Path,
+        strict: bool = False,
+    ) -> None:
         """Hold what the host is made of; nothing is opened yet."""
         self.contract = loaded.contract
         self._loaded = loaded
         self._secrets = secrets
         self._state_dir = settings.state_dir
         self._contracts_dir = contracts_dir
+        self._strict = strict
         self._log, self._shipper = open_log(
             host=loaded.contract.name, level=settings.log_level, form=settings.log_format
         )
@@ -134,7 +144,7 @@ class RuntimeHostProcess:
 
     def _open_handler(self, handler_type: str) -> AbstractAsyncContextManager[Handler | InlineHandler]:
         """Open a handler with what the host contract says of it, or with nothing."""
-        factory = handler_factories()[handler_type]
+        factory = handler_factories(strict=self._strict)[handler_type]
         settings = self._loaded.settings.handlers.get(handler_type) or factory.description.settings()
         targets = self._loaded.settings.targets.get(handler_type, {})
         return factory.open(

@@ -1,13 +1,14 @@
 """Which handlers there are: an explicit table, and the entry points of installed plug-ins."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib.metadata import entry_points
 
 from pydantic import BaseModel
 
 from omnibase_core.compute_handler import COMPUTE_DESCRIPTION, ComputeHandler, ComputeSettings
-from omnibase_core.errors import OnexError
+from omnibase_core.errors import OnexError, Problem
 from omnibase_core.local_handler import LOCAL_DESCRIPTION, LocalHandler
 from omnibase_core.ports import HandlerDescription, InlineHandler
 from omnibase_core.registry import Catalog
@@ -15,6 +16,9 @@ from omnibase_infra.budget import alarm_budget
 from omnibase_infra.functions import import_function
 from omnibase_infra.handlers.http import HttpHandlerFactory
 from omnibase_infra.kafka import KafkaBusFactory
+from omnibase_infra.purity.guard import guarded_import
+from omnibase_infra.purity.sources import Sources
+from omnibase_infra.purity.static import findings_of
 from omnibase_infra.workers.pool import worker_pool
 from omnibase_spi import BusFactory, HandlerFactory
 
@@ -39,9 +43,13 @@ class LocalHandlerFactory:
 
 
 class ComputeHandlerFactory:
-    """Makes core's `compute` handler, which calls functions by name."""
+    """Makes core's `compute` handler, which calls functions by name; with `strict`, under a guard."""
 
     description: HandlerDescription = COMPUTE_DESCRIPTION
+
+    def __init__(self, *, strict: bool = False) -> None:
+        """Say whether functions are watched while they run."""
+        self._strict = strict
 
     @asynccontextmanager
     async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[InlineHandler]:  # noqa: ARG002 - it has no targets
@@ -49,9 +57,12 @@ class ComputeHandlerFactory:
         assert isinstance(settings, ComputeSettings)  # noqa: S101 - narrows the type; the registry validated it
         with (
             alarm_budget() as budget,
-            worker_pool(workers=settings.workers, worker_bytes_max=settings.worker_bytes_max) as workers,
+            worker_pool(
+                workers=settings.workers, worker_bytes_max=settings.worker_bytes_max, strict=self._strict
+            ) as workers,
         ):
-            yield ComputeHandler(import_function, budget=budget, workers=workers)
+            find = guarded_import() if self._strict else import_function
+            yield ComputeHandler(find, budget=budget, workers=workers)
 
 
 def bus_factory() -> BusFactory:
@@ -59,9 +70,13 @@ def bus_factory() -> BusFactory:
     return KafkaBusFactory()
 
 
-def handler_factories() -> Mapping[str, HandlerFactory]:
-    """Give every handler by its type. Raises BrokenPlugin for a plug-in that fails to import or takes a name."""
-    built_in: tuple[HandlerFactory, ...] = (LocalHandlerFactory(), ComputeHandlerFactory(), HttpHandlerFactory())
+def handler_factories(*, strict: bool = False) -> Mapping[str, HandlerFactory]:
+    """Give every handler by its type; with `strict`, functions are watched while they run.
+
+    Raises BrokenPlugin for a plug-in that fails to import or takes a name.
+    """
+    compute = ComputeHandlerFactory(strict=strict)
+    built_in: tuple[HandlerFactory, ...] = (LocalHandlerFactory(), compute, HttpHandlerFactory())
     factories = {factory.description.handler_type: factory for factory in built_in}
     for entry_point in entry_points(group=ENTRY_POINTS):
         try:
@@ -78,4 +93,18 @@ def handler_factories() -> Mapping[str, HandlerFactory]:
 def catalog() -> Catalog:
     """Give what contracts may refer to on this machine."""
     handlers = {name: factory.description for name, factory in handler_factories().items()}
-    return Catalog(handlers=handlers, bus=bus_factory().settings, import_function=import_function)
+    return Catalog(
+        handlers=handlers, bus=bus_factory().settings, import_function=import_function, impurities=function_reader()
+    )
+
+
+def function_reader() -> Callable[[str, Sequence[str]], Sequence[Problem]]:
+    """Give what reads functions that can be imported, each once, for what is not pure."""
+    sources = Sources()
+
+    @cache
+    def read(name: str, packages: Sequence[str]) -> Sequence[Problem]:
+        found = findings_of(import_function(name), name=name, packages=packages, sources=sources)
+        return [Problem(it.path, it.line, it.column, it.message) for it in found]
+
+    return lambda name, packages: read(name, tuple(packages))

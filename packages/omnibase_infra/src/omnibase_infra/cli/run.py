@@ -16,7 +16,8 @@ from omnibase_infra.settings import process_secrets, process_settings
 @click.argument("host", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--contracts", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of the nodes.")
 @click.option("--broker", metavar="ADDRESS", help="Address of Kafka, or `embedded` for the broker inside the host.")
-def run(host: Path, contracts: Path | None, broker: str | None) -> None:
+@click.option("--strict", is_flag=True, help="Watch compute functions as they run; an impure one fails. Slower.")
+def run(host: Path, contracts: Path | None, broker: str | None, *, strict: bool) -> None:
     """Run a host in the foreground until Ctrl-C or SIGTERM.
 
     Work in flight then gets its answers, and its offsets are committed. Log lines go to the terminal; set
@@ -28,16 +29,16 @@ def run(host: Path, contracts: Path | None, broker: str | None) -> None:
     """
     folder = contracts or contracts_dir_of(host)
     loaded = with_broker(load_host(host, folder), broker)
-    asyncio.run(_serve(loaded, folder))
+    asyncio.run(_serve(loaded, folder, strict=strict))
 
 
-async def _serve(loaded: LoadedHost, contracts_dir: Path) -> None:
+async def _serve(loaded: LoadedHost, contracts_dir: Path, *, strict: bool) -> None:
     # A host takes its time to import: the verbs that start none do not wait for it.
     from omnibase_infra.host import RuntimeHostProcess
 
     stop = stop_on_signals()
     process = RuntimeHostProcess(
-        loaded, settings=process_settings(), secrets=process_secrets(), contracts_dir=contracts_dir
+        loaded, settings=process_settings(), secrets=process_secrets(), contracts_dir=contracts_dir, strict=strict
     )
     async with process as host:
         _spare_the_collector()

@@ -28,8 +28,9 @@ class WorkerPool:
     dies, is the trouble of the node that asked for it, whose breaker says when that is tried again.
     """
 
-    def __init__(self, *, workers: int, worker_bytes_max: int) -> None:
-        """Hold no worker yet."""
+    def __init__(self, *, workers: int, worker_bytes_max: int, strict: bool) -> None:
+        """Hold no worker yet. With `strict`, they watch functions as they run."""
+        self._strict = strict
         self._seats = [_Seat() for _ in range(workers)]
         self._free = list(self._seats)
         self._worker_bytes_max = worker_bytes_max
@@ -81,7 +82,7 @@ class WorkerPool:
         if seat.worker is not None and not seat.worker.usable:
             self._vacate(seat)
         if seat.worker is None:
-            seat.worker = WorkerProcess()
+            seat.worker = WorkerProcess(strict=self._strict)
         return seat.worker
 
     def _leave(self, seat: _Seat) -> None:
@@ -119,9 +120,9 @@ class WorkerPool:
 
 
 @contextmanager
-def worker_pool(*, workers: int, worker_bytes_max: int) -> Iterator[WorkerPool]:
-    """Give a pool for as long as the context is open."""
-    pool = WorkerPool(workers=workers, worker_bytes_max=worker_bytes_max)
+def worker_pool(*, workers: int, worker_bytes_max: int, strict: bool = False) -> Iterator[WorkerPool]:
+    """Give a pool for as long as the context is open; with `strict`, of workers that watch functions as they run."""
+    pool = WorkerPool(workers=workers, worker_bytes_max=worker_bytes_max, strict=strict)
     try:
         yield pool
     finally:

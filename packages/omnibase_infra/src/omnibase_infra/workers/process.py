@@ -20,6 +20,13 @@ sys.path[:] = sys.argv[2:]
 from omnibase_infra.workers.program import serve
 serve(int(sys.argv[1]))
 """
+_STRICT_PROGRAM = """\
+import sys
+sys.path[:] = sys.argv[2:]
+from omnibase_infra.purity.guard import guarded_import
+from omnibase_infra.workers.program import serve
+serve(int(sys.argv[1]), guarded_import())
+"""
 _LOAD_S = 20.0
 """For how long a worker may start and import the module of a function."""
 _CHUNK_BYTES = 256 * 1024
@@ -36,8 +43,8 @@ class WorkerProcess:
     the middle of whatever they held. It is of a process group of its own, so that Ctrl-C in a terminal is not for it.
     """
 
-    def __init__(self) -> None:
-        """Start it. Raises HandlerError when the system refuses."""
+    def __init__(self, *, strict: bool = False) -> None:
+        """Start it; with `strict`, it watches functions as they run. Raises HandlerError when the system refuses."""
         self.size_bytes = 0
         """What it held in memory after its last call."""
         self._loaded: set[str] = set()
@@ -46,7 +53,8 @@ class WorkerProcess:
         self._socket.settimeout(0)
         try:
             with theirs:
-                command = [sys.executable, "-c", _PROGRAM, str(os.getpid()), *sys.path]
+                program = _STRICT_PROGRAM if strict else _PROGRAM
+                command = [sys.executable, "-c", program, str(os.getpid()), *sys.path]
                 self._process = subprocess.Popen(command, stdin=theirs.fileno(), process_group=0)  # noqa: S603 - our own program
         except OSError as error:
             self._socket.close()

@@ -21,6 +21,8 @@ from typing import Any, BinaryIO
 
 from omnibase_infra.functions import import_function
 
+Find = Callable[[str], Callable[[Any], Any]]
+
 LENGTH_BYTES = 4
 FRAME_BYTES_MAX = 64 * 1024 * 1024
 
@@ -28,17 +30,16 @@ _PR_SET_PDEATHSIG = 1
 _OOM_SCORE = "500"
 _STANDARD_INPUT = 0
 
-_function = cache(import_function)
 
-
-def serve(host_pid: int) -> None:
-    """Serve the host that is at standard input until it hangs up."""
+def serve(host_pid: int, find: Find = import_function) -> None:
+    """Serve the host that is at standard input until it hangs up; `find` gives functions by name."""
     _follow(host_pid)
+    find = cache(find)
     asked, told = _take_over_input()
     memory = _memory()
     with suppress(ConnectionError):
         for question in _frames(asked):
-            answer = framed(_load(question["load"])) if "load" in question else _answer(question, memory)
+            answer = framed(_load(question["load"], find)) if "load" in question else _answer(question, find, memory)
             with suppress(Exception):
                 # Before it is told: whoever has the answer may kill the worker, and what was printed would be lost.
                 sys.stdout.flush()
@@ -93,9 +94,9 @@ def _frames(asked: BinaryIO) -> Iterator[dict[str, Any]]:
         yield json.loads(asked.read(int.from_bytes(length, "big")))
 
 
-def _load(name: str) -> dict[str, Any]:
+def _load(name: str, find: Find) -> dict[str, Any]:
     try:
-        _function(name)
+        find(name)
     except LookupError as error:
         return {"missing": str(error)}
     except BaseException as error:  # noqa: BLE001 - a module that wants to exit is a module that cannot be imported
@@ -103,16 +104,16 @@ def _load(name: str) -> dict[str, Any]:
     return {"loaded": True}
 
 
-def _answer(question: dict[str, Any], memory: Callable[[], int]) -> bytes:
+def _answer(question: dict[str, Any], find: Find, memory: Callable[[], int]) -> bytes:
     try:
-        return framed({**_call(question["call"], question["argument"]), "bytes": memory()})
+        return framed({**_call(find(question["call"]), question["argument"]), "bytes": memory()})
     except (ValueError, TypeError, RecursionError) as error:
         return framed({"unfit": f"its result: {error}", "bytes": memory()})
 
 
-def _call(name: str, argument: Any) -> dict[str, Any]:
+def _call(function: Callable[[Any], Any], argument: Any) -> dict[str, Any]:
     try:
-        result = _function(name)(argument)
+        result = function(argument)
     except BaseException as error:  # noqa: BLE001 - a function that wants to exit has failed, and nothing else
         return {"raised": _told(error)}
     if not isinstance(result, dict):
