@@ -55,6 +55,10 @@ COMPUTE_DESCRIPTION = HandlerDescription(
     operations={"call": OperationDescription(request=FunctionCall, result=FunctionResult)},
     settings=ComputeSettings,
     transactional=True,
+    errors={
+        "function_interrupted": "The function ran past `delivery.budget_s`.",
+        "invalid_result": "The function gave something other than a JSON object.",
+    },
 )
 
 
