@@ -40,7 +40,7 @@ def test_the_help_lists_every_verb_in_a_section() -> None:
     assert not [line for line in lines if line.startswith("  ") and line.endswith("...")]
 
 
-@pytest.mark.parametrize("language", ["node", "host"])
+@pytest.mark.parametrize("language", ["node", "host", "test"])
 def test_schema_prints_json(language: str) -> None:
     """Ready to be written to a file."""
     done = call("schema", language)
@@ -74,7 +74,7 @@ def test_a_folder_without_a_host_is_nothing_to_draw(tmp_path: Path) -> None:
 
 def test_docs_writes_pages_and_leaves_other_files_alone() -> None:
     """Its own pages are written again; anybody else's is never lost."""
-    assert call("docs").stdout == "6 nodes: reference/index.md\n"
+    assert call("docs").stdout == "nodes: 6, index: reference/index.md\n"
     page = Path("reference/price-order.md")
     first = page.read_text()
     page.write_text(f"{MARK}\nold")

@@ -95,6 +95,12 @@ def test_the_name_of_a_target_is_never_out_of_sight() -> None:
     assert sum(text == "crm" for _, _, _, text in texts(svg)) == 10
 
 
+def test_the_picture_in_the_readme_is_up_to_date() -> None:
+    """It is what `graph` draws of the demo; `make fix` draws it again."""
+    written = (CONTRACTS.parent / "docs" / "demo.svg").read_text()
+    assert written == drawing(landscape(hosts_at(CONTRACTS / "hosts" / "demo.yaml"))) + "\n"
+
+
 @pytest.mark.parametrize("scenes", SCENES, ids=["examples", "hundred", "long", "odd"])
 def test_mermaid_draws_the_same(scenes: list[Scene]) -> None:
     """Each topic once, each name quoted, each line a statement."""

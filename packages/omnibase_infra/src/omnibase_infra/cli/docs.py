@@ -43,7 +43,7 @@ def docs(path: Path | None, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
         (out / name).write_text(text, encoding="utf-8")
-    click.echo(f"{len(sources.nodes)} nodes: {out / 'index.md'}")
+    click.echo(f"nodes: {len(sources.nodes)}, index: {out / 'index.md'}")
 
 
 def _answers(sources: Sources) -> dict[tuple[str, str], Mapping[str, Any]]:

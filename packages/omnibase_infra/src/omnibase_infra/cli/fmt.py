@@ -13,7 +13,7 @@ from omnibase_core.errors import InvalidContracts, Problem
 from omnibase_core.ports import ContractDocument
 from omnibase_infra.cli.contracts import registry_of
 from omnibase_infra.documents.formatting import LANGUAGES, formatted
-from omnibase_infra.files import read_contracts
+from omnibase_infra.files import read_with_tests
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class _Change:
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a file would change.")
 @click.option("--diff", is_flag=True, help="Write nothing; print what would change.")
 def fmt(paths: tuple[Path, ...], *, check: bool, diff: bool) -> None:
-    """Format contracts, and keep their comments.
+    """Format contracts and their tests, and keep their comments.
 
     Keys come in the order of the reference, with an indentation of two spaces and lines of 120 columns. What a contract
     says stays as it is. A contract with problems is not formatted: they are told, and no file is written.
@@ -37,7 +37,7 @@ def fmt(paths: tuple[Path, ...], *, check: bool, diff: bool) -> None:
     Example:
       runtime-host fmt contracts --diff
     """
-    documents = {Path(it.path).resolve(): it for path in paths for it in read_contracts(path)}
+    documents = {Path(it.path).resolve(): it for path in paths for it in read_with_tests(path)}
     _refuse_faulty(documents.values())
     changes = [it for document in documents.values() if (it := _change(document)).before != it.after]
     for change in changes:

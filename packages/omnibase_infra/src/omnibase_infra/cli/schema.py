@@ -4,14 +4,15 @@ import json
 
 import click
 
-from omnibase_infra.documents.language import host_schema, node_schema
+from omnibase_infra.documents.language import host_schema, node_schema, schema_of_tests
+from omnibase_infra.documents.schemas import JsonSchema
 from omnibase_infra.wiring import catalog
 
 
 @click.command()
-@click.argument("language", type=click.Choice(["node", "host"]))
+@click.argument("language", type=click.Choice(["node", "host", "test"]))
 def schema(language: str) -> None:
-    """Print the JSON Schema of a contract language, for an editor.
+    """Print the JSON Schema of a contract language, for editors.
 
     It knows the handlers that are installed here. An editor with a YAML language server completes and explains keys
     in a contract that starts with a line such as:
@@ -23,6 +24,14 @@ def schema(language: str) -> None:
     Example:
       runtime-host schema node > contracts/schema/node.schema.json
     """
+    click.echo(json.dumps(_schema(language), indent=2, ensure_ascii=False))
+
+
+def _schema(language: str) -> JsonSchema:
     known = catalog()
-    document = node_schema(known.handlers) if language == "node" else host_schema(known.handlers, known.bus)
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    match language:
+        case "node":
+            return node_schema(known.handlers)
+        case "host":
+            return host_schema(known.handlers, known.bus)
+    return schema_of_tests()

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from omnibase_core.contracts.cases import NodeTests
 from omnibase_core.contracts.document import parse_document
 from omnibase_core.contracts.host import RuntimeHostContract
 from omnibase_core.contracts.node import NodeContract
@@ -21,7 +22,11 @@ from omnibase_infra.documents.comments import Comment, all_comments, comments_of
 from omnibase_infra.documents.keys import below, keys_of
 
 WIDTH = 120
-LANGUAGES: Mapping[str, type[BaseModel]] = {"node/v1": NodeContract, "host/v1": RuntimeHostContract}
+LANGUAGES: Mapping[str, type[BaseModel]] = {
+    "node/v1": NodeContract,
+    "host/v1": RuntimeHostContract,
+    "test/v1": NodeTests,
+}
 
 _STEP = 2
 _BLOCK_HEAD = re.compile(r"([|>])([-+]?)(\d?)([-+]?)[ \t]*(#.*)?")

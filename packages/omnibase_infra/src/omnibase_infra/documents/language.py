@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from omnibase_core.compute_handler import COMPUTE
+from omnibase_core.contracts.cases import NodeTests
 from omnibase_core.contracts.host import HandlerBinding, RuntimeHostContract
 from omnibase_core.contracts.node import NodeContract, NodeKind
 from omnibase_core.ports import HandlerDescription
@@ -57,6 +58,12 @@ def host_schema(handlers: Mapping[str, HandlerDescription], bus: type[BaseModel]
     }
     properties["nodes"]["uniqueItems"] = True
     return _document(schema, definitions, title="ONEX host contract")
+
+
+def schema_of_tests() -> JsonSchema:
+    """Give the schema of `contract: test/v1`."""
+    schema, definitions = schema_of(NodeTests)
+    return _document(schema, definitions, title="Tests of an ONEX node")
 
 
 def _document(schema: JsonSchema, definitions: Mapping[str, JsonSchema], **more: Any) -> JsonSchema:
