@@ -6,15 +6,13 @@ from typing import Any
 
 import click
 
-from omnibase_core.compute_handler import COMPUTE, ComputeHandler
+from omnibase_core.compute_handler import COMPUTE
 from omnibase_core.errors import OnexError
-from omnibase_core.local_handler import LocalHandler
-from omnibase_core.ports import InlineHandler
-from omnibase_infra.budget import alarm_budget
+from omnibase_infra.cli.pure import pure_handlers
 from omnibase_infra.cli.sources import Sources, sources_argument, sources_at
 from omnibase_infra.documents.answers import answers_of
 from omnibase_infra.documents.reference import MARK, reference
-from omnibase_infra.wiring import catalog, import_function
+from omnibase_infra.wiring import catalog
 
 
 class PageNotOurs(OnexError):
@@ -49,12 +47,8 @@ def docs(path: Path | None, out: Path) -> None:
 def _answers(sources: Sources) -> dict[tuple[str, str], Mapping[str, Any]]:
     """Serve the examples; functions are called for nodes of hosts alone, whose contracts allow their packages."""
     hosted = {node.contract.name for host in sources.hosts for node in host.nodes}
-    with alarm_budget() as budget:
-        handlers: dict[str, InlineHandler] = {
-            "local": LocalHandler(),
-            COMPUTE: ComputeHandler(import_function, budget=budget),
-        }
-        served = [it for it in sources.nodes if it.contract.name in hosted or it.handler_type != COMPUTE]
+    served = [it for it in sources.nodes if it.contract.name in hosted or it.handler_type != COMPUTE]
+    with pure_handlers() as handlers:
         return answers_of(served, handlers)
 
 

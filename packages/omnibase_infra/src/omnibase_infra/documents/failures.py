@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from omnibase_core.contracts.compiled import CompiledNode
-from omnibase_core.contracts.node import NodeKind
+from omnibase_core.contracts.node import Isolation, NodeKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ def failures_of(node: CompiledNode) -> dict[str, Failure]:
     without = set()
     if len(node.contract.operations) == 1:
         without.add("operation_missing")
-    if node.contract.kind is NodeKind.COMPUTE:
+    if node.contract.kind is NodeKind.COMPUTE and node.contract.delivery.isolation is Isolation.INLINE:
         without.add("timeout")
     if not any(operation.call for operation in node.operations.values()):
         without.add("request_invalid")
