@@ -31,11 +31,15 @@ check: setup  ## Lint, formatting, types, layers, the contracts and their tests
 	$(RUN) mypy
 	$(RUN) lint-imports
 	$(RUN) runtime-host check contracts
+	$(RUN) runtime-host fmt --check contracts
 	$(RUN) runtime-host test contracts --fail-under 100
 
 fix: setup  ## Format, and mend what can be mended without thought
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
+	$(RUN) runtime-host fmt contracts
+	for it in node host test; do $(RUN) runtime-host schema $$it > contracts/schema/$$it.schema.json || exit; done
+	$(RUN) runtime-host graph contracts/hosts/demo.yaml > docs/demo.svg
 
 bench: setup  ## Measure, on a real Kafka, against peers and against the old way: a process a node
 	$(RUN) python -m tests.benchmarks

@@ -55,6 +55,13 @@ COMPUTE_DESCRIPTION = HandlerDescription(
     operations={"call": OperationDescription(request=FunctionCall, result=FunctionResult)},
     settings=ComputeSettings,
     transactional=True,
+    errors={
+        "function_interrupted": "The function ran past `delivery.budget_s`.",
+        "invalid_result": "The function gave something other than a JSON object.",
+        "worker_died": "The worker process of an isolated node ended under the function.",
+        "worker_not_started": "No worker process could be started for an isolated node.",
+        "function_unavailable": "A worker process could not import the function of an isolated node.",
+    },
 )
 
 

@@ -5,7 +5,7 @@ The core runtime consumes these ports, so they are defined here; `omnibase_spi` 
 
 from asyncio import Future
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePath
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -75,6 +75,7 @@ class HandlerDescription:
     The first operation is the one meant where a contract names none. `settings` is the model of the host contract's
     `settings` for this type; `target` that of each of its `targets`, or None for a handler that has none.
     `transactional` says that a call has no effect but what the bus's transaction covers, so that it may be repeated.
+    `errors` are the codes of its HandlerErrors with what each means, as the reference of a node tells its senders.
     """
 
     handler_type: str
@@ -82,6 +83,7 @@ class HandlerDescription:
     settings: type[BaseModel]
     target: type[BaseModel] | None = None
     transactional: bool = False
+    errors: Mapping[str, str] = field(default_factory=dict)
 
 
 class Budget(Protocol):

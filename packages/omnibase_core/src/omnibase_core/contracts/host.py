@@ -49,7 +49,9 @@ class Limits(ContractModel):
 
 
 class HealthEndpoint(ContractModel):
-    """Where the host answers for its health, and when it is not ready. Port 0 is any free port.
+    """Where the host answers for its health, and when it is not ready.
+
+    It listens on `address` and `port`; port 0 is any free one.
 
     A partition that has something to do and has not moved on for `stalled_max_s` seconds makes the host not ready.
     """
@@ -76,6 +78,15 @@ class RuntimeHostContract(ContractModel):
     `pool` names the consumer group and the dead letter topic: it is independent of `name`, so that hosts can be
     renamed, added and moved. Every host of a pool hosts the same nodes. `logic_packages` are the Python packages whose
     functions a compute node may name. What may stand in `bus` is the bus's own affair.
+
+    - `contract`: the language and its version, host/v1.
+    - `name`: stands in the name of the log topic.
+    - `kind`: may be left out.
+    - `version`: the operators' own affair.
+    - `description`: what the host is for.
+    - `environment`, `tenant`: stand in the names of all topics and of the consumer group.
+    - `nodes`: the nodes that it hosts, by name; their contracts are in the folder of the host's.
+    - `handlers`: what each handler may reach, and how.
     """
 
     contract: Literal["host/v1"]

@@ -102,7 +102,11 @@ class DeliveryPolicy(ContractModel):
 
 
 class ErrorRule(ContractModel):
-    """Turns a result into an error answer: when `when` holds, the answer is the error `code`."""
+    """Turns a result into an error answer: when `when` holds, the answer is the error `code`.
+
+    - `message`: what the answer says; else that the rule holds.
+    - `retryable`: whether the handler is asked again, as after a failure of its own.
+    """
 
     when: str
     code: Identifier
@@ -113,10 +117,12 @@ class ErrorRule(ContractModel):
 class Operation(ContractModel):
     """One operation of a node: what it takes, what it asks of the handler or function, what it answers.
 
-    - `input`: JSON Schema of the command's payload; `output`: that of the answer's.
+    - `input`: JSON Schema of the command's payload.
+    - `output`: JSON Schema of the answer's payload.
     - `call`: the handler's operation, where it is not the first that the handler offers.
     - `request`: mapping to the handler's request; for `logic`, to the function's argument (else the payload).
     - `logic`: the pure function of a compute node.
+    - `errors`: rules that turn a result into an error answer; the first that holds counts.
     - `answer`: mapping to the answer's payload (else the result itself).
     """
 
@@ -130,7 +136,17 @@ class Operation(ContractModel):
 
 
 class NodeContract(ContractModel):
-    """One node: everything that the host knows of it."""
+    """One node: everything that the host knows of it.
+
+    - `contract`: the language and its version, node/v1.
+    - `name`: stands in the names of the node's topics.
+    - `kind`: effect asks a handler, compute calls a pure function or evaluates expressions alone.
+    - `version`: its major part stands in the names of the topics.
+    - `description`: what the node is for, as its reference page says it.
+    - `handler`: the handler that an effect node asks.
+    - `target`: which of the handler's targets it asks; the host contract binds it to an address.
+    - `operations`: what may be asked of the node, by name.
+    """
 
     contract: Literal["node/v1"]
     name: Slug

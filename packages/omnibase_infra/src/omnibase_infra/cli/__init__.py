@@ -1,20 +1,38 @@
 """The `runtime-host` command. Exit status: 0 success, 1 the job failed, 2 wrong usage, 3 no answer (`send`)."""
 
+import sys
+from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 
 import click
 
 from omnibase_core.errors import InvalidContracts, OnexError
 from omnibase_infra.cli.check import check, topics
+from omnibase_infra.cli.completion import completion
 from omnibase_infra.cli.demo import demo
 from omnibase_infra.cli.dlq import dlq
+from omnibase_infra.cli.docs import docs
+from omnibase_infra.cli.export import export
+from omnibase_infra.cli.fmt import fmt
+from omnibase_infra.cli.graph import graph
+from omnibase_infra.cli.new import new
 from omnibase_infra.cli.run import run
+from omnibase_infra.cli.schema import schema
 from omnibase_infra.cli.send import send
 from omnibase_infra.cli.test import test
 
+_VERBS = {
+    "Run": (demo, run, send, dlq),
+    "Write contracts": (new, check, test, fmt),
+    "Show contracts": (docs, graph, export, topics),
+    "Set up": (schema, completion),
+}
+"""The verbs as the help lists them: by what somebody is about, each section in the order of use."""
+
 
 class _Commands(click.Group):
-    """Says an error of ours in its own words, without a traceback."""
+    """Says an error of ours in its own words, without a traceback; lists the verbs by their sections."""
 
     def invoke(self, ctx: click.Context) -> None:
         try:
@@ -25,6 +43,12 @@ class _Commands(click.Group):
         except OnexError as error:
             click.echo(f"error: {error.code}: {error}", err=True)
             ctx.exit(1)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        width = max(len(name) for name in self.commands)
+        for title, verbs in _VERBS.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{verb.name:<{width}}", verb.get_short_help_str(64)) for verb in verbs])
 
 
 def count(number: int, noun: str) -> str:
@@ -39,7 +63,12 @@ def main() -> None:
 
     A node is a YAML contract. Start with: runtime-host demo
     """
+    # A compute node's functions are found from the folder that a verb is run in, behind all that is installed.
+    with suppress(OSError):
+        here = str(Path.cwd())
+        sys.path += [] if here in sys.path else [here]
 
 
-for verb in (run, send, check, test, topics, dlq, demo):
-    main.add_command(verb)
+for _verbs in _VERBS.values():
+    for _verb in _verbs:
+        main.add_command(_verb)

@@ -42,7 +42,7 @@ def check(paths: tuple[Path, ...]) -> None:
 @click.argument("host", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--contracts", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of the nodes.")
 def topics(host: Path, contracts: Path | None) -> None:
-    """Print the names of the topics that a host uses, and of its group.
+    """Print the names of a host's topics, and of its group.
 
     \b
     Example:

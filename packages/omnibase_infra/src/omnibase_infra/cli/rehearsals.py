@@ -6,16 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omnibase_core.compute_handler import COMPUTE, ComputeHandler
 from omnibase_core.contracts.cases import NodeTests
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.document import Document, parse_document
 from omnibase_core.errors import InvalidContracts, Problem
-from omnibase_core.local_handler import LOCAL_DESCRIPTION, LocalHandler
-from omnibase_core.ports import ContractDocument, HandlerDescription, InlineHandler
+from omnibase_core.ports import ContractDocument, HandlerDescription
 from omnibase_core.rehearsal import Coverage, Failure, Stage, judge
-from omnibase_infra.budget import alarm_budget
 from omnibase_infra.cli.contracts import contracts_dir_above, is_host, registry_of
+from omnibase_infra.cli.pure import pure_handlers
 from omnibase_infra.files import is_test, read_contracts, read_with_tests
 from omnibase_infra.functions import import_function
 from omnibase_infra.wiring import catalog
@@ -51,14 +49,6 @@ class FileOutcome:
         return sum(case.took_s for case in self.cases)
 
 
-class _NoWorkers:
-    """Workers of a test: there are none, for an isolated node's functions run in the process of the test."""
-
-    async def call(self, function: str, _argument: Any, /, *, budget_s: float) -> Any:  # noqa: ARG002 - a port's form
-        """Refuse the call: nothing asks for it."""
-        raise RuntimeError(f"{function} runs in the process of the test")
-
-
 @dataclass(frozen=True, slots=True)
 class Rehearsals:
     """Every test at some paths, ready to run, and what was shown of each node so far."""
@@ -71,9 +61,7 @@ class Rehearsals:
     def run(self) -> Iterator[FileOutcome]:
         """Run file by file. Functions are interrupted as in production: on the main thread only."""
         self.coverage.update({name: Coverage.of(node) for name, node in self.nodes.items()})
-        with alarm_budget() as budget:
-            compute = ComputeHandler(import_function, budget=budget, workers=_NoWorkers())
-            pure: dict[str, InlineHandler] = {COMPUTE: compute, LOCAL_DESCRIPTION.handler_type: LocalHandler()}
+        with pure_handlers() as pure:
             for tests, document in self.tests:
                 stage = Stage(self.nodes[tests.node], handlers=self.handlers, pure=pure)
                 cases = [self._run_case(stage, tests, document, index) for index in range(len(tests.cases))]

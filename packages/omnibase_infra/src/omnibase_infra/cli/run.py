@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 
 from omnibase_core.registry import LoadedHost
+from omnibase_infra.cli.completion import complete_hosts
 from omnibase_infra.cli.contracts import contracts_dir_of, load_host
 from omnibase_infra.settings import process_secrets, process_settings
 
 
 @click.command()
-@click.argument("host", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("host", type=click.Path(exists=True, dir_okay=False, path_type=Path), shell_complete=complete_hosts)
 @click.option("--contracts", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of the nodes.")
 @click.option("--broker", metavar="ADDRESS", help="Address of Kafka, or `embedded` for the broker inside the host.")
 @click.option("--strict", is_flag=True, help="Watch compute functions as they run; an impure one fails. Slower.")

@@ -12,6 +12,7 @@ import click
 from omnibase_core.codec import encode
 from omnibase_core.envelope import ENVELOPE_VERSION, OnexEnvelope
 from omnibase_core.registry import LoadedHost
+from omnibase_infra.cli.completion import complete_nodes
 from omnibase_infra.cli.target import broker_option, bus_of, host_of, host_option, major_of
 from omnibase_infra.kafka import KafkaCaller
 
@@ -19,7 +20,7 @@ NO_ANSWER = 3
 
 
 @click.command()
-@click.argument("node")
+@click.argument("node", shell_complete=complete_nodes)
 @host_option
 @click.option("--operation", help="Needed where the node has more than one.")
 @click.option("--payload", default="{}", metavar="JSON|@FILE|-", help="The payload, an object; - reads it from stdin.")
@@ -38,7 +39,7 @@ def send(
     broker: str | None,
     as_json: bool,
 ) -> None:
-    """Send a command to NODE, wait for its answer and print its payload.
+    """Send a command to NODE, and print the payload of its answer.
 
     Topics and the broker come from --host, or else from a host that runs on this machine. Exit status 1: the answer is
     an error (on stderr). 3: no answer in time.

@@ -9,6 +9,7 @@ import click
 from omnibase_core.contracts.document import nearest
 from omnibase_core.errors import OnexError
 from omnibase_core.registry import LoadedHost
+from omnibase_infra.cli.completion import complete_hosts
 from omnibase_infra.cli.contracts import load_host
 from omnibase_infra.cli.run import with_broker
 from omnibase_infra.kafka import KafkaSettings
@@ -27,7 +28,7 @@ class NodeNotServed(OnexError):
 def host_option(command: Command) -> Command:
     """Add --host."""
     path = click.Path(exists=True, dir_okay=False, path_type=Path)
-    return click.option("--host", type=path, help="Host contract to go by.")(command)
+    return click.option("--host", type=path, shell_complete=complete_hosts, help="Host contract to go by.")(command)
 
 
 def broker_option(command: Command) -> Command:

@@ -26,7 +26,7 @@ FAULTY = 2
 def test(
     paths: tuple[Path, ...], *, watching: bool, junit: Path | None, coverage: bool, fail_under: float | None
 ) -> None:
-    """Run the tests of contracts: files named *.test.yaml, beside the contracts.
+    """Run the tests beside contracts, files named *.test.yaml.
 
     A PATH is a folder, a test, or a contract. Exit status 1: something is not as expected. 2: a file is faulty, and
     nothing was run.

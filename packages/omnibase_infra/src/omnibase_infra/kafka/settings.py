@@ -33,6 +33,8 @@ _OWNED: Mapping[str, str] = {
 class KafkaSettings(BaseModel):
     """The bus. `partitions` and `replicas` are those of topics that the host has to create.
 
+    - `bootstrap_servers`: addresses as host:port, joined by commas; or `embedded` for a broker inside the host.
+
     `client` passes properties of librdkafka through, TLS and SASL above all; a value `${secret.NAME}` is a secret.
     `message_bytes_max` must not be above the broker's `message.max.bytes`. `group_protocol` consumer is KIP-848's,
     in which the broker assigns partitions and no member waits for another; Kafka has it from version 4.0 on.

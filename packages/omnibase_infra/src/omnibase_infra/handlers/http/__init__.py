@@ -26,6 +26,16 @@ class HttpHandlerFactory:
         },
         settings=HttpSettings,
         target=HttpTarget,
+        errors={
+            "http_status": "The server's status is none that the request expects.",
+            "unreachable": "There was no connection, or it broke off.",
+            "timeout": "There was no connection, or no reply, in time.",
+            "protocol_error": "The server's reply is no HTTP.",
+            "response_too_large": "The reply's body is larger than the target's `response_bytes_max`.",
+            "invalid_response": "The reply's body cannot be unpacked, or is not the JSON that it says it is.",
+            "request_invalid": "The request has no form in HTTP, or replaces a header of the target.",
+            "host_not_allowed": "The request names a host that the target does not allow.",
+        },
     )
 
     @asynccontextmanager

@@ -119,7 +119,7 @@ def _form_of_path(path: Any) -> str:
 
 Text = Annotated[str, AfterValidator(_checked_text)]
 Host = Annotated[str, AfterValidator(_checked_host)]
-Segment = Annotated[str, BeforeValidator(_digits), AfterValidator(_checked_segment)]
+Segment = Annotated[str, BeforeValidator(_digits, json_schema_input_type=str | int), AfterValidator(_checked_segment)]
 """Any text but '', '.' and '..', or a whole number."""
 Scalar = Text | int | float | bool | None
 Parameters = dict[Text, Scalar | list[Scalar]]
@@ -137,7 +137,7 @@ class _HttpModel(BaseModel):
 
 
 class HttpSettings(_HttpModel):
-    """What holds for every target."""
+    """What holds for every target. `user_agent` is the header that each request is sent with."""
 
     user_agent: Annotated[str, Field(pattern=r"^[!-~]([ -~]*[!-~])?$")] = "onex-runtime-host"
 
@@ -149,6 +149,7 @@ class HttpTarget(_HttpModel):
     - `allowed_hosts`: the hosts that a request may name, the base URL's among them; by default that one alone. They
       share scheme, port, path and headers of the target.
     - `headers`: sent with each request, such as `authorization`; a request cannot replace them.
+    - `connect_timeout_s`: how long a connection may take to come about.
     - `read_timeout_s`: the longest silence, where a node's `delivery.timeout_s` bounds the whole call.
     - `response_bytes_max`: the largest body, after unpacking.
     - `connections_max`: further calls wait for a free connection. An idle one is kept for `keepalive_s`; that is best
@@ -156,7 +157,7 @@ class HttpTarget(_HttpModel):
     - `tls_ca_file`: PEM file of the authorities to trust in place of the public ones. Certificates are always verified.
     """
 
-    base_url: Annotated[str, AfterValidator(_checked_base_url)]
+    base_url: Annotated[str, AfterValidator(_checked_base_url), Field(examples=["http://localhost:8080"])]
     allowed_hosts: list[Host] = Field(default_factory=list)
     headers: Annotated[dict[str, str], AfterValidator(_checked_headers)] = Field(default_factory=dict, repr=False)
     connect_timeout_s: Seconds = 5.0
@@ -201,6 +202,7 @@ class HttpTarget(_HttpModel):
 class HttpRequest(_HttpModel):
     """One request to the node's target.
 
+    - `method`: of HTTP.
     - `path`: a list of segments, each escaped as one whatever it holds; or a text, which is fixed by the contract.
       What comes from a command belongs into a list: [users, "${ payload.id }"].
     - `host`: another of the target's `allowed_hosts` than its own.
@@ -213,7 +215,7 @@ class HttpRequest(_HttpModel):
     """
 
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] = "GET"
-    path: RequestPath
+    path: Annotated[RequestPath, Field(examples=[["items", "${ payload.id }"]])]
     host: Host | None = None
     query: Parameters = Field(default_factory=dict)
     headers: Annotated[dict[str, str | None], AfterValidator(_checked_headers)] = Field(default_factory=dict)
@@ -248,9 +250,9 @@ class HttpResponse(_HttpModel):
       any bytes is the text "".
     """
 
-    status: Status
+    status: Annotated[Status, Field(examples=[200])]
     headers: dict[str, str] = Field(default_factory=dict)
-    json_body: JsonValue = Field(default=None, alias="json")
+    json_body: Annotated[JsonValue, Field(examples=[{"name": "Ada"}])] = Field(default=None, alias="json")
     text: str | None = None
 
     @model_validator(mode="before")

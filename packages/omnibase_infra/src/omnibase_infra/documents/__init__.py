@@ -1,0 +1,1 @@
+"""What is written from contracts and what helps to write them: schemas, reference, drawings, scaffolds. Pure."""

@@ -1,0 +1,216 @@
+"""The reference of nodes in Markdown: a page for each, and an index. Pure."""
+
+import json
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from omnibase_core.contracts.compiled import CompiledNode
+from omnibase_core.contracts.node import NodeContract, NodeKind, OnRetry, Operation
+from omnibase_core.ports import HandlerDescription
+from omnibase_core.registry import LoadedHost
+from omnibase_infra.documents.failures import ENGINE, failures_of
+from omnibase_infra.documents.fields import fields_of
+from omnibase_infra.documents.samples import sample
+
+MARK = "<!-- Written by `runtime-host docs`: change the contract, not this page. -->"
+"""The first line of every page: by it a page is known that may be written again."""
+
+INDEX = "index.md"
+
+_ORDERINGS = {"key": "one after the other for each key", "partition": "one after the other in each partition"}
+
+
+def reference(
+    nodes: Sequence[CompiledNode],
+    hosts: Sequence[LoadedHost],
+    handlers: Mapping[str, HandlerDescription],
+    answers: Mapping[tuple[str, str], Mapping[str, Any]],
+) -> dict[str, str]:
+    """Give the pages by their file names. `answers` are known answers to examples, by node and operation."""
+    pages = {INDEX: _index(nodes, hosts)}
+    for node in nodes:
+        known = {operation: it for (name, operation), it in answers.items() if name == node.contract.name}
+        pages[f"{node.contract.name}.md"] = _page(node, hosts, handlers.get(node.handler_type), known)
+    return pages
+
+
+def example_payload(operation: Operation) -> Any:
+    """Give the payload that shows how an operation is asked: the first example of its input, or one made up."""
+    made = sample(operation.input)
+    return made if isinstance(made, dict) else {}
+
+
+def _index(nodes: Sequence[CompiledNode], hosts: Sequence[LoadedHost]) -> str:
+    rows = [
+        (f"[{it.name}]({it.name}.md)", it.kind.value, it.version, ", ".join(map(_code, it.operations)), it.description)
+        for it in (node.contract for node in nodes)
+    ]
+    parts = [MARK, "# Nodes", _table(("Node", "Kind", "Version", "Operations", "What for"), rows)]
+    if hosts:
+        rows_of_hosts = [
+            (
+                host.contract.name,
+                _code(f"{host.contract.environment}.{host.contract.tenant}"),
+                host.contract.description,
+            )
+            for host in hosts
+        ]
+        parts += ["## Hosts", _table(("Host", "Environment and tenant", "What for"), rows_of_hosts)]
+    return _joined(parts)
+
+
+def _page(
+    node: CompiledNode,
+    hosts: Sequence[LoadedHost],
+    handler: HandlerDescription | None,
+    answers: Mapping[str, Mapping[str, Any]],
+) -> str:
+    contract = node.contract
+    parts = [MARK, f"# {contract.name}", contract.description, _facts(node)]
+    parts += ["## Topics", _topics(contract, hosts)]
+    for name, operation in contract.operations.items():
+        parts += _operation(contract, name, operation, answers.get(name))
+    parts += ["## Errors of every operation", _errors_of_all(node, handler)]
+    parts += ["## Delivery", _delivery(contract)]
+    return _joined(parts)
+
+
+def _facts(node: CompiledNode) -> str:
+    contract = node.contract
+    functions = dict.fromkeys(_code(it.logic) for it in contract.operations.values() if it.logic)
+    computed = f"by {', '.join(functions)}" if functions else "by expressions alone"
+    asked = f"by the handler `{node.handler_type}`" + (f", target `{contract.target}`" if contract.target else "")
+    how = computed if contract.kind is NodeKind.COMPUTE else asked
+    return f"Version {contract.version}, {contract.kind.value}: served {how}."
+
+
+def _topics(contract: NodeContract, hosts: Sequence[LoadedHost]) -> str:
+    serving = [host for host in hosts if any(it.contract.name == contract.name for it in host.nodes)]
+    if not serving:
+        name = f"node.{contract.name}.v{contract.major}"
+        return (
+            "No host of this folder serves the node. On one that does, commands go to "
+            f"`onex.app.<environment>.<tenant>.cmd.{name}` and answers to `onex.app.<environment>.<tenant>.evt.{name}`."
+        )
+    rows = []
+    for host in serving:
+        names = host.contract.namespace
+        where = (names.command(contract.name, contract.major), names.event(contract.name, contract.major))
+        rows.append((host.contract.name, *map(_code, where), _code(names.dead_letter(host.contract.pool))))
+    return _table(("Host", "Commands", "Answers", "Dead letters"), rows)
+
+
+def _operation(
+    contract: NodeContract, name: str, operation: Operation, answer: Mapping[str, Any] | None
+) -> Iterator[str]:
+    yield f"## Operation `{name}`"
+    if "description" in operation.input:
+        yield str(operation.input["description"])
+    yield "### Takes"
+    yield _fields(operation.input, nothing="Any object.")
+    yield "### Answers"
+    yield _answer(operation)
+    if operation.errors:
+        yield "### Errors"
+        yield _rules(operation)
+    yield "### Example"
+    yield from _example(contract, name, example_payload(operation), answer, several=len(contract.operations) > 1)
+
+
+def _fields(schema: Mapping[str, Any], *, nothing: str) -> str:
+    rows = [
+        (_code(field.path), field.type, "yes" if field.required else "no", field.meaning) for field in fields_of(schema)
+    ]
+    if not rows:
+        return nothing
+    closed = schema.get("additionalProperties") is False
+    table = _table(("Field", "Type", "Required", "Meaning"), rows)
+    return table if closed else f"{table}\n\nFurther fields are allowed."
+
+
+def _answer(operation: Operation) -> str:
+    if operation.output is not None:
+        return _fields(operation.output, nothing="Any object.")
+    match operation.answer:
+        case dict(answer):
+            return _table(("Field", "Value"), [(_code(key), _written(value)) for key, value in answer.items()])
+        case None:
+            return "The result itself, as the function or the handler gives it."
+    return f"What this gives: {_written(operation.answer)}"
+
+
+def _written(value: Any) -> str:
+    """Show what the contract writes: an expression without its braces, any other value as JSON."""
+    if isinstance(value, str) and value.strip().startswith("${"):
+        return _code(" ".join(value.strip()[2:-1].split()))
+    return _code(json.dumps(value, ensure_ascii=False))
+
+
+def _rules(operation: Operation) -> str:
+    rows = [
+        (_code(rule.code), rule.message or "", _written(rule.when), "yes" if rule.retryable else "no")
+        for rule in operation.errors
+    ]
+    return _table(("Code", "Message", "When", "Retryable"), rows)
+
+
+def _example(
+    contract: NodeContract, name: str, payload: Any, answer: Mapping[str, Any] | None, *, several: bool
+) -> Iterator[str]:
+    operation = f" --operation {name}" if several else ""
+    document = json.dumps(payload, ensure_ascii=False)
+    command = f"runtime-host send {contract.name}{operation} --payload {shlex.quote(document)}"
+    said = "" if answer is None else f"\n{json.dumps(answer, indent=2, ensure_ascii=False)}"
+    yield f"```console\n$ {command}{said}\n```"
+
+
+def _errors_of_all(node: CompiledNode, handler: HandlerDescription | None) -> str:
+    errors = handler.errors if handler and any(it.call for it in node.operations.values()) else {}
+    rows = [
+        (_code(code), it.meaning, "no" if it.rejected else "yes", "yes" if it.retryable else "no")
+        for code, it in failures_of(node).items()
+    ]
+    of_handler = [(_code(code), meaning, "yes", "it depends") for code, meaning in errors.items() if code not in ENGINE]
+    return _table(("Code", "Meaning", "Dead letter", "Retryable"), [*rows, *of_handler])
+
+
+def _delivery(contract: NodeContract) -> str:
+    delivery = contract.delivery
+    retry = delivery.retry
+    codes = f", for {', '.join(map(_code, retry.codes))} alone" if retry.codes else ""
+    waits = "their lane waits" if delivery.on_retry is OnRetry.WAIT else "later commands overtake them"
+    items = [
+        f"Commands are served {_ORDERINGS.get(delivery.ordering.value, 'in no particular order')}, "
+        f"at most {delivery.max_in_flight} at a time.",
+        f"Attempts: at most {retry.attempts}{codes}; meanwhile {waits}.",
+        f"Time: {delivery.timeout_s:g} s a call, {delivery.deadline_s:g} s in all.",
+    ]
+    if contract.kind is NodeKind.COMPUTE:
+        items = [items[0], f"A function may take {delivery.budget_s:g} s."]
+    return "\n".join(f"- {item}" for item in items)
+
+
+# --- Markdown -----------------------------------------------------------------------------------------------------
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [_row(head), _row(["---"] * len(head)), *(_row([_cell(it) for it in row]) for row in rows)]
+    return "\n".join(lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(text: str) -> str:
+    """Keep a cell in its row, whatever the contract says."""
+    return " ".join(text.split()).replace("|", r"\|")
+
+
+def _code(text: str) -> str:
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return "\n\n".join(part for part in parts if part) + "\n"

@@ -1,0 +1,148 @@
+"""The verbs that show contracts, format them and help to write them, as they are called."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner, Result
+
+from omnibase_infra.cli import main
+from omnibase_infra.documents.reference import MARK
+from omnibase_infra.settings import process_settings
+from omnibase_infra.state import HostState, write_state
+
+ROOT = Path(__file__).parents[3]
+DEMO = "contracts/hosts/demo.yaml"
+
+
+@pytest.fixture(autouse=True)
+def _at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Work in a copy of the examples, with a state folder of its own."""
+    monkeypatch.setenv("RUNTIME_HOST_STATE_DIR", str(tmp_path / "state"))
+    shutil.copytree(ROOT / "contracts", tmp_path / "contracts")
+    monkeypatch.chdir(tmp_path)
+
+
+def call(*arguments: str, **environment: str) -> Result:
+    """Run a verb in a terminal of 80 columns."""
+    return CliRunner().invoke(main, arguments, terminal_width=80, env=environment)
+
+
+def test_the_help_lists_every_verb_in_a_section() -> None:
+    """Each on one line of 80 columns, with what it does told to the end."""
+    lines = call("--help").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    listed = [line.split()[0] for line in lines if line.startswith("  ") and line.split()[0] in main.commands]
+    assert sorted(listed) == sorted(main.commands)
+    assert not [line for line in lines if line.startswith("  ") and line.endswith("...")]
+
+
+@pytest.mark.parametrize("language", ["node", "host", "test"])
+def test_schema_prints_json(language: str) -> None:
+    """Ready to be written to a file."""
+    done = call("schema", language)
+    assert json.loads(done.stdout)["$schema"].endswith("2020-12/schema")
+
+
+@pytest.mark.parametrize("paths", [[], ["contracts"], [DEMO]], ids=str)
+def test_export_and_graph_take_a_host_a_folder_or_nothing(paths: list[str]) -> None:
+    """Nothing means ./contracts, as most projects have it."""
+    assert json.loads(call("export", "asyncapi", *paths).stdout)["asyncapi"] == "3.0.0"
+    assert ElementTree.fromstring(call("graph", *paths).stdout).tag.endswith("svg")  # noqa: S314 - our own drawing
+    assert call("graph", *paths, "--format", "mermaid").stdout.startswith("flowchart LR")
+
+
+@pytest.mark.parametrize("verb", [["graph"], ["export", "asyncapi"], ["docs"]], ids=" ".join)
+def test_without_contracts_they_say_what_to_name(verb: list[str], tmp_path: Path) -> None:
+    """Status 2."""
+    shutil.rmtree(tmp_path / "contracts")
+    done = call(*verb)
+    assert done.exit_code == 2
+    assert "there is no folder ./contracts here" in done.stderr
+
+
+def test_a_folder_without_a_host_is_nothing_to_draw(tmp_path: Path) -> None:
+    """The next step is in the message."""
+    shutil.rmtree(tmp_path / "contracts" / "hosts")
+    done = call("graph")
+    assert done.exit_code == 2
+    assert "runtime-host new host NAME" in done.stderr
+
+
+def test_docs_writes_pages_and_leaves_other_files_alone() -> None:
+    """Its own pages are written again; anybody else's is never lost."""
+    assert call("docs").stdout == "nodes: 6, index: reference/index.md\n"
+    page = Path("reference/price-order.md")
+    first = page.read_text()
+    page.write_text(f"{MARK}\nold")
+    assert call("docs").exit_code == 0
+    assert page.read_text() == first
+    page.write_text("mine")
+    done = call("docs")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: page_not_ours: reference/price-order.md was not written by this command")
+    assert page.read_text() == "mine"
+
+
+def test_docs_shows_what_functions_answer() -> None:
+    """For nodes of hosts, whose contracts allow the package; of a node by itself, nothing is imported."""
+    call("docs")
+    assert '"score": 80' in Path("reference/score-lead.md").read_text()
+    call("docs", "contracts/nodes/score-lead.yaml", "--out", "alone")
+    assert '"score": 80' not in Path("alone/score-lead.md").read_text()
+
+
+def test_fmt_writes_only_what_changes() -> None:
+    """And says which."""
+    path = Path("contracts/nodes/echo.yaml")
+    tidy = path.read_text()
+    path.write_text(tidy.replace("kind: effect\n", "").replace("handler: local", "handler: local\nkind:   effect"))
+    checked = call("fmt", "contracts", "--check")
+    assert (checked.exit_code, checked.stdout) == (1, f"would format {path}\n")
+    shown = call("fmt", "contracts", "--diff")
+    assert (shown.exit_code, "-kind:   effect" in shown.stdout, "+kind: effect" in shown.stdout) == (0, True, True)
+    assert path.read_text() != tidy
+    assert call("fmt", "contracts").stdout == f"formatted {path}\n"
+    assert path.read_text() == tidy
+    assert call("fmt", "contracts", "--check").exit_code == 0
+
+
+def test_fmt_refuses_a_contract_with_problems() -> None:
+    """They are told as `check` tells them, and no file is written, not even a good one."""
+    untidy = Path("contracts/nodes/echo.yaml")
+    untidy.write_text(untidy.read_text().replace("kind: effect", "kind:   effect"))
+    before = untidy.read_text()
+    faulty = Path("contracts/nodes/mask-email.yaml")
+    faulty.write_text(faulty.read_text().replace("kind: compute", "kind: compute\nkind: compute"))
+    done = call("fmt", "contracts")
+    assert done.exit_code == 1
+    assert f"{faulty}:5:1: duplicate key 'kind'" in done.stderr
+    assert untidy.read_text() == before
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(shell: str) -> None:
+    """Each shell has its own."""
+    done = call("completion", shell)
+    assert done.exit_code == 0
+    assert "_RUNTIME_HOST_COMPLETE" in done.stdout
+
+
+def test_a_shell_completes_verbs_hosts_and_running_nodes() -> None:
+    """What it asks is answered by the state files and the folders at hand."""
+    state = HostState.model_validate(
+        {"host": "demo", "pid": os.getpid(), "started_at": "2026-01-01T00:00:00Z", "nodes": {"echo": 1}}
+        | {"bootstrap_servers": "x", "contract_path": "x", "contracts_dir": "x"}
+    )
+    write_state(process_settings().state_dir, state)
+    assert "graph" in _completed("runtime-host gr")
+    assert "contracts/hosts/demo.yaml" in _completed("runtime-host run con")
+    assert "echo" in _completed("runtime-host send ec")
+
+
+def _completed(line: str) -> str:
+    words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1), "_RUNTIME_HOST_COMPLETE": "bash_complete"}
+    return CliRunner().invoke(main, env=words, prog_name="runtime-host").stdout
