@@ -37,6 +37,7 @@ REMOTE = HandlerDescription(
 )
 BOUND = "handlers: {remote: {settings: {size: 3}, targets: {main: {address: here}}}}\n"
 AWAY = node("away", handler="remote").replace("handler: remote", "handler: remote\ntarget: main")
+ONCE = 'idempotency: {key: "${ payload.order }"}\n'
 ADDER = """
 contract: node/v1
 name: adder
@@ -177,6 +178,18 @@ def test_exactly_once_is_refused_where_no_transaction_covers_what_a_node_does() 
         "h.yaml:9:9: node 'away': no transaction covers what handler 'remote' does, so that exactly_once cannot hold"
         " for it (it can for: local, compute, scripted); host it with guarantee: at_least_once"
     ]
+
+
+def test_exactly_once_is_refused_for_a_node_with_idempotency() -> None:
+    """Even where a transaction covers its handler, none covers its store."""
+    store = "idempotency: {store: memory}\n"
+    files = {"h.yaml": host("greeter", guarantee="exactly_once") + store, "g.yaml": node("greeter") + ONCE}
+    assert _problems(files) == [
+        "h.yaml:9:9: node 'greeter' has idempotency, whose store is outside of the transaction of exactly_once;"
+        " write guarantee: at_least_once, or remove idempotency from the node"
+    ]
+    loaded = _load({**files, "h.yaml": host("greeter") + store})
+    assert loaded.hosts["test-host"].nodes[0].idempotency_key is not None
 
 
 def test_what_a_function_does_beside_computing_is_a_problem_of_its_file() -> None:

@@ -39,7 +39,9 @@ def no_functions(name: str) -> PureFunction:
 def catalog(*more: HandlerDescription, import_function: Any = no_functions) -> Catalog:
     """Give the handlers of core, one that tests script, and more."""
     known = (LOCAL_DESCRIPTION, COMPUTE_DESCRIPTION, SCRIPTED_DESCRIPTION, *more)
-    return Catalog(handlers={it.handler_type: it for it in known}, bus=AnyModel, import_function=import_function)
+    handlers = {it.handler_type: it for it in known}
+    stores = {"memory": AnyModel}
+    return Catalog(handlers=handlers, bus=AnyModel, import_function=import_function, stores=stores)
 
 
 def registry(files: Mapping[str, str], **options: Any) -> FileRegistry:
@@ -84,10 +86,13 @@ limits: {limits}
 """ + ("" if guarantee == "at_least_once" else f"guarantee: {guarantee}\n")
 
 
-def loaded_host(nodes: Mapping[str, str], *, limits: str = "{}", guarantee: str = "at_least_once") -> LoadedHost:
-    """Load a host of these node contracts."""
+def loaded_host(
+    nodes: Mapping[str, str], *, limits: str = "{}", guarantee: str = "at_least_once", more: str = ""
+) -> LoadedHost:
+    """Load a host of these node contracts; `more` are further keys of its own."""
     files = {f"nodes/{name}.yaml": text for name, text in nodes.items()}
-    return registry({**files, "hosts/test.yaml": host(*nodes, limits=limits, guarantee=guarantee)}).hosts["test-host"]
+    written = host(*nodes, limits=limits, guarantee=guarantee) + more
+    return registry({**files, "hosts/test.yaml": written}).hosts["test-host"]
 
 
 def envelope(node_slug: str, payload: Mapping[str, Any] | None = None, **changes: Any) -> OnexEnvelope:

@@ -10,7 +10,7 @@ from pydantic_core import from_json
 
 from omnibase_core.ports import Message, Partition
 
-ANSWERED_ONLY = frozenset({"unknown_operation"})
+ANSWERED_ONLY = frozenset({"unknown_operation", "declined"})
 """Errors of the sender alone: they are answered and get no dead letter."""
 
 

@@ -18,37 +18,54 @@ from omnibase_core.testing.simulated_cluster import Faults, SimulatedCluster
 from omnibase_core.testing.virtual_time import Dice, SimulationStuck, VirtualClock, run
 from tests.gear.commands import ECHO, loaded_host, node
 from tests.simulation.invariants import Invariants, Sent
+from tests.simulation.store import WatchedStore, order_of
 
 TOPIC = "onex.app.dev.test.cmd.node.{}.v1"
 GROUP = "onex.dev.test.pool"
 BATCH_SIZE = 6
 IN_FLIGHT_MAX = 9
-NODES_IN_FLIGHT_MAX = {"keyed": 4, "lined": 3, "loose": 5}
+NODES_IN_FLIGHT_MAX = {"keyed": 4, "lined": 3, "loose": 5, "once": 4}
+SLUGS = ("echo", "keyed", "keyed", "lined", "loose")
+SLUGS_WITH_ONCE = (*SLUGS, "once", "once", "once")
 WAYS = ("well", "well", "well", "slow", "slow", "retryable", "for_good", "bug", "hang", "large", "unknown")
 POISON = (b"", b"{", b"[1]", b"\xff" * 9, b'{"envelope_version": 9}', b"x" * 2800)
 KEYS = (None, b"a", b"b", b"c", b"d", b"e")
 DRAIN_S = 50_000.0
+ONCE = """
+  do:
+    input: {type: object}
+    request: "${ payload }"
+    errors: [{when: "${ has(result.said) && result.said == 'no' }", code: declined}]
+"""
+ONCE_KEY = 'idempotency: {key: "${ payload.order }", window_s: 1e7}\n'
 
 
 @cache
-def the_host(drain_s: float, bytes_max: int, guarantee: str) -> LoadedHost:
-    """Load the contracts: once, for all histories."""
+def the_host(drain_s: float, bytes_max: int, guarantee: str, *, with_once: bool) -> LoadedHost:
+    """Load the contracts: once, for all histories. Some have a node whose effects happen once a key."""
     nodes = {"echo": node("echo", handler="local", operations=ECHO)}
     for name, ordering in (("keyed", "key"), ("lined", "partition"), ("loose", "none")):
         limit = NODES_IN_FLIGHT_MAX[name]
         retry = "{attempts: 3, initial_s: 0.1, max_s: 1}"
         delivery = f"{{timeout_s: 1.5, retry: {retry}, ordering: {ordering}, max_in_flight: {limit}}}"
         nodes[name] = node(name, delivery=delivery)
+    if with_once:
+        limit = NODES_IN_FLIGHT_MAX["once"]
+        delivery = f"{{timeout_s: 1.5, retry: {{attempts: 3, initial_s: 0.1, max_s: 1}}, max_in_flight: {limit}}}"
+        nodes["once"] = node("once", delivery=delivery, operations=ONCE) + ONCE_KEY
     return loaded_host(
         nodes,
         limits=f"{{max_in_flight: {IN_FLIGHT_MAX}, drain_s: {drain_s}, bytes_in_flight_max: {bytes_max}}}",
         guarantee=guarantee,
+        more="idempotency: {store: memory}\n",
     )
 
 
 def the_command(slug: str, key: bytes | None, way: str, number: int) -> Message:
     """Make a command, as a sender in any language would; its number is its id."""
-    payload = f'{{"node":"{slug}","key":"{(key or b"").decode()}","way":"{way}","n":{number}}}'
+    payload = (
+        f'{{"node":"{slug}","key":"{(key or b"").decode()}","way":"{way}","n":{number},"order":{order_of(number)}}}'
+    )
     operation = ',"operation":"dance"' if way == "unknown" else ""
     value = (
         f'{{"envelope_version":1,"envelope_id":"{UUID(int=number)}","correlation_id":"{UUID(int=number)}"'
@@ -69,9 +86,10 @@ class Silent:
 class Scripted:
     """A handler that does as the command says, and looks at what runs beside it."""
 
-    def __init__(self, dice: Dice, invariants: Invariants) -> None:
+    def __init__(self, dice: Dice, invariants: Invariants, store: WatchedStore) -> None:
         """Start with nothing running."""
         self._dice = dice
+        self._store = store
         self._invariants = invariants
         self._running: Counter[str] = Counter()
         self.look: Callable[[], None] = lambda: None
@@ -85,6 +103,8 @@ class Scripted:
         try:
             self.look()
             await asyncio.sleep(self._dice.between(0, 0.05))
+            if request["node"] == "once":
+                return await self._store.effect(request["order"], request["n"], self._behave(request))
             return await self._behave(request)
         finally:
             self._running[request["node"]] -= 1
@@ -110,6 +130,8 @@ class Scripted:
                 raise ZeroDivisionError
             case "large":
                 return {"blob": "x" * 2900}
+            case "declined":
+                return {"said": "no"}
         return {"n": request["n"]}
 
 
@@ -121,10 +143,11 @@ class Host:
         loaded = history.loaded
         self.bus = SimulatedBus(history.cluster, group=GROUP, batch_size=BATCH_SIZE)
         self.runtime = history.engine(loaded.contract, bus=self.bus, clock=VirtualClock(), observer=Silent())
-        handler = Scripted(history.dice.fork(), history.invariants)
+        handler = Scripted(history.dice.fork(), history.invariants, history.store)
         handler.look = self.look
         self.runtime.register_handler("local", LocalHandler())
         self.runtime.register_handler("scripted", handler)
+        self.runtime.register_store(history.store)
         self.runtime.load_nodes(loaded.nodes)
         self._invariants = history.invariants
 
@@ -173,8 +196,12 @@ class History:
         self.dice = dice = Dice(seed)
         self.engine = engine
         guarantee = dice.choice(("at_least_once", "exactly_once"))
-        self.loaded = the_host(dice.choice((0.3, 2.0)), dice.choice((2000, 100_000)), guarantee)
-        self.invariants = Invariants(once=guarantee == "exactly_once")
+        exactly_once = guarantee == "exactly_once"
+        drain_s, bytes_max = dice.choice((0.3, 2.0)), dice.choice((2000, 100_000))
+        self.with_once = seed % 3 == 0 and not exactly_once
+        self.loaded = the_host(drain_s, bytes_max, guarantee, with_once=self.with_once)
+        self.invariants = Invariants(once=exactly_once)
+        self.store = WatchedStore(Dice(~seed), self.invariants)
         self.faults = Faults(
             latency_s=dice.choice((0.005, 0.05, 0.4)),
             refused=dice.choice((0.0, 0.0, 0.05)),
@@ -200,6 +227,7 @@ class History:
             for host in self.hosts:
                 host.look()
         self.faults.heal()
+        self.store.heal()
         if not self.hosts:
             await self._start()
         await self._drain()
@@ -222,12 +250,12 @@ class History:
 
     def _send(self) -> None:
         self._number += 1
-        slug = self.dice.choice(("echo", "keyed", "keyed", "lined", "loose"))
+        slug = self.dice.choice(SLUGS_WITH_ONCE if self.with_once else SLUGS)
         key = self.dice.choice(KEYS)
         if self.dice.chance(0.06):
             number, message = None, Message(TOPIC.format(slug), key, self.dice.choice(POISON))
         else:
-            way = "well" if slug == "echo" else self.dice.choice(WAYS)
+            way = "well" if slug == "echo" else self.dice.choice((*WAYS, "declined") if slug == "once" else WAYS)
             number, message = self._number, the_command(slug, key, way, self._number)
         place = self.cluster.place_of(message)
         is_ordered = number is not None and key is not None and slug != "loose"

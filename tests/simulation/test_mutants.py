@@ -1,12 +1,15 @@
 """The simulation finds what it is there to find: engines with one fault each, which must not get through."""
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from omnibase_core.idempotency import Held, Once, Wait
 from omnibase_core.lanes import Lanes
+from omnibase_core.ports import Recorded
 from omnibase_core.runtime import NodeRuntime
 from omnibase_core.transactions import Transactions
 from tests.simulation.scenario import play
@@ -100,6 +103,68 @@ class ForgetsToPause(NodeRuntime):
         pass
 
 
+class _RecordsEarly(Once):
+    """Records that all went well as soon as it has the key."""
+
+    async def claim(self, delivery: Any, command: Any, planned: Any) -> Any:
+        claim = await super().claim(delivery, command, planned)
+        if isinstance(claim, Held) and claim.token is not None:
+            messages = self.instance.replies.result(
+                delivery, self.instance.node, command, {}, self.instance.clock.now()
+            )
+            await super().settle(claim, delivery, command, messages, asyncio.Event())
+        return claim
+
+
+class _TakesWhatIsTaken(Once):
+    """Does not wait for another command that has its key."""
+
+    async def claim(self, delivery: Any, command: Any, planned: Any) -> Any:
+        claim = await super().claim(delivery, command, planned)
+        return Held("taken", 1) if isinstance(claim, Wait) else claim
+
+
+class _ServesAnew(Once):
+    """Does not look at what is recorded for a key."""
+
+    async def claim(self, delivery: Any, command: Any, planned: Any) -> Any:
+        claim = await super().claim(delivery, command, planned)
+        return Held("recorded", 1) if isinstance(claim, Recorded) else claim
+
+
+class _OtherwiseOnce(NodeRuntime):
+    """An engine that is right, but for how its nodes keep to one effect a key."""
+
+    once: type[Once]
+
+    def load_nodes(self, nodes: Any) -> None:
+        """Put the mutant in."""
+        super().load_nodes(nodes)
+        attempts = self._roster._attempts  # noqa: SLF001 - the engine's own, of which this is a kind
+        for topic, found in attempts.items():
+            if found.once is not None:
+                fields = {field.name: getattr(found.once, field.name) for field in dataclasses.fields(found.once)}
+                attempts[topic] = dataclasses.replace(found, once=self.once(**fields))
+
+
+class RecordsBeforeTheEffect(_OtherwiseOnce):
+    """Takes a command that was begun for one that is done."""
+
+    once = _RecordsEarly
+
+
+class IgnoresTheClaim(_OtherwiseOnce):
+    """Lets two commands of a key have their effects at once."""
+
+    once = _TakesWhatIsTaken
+
+
+class IgnoresTheRecord(_OtherwiseOnce):
+    """Serves every command, whatever was answered before."""
+
+    once = _ServesAnew
+
+
 class _Hasty(Transactions):
     """Takes whatever is done, and does not wait for what is before it."""
 
@@ -181,6 +246,9 @@ MUTANTS: dict[type[NodeRuntime], str] = {
     CountsCancelledAsDone: "committed too early",
     PublishesOnce: "committed too early",
     ForgetsToPause: "in flight",
+    RecordsBeforeTheEffect: "recorded too early",
+    IgnoresTheClaim: "two effects at once",
+    IgnoresTheRecord: "second effect",
     SkipsAhead: "committed too early",
     ClingsToWhatIsLost: "published late",
     ForgetsTheAborted: "stuck",

@@ -23,7 +23,17 @@ def test_the_engine_keeps_its_promises(first: int) -> None:
 def test_the_histories_hold_what_they_are_meant_to_hold() -> None:
     """A simulation in which nothing goes wrong would prove nothing."""
     counts = sum((play(seed).counts for seed in range(40)), start=play(40).counts)
-    for what in ("commands", "answers", "repeats", "dead letters", "refusals", "commits", "late commits"):
+    for what in (
+        "commands",
+        "answers",
+        "repeats",
+        "dead letters",
+        "refusals",
+        "commits",
+        "late commits",
+        "effects once",
+        "replays",
+    ):
         assert counts[what] > 5, what
     for harm in ("start", "stop", "crash", "turn", "cut off", "go away"):
         assert counts[harm] > 5, harm

@@ -11,7 +11,7 @@ SLUG = "lower-case words joined by hyphens, such as price-order"
 VERSION = "three numbers, such as 1.0.0"
 WORD = "lower-case words joined by underscores, such as get_user, at most 63 characters"
 KINDS = "'effect', 'compute', 'reducer', 'orchestrator' or 'runtime_host'"
-KEYS = "contract, name, kind, version, description, handler, target, operations, delivery"
+KEYS = "contract, name, kind, version, description, handler, target, operations, delivery, idempotency"
 
 
 def _problems(files: dict[str, str]) -> list[str]:

@@ -402,3 +402,21 @@ def test_coverage_is_complete_when_all_is_shown() -> None:
         "a wait that the other side asks for",
     )
     assert (list(shown.missing), percentage([shown])) == ([], 100)
+
+
+def test_a_node_with_idempotency_asks_its_handler_once_a_key_and_each_case_starts_anew() -> None:
+    """The second command of a key gets the recorded answer; the next case finds nothing recorded."""
+    node = NODE + 'idempotency: {key: "${ payload.about }"}\n'
+    case = """
+  - name: twice
+    commands:
+      - name: first
+        given: {key: a, payload: {about: rain}}
+        handler: [{result: {mood: glad}}]
+        expect: {answer: {mood: glad, words: []}}
+      - name: again
+        given: {key: a, payload: {about: rain}}
+        expect: {answer: {mood: glad, words: []}}"""
+    stage, cases, _ = cast(case, node)
+    for _ in range(2):
+        assert told(cases[0], stage.rehearse(cases[0])) == []

@@ -24,6 +24,8 @@ FINE = NodeHealth(
     error_answers=1,
     retries=0,
     dead_letters=0,
+    replays=0,
+    unprotected=0,
     last_error=None,
     last_error_at=None,
 )
@@ -98,6 +100,8 @@ def test_a_host_that_is_well_is_live_ready_and_ok() -> None:
                     "error_answers": 1,
                     "retries": 0,
                     "dead_letters": 0,
+                    "replays": 0,
+                    "unprotected": 0,
                     "last_error": None,
                     "last_error_at": None,
                 }

@@ -1,5 +1,7 @@
 """One command to its end: attempts, the waits between them, and the circuit breaker in front of the handler's target.
 
+Where the node has idempotency, the command claims its key before each attempt, and its answer is recorded.
+
 What waits here holds back its own lane and no other, and has one of its node's places only while the handler works.
 """
 
@@ -12,11 +14,13 @@ from typing import Self
 from omnibase_core.contracts.node import OnRetry
 from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.errors import CommandFailed, CommandRejected
+from omnibase_core.idempotency import UNCLAIMED, Held, Once, Wait
 from omnibase_core.instance import NodeInstance
+from omnibase_core.leaving import is_set_within
 from omnibase_core.logic import Plan
 from omnibase_core.overtaking import Tried, put_aside
 from omnibase_core.policies import RetryPolicy
-from omnibase_core.ports import Clock, Delivery, Message
+from omnibase_core.ports import Clock, Delivery, Message, Recorded
 
 _NEVER = Tried()
 _IN_PLACE_S = 1.0
@@ -36,9 +40,11 @@ class Attempts:
     """The topic on which a command is put aside; None where its lane waits for it."""
     places: asyncio.Semaphore
     clock: Clock
+    once: Once | None = None
+    """What lets an effect happen once a key; None for a node without idempotency."""
 
     @classmethod
-    def of(cls, instance: NodeInstance, clock: Clock, retries: str) -> Self:
+    def of(cls, instance: NodeInstance, clock: Clock, retries: str, once: Once | None = None) -> Self:
         """Serve a node as its contract says; `retries` is its pool's retry topic."""
         delivery = instance.node.contract.delivery
         return cls(
@@ -48,6 +54,7 @@ class Attempts:
             retries=retries if delivery.on_retry is OnRetry.OVERTAKE else None,
             places=asyncio.Semaphore(delivery.max_in_flight),
             clock=clock,
+            once=once,
         )
 
     async def serve(
@@ -64,11 +71,21 @@ class Attempts:
         tried = tried or _NEVER
         attempt, first_failed_at = tried.attempts, tried.first_failed_at
         spent_s = self._since_s(first_failed_at)
-        if tried.due is not None and await _is_set_within(leaving, -self._since_s(tried.due)):
+        if tried.due is not None and await is_set_within(leaving, -self._since_s(tried.due)):
             return None
         while True:
             planned = self.instance.prepare(command)
+            claim = UNCLAIMED if self.once is None else await self.once.claim(delivery, command, planned)
+            if isinstance(claim, Wait):
+                if await is_set_within(leaving, claim.seconds):
+                    return None
+                continue
+            if isinstance(claim, Recorded):
+                return self.instance.replay(delivery, command, claim.answer)
+            if isinstance(claim, CommandFailed):
+                planned, claim = claim, UNCLAIMED
             if not isinstance(planned, Plan):
+                await self._release(claim, delivery, command)
                 return self.instance.give_up(
                     delivery, command, planned, attempts=max(attempt, 1), first_failed_at=first_failed_at
                 )
@@ -76,21 +93,24 @@ class Attempts:
             if not breaker.admits(self.clock.monotonic_s()):
                 # What has expired by the time the target is well again is not served: so everything is looked at anew.
                 wait_s = max(breaker.next_probe_s(self.clock.monotonic_s()), _PROBE_LEAST_S)
-                if await _is_set_within(leaving, wait_s):
+                if await is_set_within(leaving, wait_s):
                     return None
                 continue
             attempt += 1
             began_s = self.clock.monotonic_s()
             outcome = await self._attempt(delivery, command, planned, leaving)
             spent_s += self.clock.monotonic_s() - began_s
+            if outcome is None:
+                return None
             if not isinstance(outcome, CommandFailed | CommandRejected):
-                return outcome
+                return await self._settled(claim, delivery, command, outcome, leaving)
             first_failed_at = first_failed_at or self.clock.now()
             delay_s = self._delay_s(outcome, command, attempt)
             if delay_s is None or spent_s + delay_s > self.deadline_s:
-                return self.instance.give_up(
+                messages = self.instance.give_up(
                     delivery, command, outcome, attempts=attempt, first_failed_at=first_failed_at
                 )
+                return await self._settled(claim, delivery, command, messages, leaving)
             self.instance.retry(delivery, command, outcome, attempt=attempt, delay_s=delay_s)
             spent_s += delay_s
             if self.retries is not None and spent_s > _IN_PLACE_S:
@@ -98,11 +118,28 @@ class Attempts:
                 return [
                     put_aside(delivery, topic=self.retries, attempts=attempt, first_failed_at=first_failed_at, due=due)
                 ]
-            if await _is_set_within(leaving, delay_s):
+            if await is_set_within(leaving, delay_s):
                 return None
 
     def _since_s(self, moment: datetime | None) -> float:
         return 0.0 if moment is None else (self.clock.now() - moment).total_seconds()
+
+    async def _settled(
+        self,
+        held: Held,
+        delivery: Delivery,
+        command: OnexEnvelope,
+        messages: Sequence[Message],
+        leaving: asyncio.Event,
+    ) -> Sequence[Message]:
+        """Record what the command ended with, before anybody publishes it."""
+        if self.once is not None:
+            await self.once.settle(held, delivery, command, messages, leaving)
+        return messages
+
+    async def _release(self, held: Held, delivery: Delivery, command: OnexEnvelope) -> None:
+        if self.once is not None:
+            await self.once.release(held, delivery, command)
 
     async def _attempt(
         self, delivery: Delivery, command: OnexEnvelope, planned: Plan, leaving: asyncio.Event
@@ -137,11 +174,3 @@ class Attempts:
 def _chance(command: OnexEnvelope, attempt: int) -> float:
     """A number from 0 up to 1 that differs from command to command and needs no dice: a replay waits as long."""
     return (command.envelope_id.int * (2 * attempt + 1) >> 8) % (1 << _CHANCE_BITS) / (1 << _CHANCE_BITS)
-
-
-async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            return await event.wait()
-    except TimeoutError:
-        return False

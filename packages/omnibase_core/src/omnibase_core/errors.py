@@ -9,10 +9,12 @@
     ├── CommandFailed             a command at the end of its attempts: answered and dead-lettered
     │   ├── HandlerError          what a handler met in the outside world
     │   ├── FunctionInterrupted   a function that ran past its budget
+    │   ├── StoreFailed           the store of recorded answers could not be asked
     │   ├── WorkerDied            a worker process that ended under a function
     │   ├── ImpureFunction        a function that was seen to do more than compute
     │   └── ExpressionFailed      an expression that could not be evaluated on this command
     ├── UnknownHandler            a handler type that nothing registered
+    ├── StoreMissing              a node with idempotency, and no store for its answers
     ├── SecretMissing             a secret reference that nothing resolves
     ├── TransactionAborted        a transaction of which nothing happened; it may be tried again
     └── BusError                  the bus cannot go on
@@ -132,6 +134,14 @@ class FunctionInterrupted(CommandFailed):
     tells_of_trouble = True
 
 
+class StoreFailed(CommandFailed):
+    """The store of recorded answers could not be asked: nobody knows whether the command was served before."""
+
+    def __init__(self, message: str) -> None:
+        """Say what the store met."""
+        super().__init__("idempotency_store_failed", message, retryable=True)
+
+
 class WorkerDied(CommandFailed):
     """A worker process that ended under a function: until the node is let in again, its commands wait.
 
@@ -161,6 +171,12 @@ class UnknownHandler(OnexError):
     """A node asks for a handler type that nothing registered."""
 
     code = "unknown_handler"
+
+
+class StoreMissing(OnexError):
+    """A node keeps its answers under a key, and its host has no store for them."""
+
+    code = "store_missing"
 
 
 class SecretMissing(OnexError):

@@ -36,6 +36,10 @@ class NodeFigures:
     error_answers: int = 0
     retries: int = 0
     dead_letters: int = 0
+    replays: int = 0
+    """How many commands got an answer that was recorded before."""
+    unprotected: int = 0
+    """How many commands of a node with idempotency were served although the store could not be asked."""
     degraded: str | None = None
     last_error: str | None = None
     last_error_at: datetime | None = None
@@ -67,17 +71,21 @@ class NodeInstance:
     observer: Observer
     figures: NodeFigures = field(default_factory=NodeFigures)
     inline: bool = field(init=False)
-    """Whether the handler has its answer at hand here, in no process of its own, so that serving awaits nothing."""
+    """Whether the handler has its answer at hand here, in no process of its own, so that executing awaits nothing."""
+    awaits_nothing: bool = field(init=False)
+    """Whether serving as a whole awaits nothing: with idempotency, it awaits the store."""
 
     def __post_init__(self) -> None:
-        """Look at the handler once, and not for every command."""
+        """Look at the handler and the contract once, and not for every command."""
         isolated = self.node.contract.delivery.isolation is Isolation.PROCESS
-        object.__setattr__(self, "inline", is_inline(self.handler) and not isolated)
+        inline = is_inline(self.handler) and not isolated
+        object.__setattr__(self, "inline", inline)
+        object.__setattr__(self, "awaits_nothing", inline and self.node.idempotency_key is None)
 
     @property
     def serves_at_once(self) -> bool:
         """Whether serving awaits nothing now, so that a delivery needs no task: its handler is pure, and it is well."""
-        return self.inline and self.breaker.state is BreakerState.CLOSED
+        return self.awaits_nothing and self.breaker.state is BreakerState.CLOSED
 
     def serve_inline(self, delivery: Delivery) -> Sequence[Message]:
         """Give the messages that end the delivery, at once."""
@@ -139,6 +147,28 @@ class NodeInstance:
             self.observer.event(
                 "info", "command_retried", code=error.code, reason=str(error), attempt=attempt, delay_s=delay_s, **place
             )
+
+    def replay(self, delivery: Delivery, command: OnexEnvelope, recorded: bytes) -> Sequence[Message]:
+        """Give the answer that was recorded for the command's key, as the answer to this command."""
+        self.figures.replays += 1
+        try:
+            said = decode(recorded)
+            if said.error is None:
+                return self._answered(delivery, command, said.payload)
+            error = said.error
+            return self.give_up(delivery, command, CommandRejected(error.code, error.message, details=error.details))
+        except UndecodableEnvelope as unreadable:
+            # A host of a later version may have written it: to serve the command would be its second effect.
+            message = f"what was recorded for its key cannot be read: {unreadable}"
+            return self.give_up(delivery, command, CommandFailed("recorded_answer_unreadable", message))
+        except CommandFailed as failure:
+            return self.give_up(delivery, command, failure)
+
+    def warn(self, name: str, error: OnexError, delivery: Delivery, command: OnexEnvelope) -> None:
+        """Tell of trouble with the store, which is no failure of the command."""
+        self.figures.degraded = f"{error.code}: {error}"
+        if self.figures.may_tell(self.clock.monotonic_s()):
+            self.observer.event("warning", name, code=error.code, reason=str(error), **self._place(delivery, command))
 
     def shorter(self, delivery: Delivery, messages: Sequence[Message], reason: str) -> Sequence[Message]:
         """Give what is published instead when the broker refused messages as too large: at most half their size."""

@@ -32,7 +32,7 @@ _SALVAGES_MAX = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """What contracts may refer to: the handlers that are there, the model of the bus's settings, and functions.
+    """What contracts may refer to: handlers, the models of the settings of the bus and of each store, and functions.
 
     `import_function` is asked only for functions of packages that a host contract allows. It raises LookupError, which
     says what is missing. `impurities` is asked after it, with those packages: it reads the function's code, and tells
@@ -42,6 +42,7 @@ class Catalog:
     handlers: Mapping[str, HandlerDescription]
     bus: type[BaseModel]
     import_function: Callable[[str], PureFunction]
+    stores: Mapping[str, type[BaseModel]] = field(default_factory=dict)
     impurities: Callable[[str, Sequence[str]], Iterable[Problem]] = lambda _name, _packages: ()
 
 
@@ -52,6 +53,7 @@ class HostSettings:
     bus: BaseModel
     handlers: Mapping[str, BaseModel]
     targets: Mapping[str, Mapping[str, BaseModel]]
+    store: BaseModel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,20 +222,18 @@ class _Loader:
     def _faults_of_binding(
         self, contract: RuntimeHostContract, document: Document, at: Path, node: CompiledNode
     ) -> Iterable[Problem]:
-        """What a node needs has to be here: its target, its functions' packages, and the guarantee that is promised."""
-        description = self.catalog.handlers.get(node.handler_type)
-        if contract.guarantee is Guarantee.EXACTLY_ONCE and description is not None and not description.transactional:
-            covered = ", ".join(name for name, it in self.catalog.handlers.items() if it.transactional)
-            yield document.problem(
-                at,
-                f"node {node.contract.name!r}: no transaction covers what handler {node.handler_type!r} does, so that"
-                f" exactly_once cannot hold for it (it can for: {covered}); host it with guarantee: at_least_once",
-            )
+        """What a node needs has to be here: target, store, its functions' packages, and the guarantee promised."""
+        if contract.guarantee is Guarantee.EXACTLY_ONCE:
+            yield from self._faults_of_exactly_once(document, at, node)
         target = node.contract.target
         binding = contract.handlers.get(node.handler_type)
         if target is not None and (binding is None or target not in binding.targets):
             where = f"handlers.{node.handler_type}.targets.{target}"
             yield document.problem(at, f"node {node.contract.name!r} needs the target {target!r}; bind it in {where}")
+        if node.contract.idempotency is not None and contract.idempotency is None:
+            stores = ", ".join(self.catalog.stores)
+            message = f"node {node.contract.name!r} has idempotency, and this host has no store for its answers"
+            yield document.problem(at, f"{message}; write idempotency: {{store: ...}} with one of: {stores}")
         for name, operation in node.contract.operations.items():
             if operation.logic is None:
                 continue
@@ -248,6 +248,22 @@ class _Loader:
                 yield written.problem(("operations", name, "logic"), str(error))
                 continue
             yield from self.catalog.impurities(operation.logic, contract.logic_packages)
+
+    def _faults_of_exactly_once(self, document: Document, at: Path, node: CompiledNode) -> Iterable[Problem]:
+        description = self.catalog.handlers.get(node.handler_type)
+        if description is not None and not description.transactional:
+            covered = ", ".join(name for name, it in self.catalog.handlers.items() if it.transactional)
+            yield document.problem(
+                at,
+                f"node {node.contract.name!r}: no transaction covers what handler {node.handler_type!r} does, so that"
+                f" exactly_once cannot hold for it (it can for: {covered}); host it with guarantee: at_least_once",
+            )
+        if node.contract.idempotency is not None:
+            yield document.problem(
+                at,
+                f"node {node.contract.name!r} has idempotency, whose store is outside of the transaction of"
+                " exactly_once; write guarantee: at_least_once, or remove idempotency from the node",
+            )
 
     def _settings(self, contract: RuntimeHostContract, document: Document) -> HostSettings | None:
         before = len(self.problems)
@@ -270,7 +286,22 @@ class _Loader:
                     target: self._validated(document, (*at, "targets", target), description.target, written)
                     for target, written in binding.targets.items()
                 }
-        return HostSettings(bus=bus, handlers=handlers, targets=targets) if len(self.problems) == before else None
+        store = self._store_settings(contract, document)
+        if len(self.problems) > before:
+            return None
+        return HostSettings(bus=bus, handlers=handlers, targets=targets, store=store)
+
+    def _store_settings(self, contract: RuntimeHostContract, document: Document) -> Any:
+        if contract.idempotency is None:
+            return None
+        written = contract.idempotency
+        if (model := self.catalog.stores.get(written.store)) is None:
+            near = nearest(written.store, self.catalog.stores)
+            hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(self.catalog.stores)}"
+            at: Path = ("idempotency", "store")
+            self.problems.append(document.problem(at, f"store {written.store!r} is not known; {hint}"))
+            return None
+        return self._validated(document, ("idempotency", "settings"), model, written.settings)
 
     def _validated(self, document: Document, at: Path, model: type[BaseModel], written: Mapping[str, Any]) -> Any:
         try:

@@ -6,11 +6,12 @@ from omnibase_core.attempts import Attempts
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.host import HandlerBinding, RuntimeHostContract
 from omnibase_core.contracts.node import OnRetry
-from omnibase_core.errors import UndecodableEnvelope, UnknownHandler
+from omnibase_core.errors import StoreMissing, UndecodableEnvelope, UnknownHandler
+from omnibase_core.idempotency import Once
 from omnibase_core.instance import NodeFigures, NodeInstance, is_inline
 from omnibase_core.overtaking import taken_up
 from omnibase_core.policies import CircuitBreaker
-from omnibase_core.ports import Clock, Delivery, Handler, InlineHandler, Observer
+from omnibase_core.ports import Clock, Delivery, Handler, IdempotencyStore, InlineHandler, Observer
 from omnibase_core.replies import Replies
 from omnibase_core.work import Assignment, Work
 
@@ -29,9 +30,10 @@ class Roster:
         self._instances: dict[str, NodeInstance] = {}
         self._attempts: dict[str, Attempts] = {}
         self._breakers: dict[tuple[str, str | None], CircuitBreaker] = {}
+        self.store: IdempotencyStore | None = None
 
     def add(self, node: CompiledNode, handler: Handler | InlineHandler | None) -> None:
-        """Take on a node. Raises UnknownHandler where it needs a handler and has none."""
+        """Take on a node. Raises UnknownHandler or StoreMissing where it needs one and has none."""
         if handler is None and any(operation.call for operation in node.operations.values()):
             raise UnknownHandler(f"node {node.contract.name!r}: handler {node.handler_type!r} is not registered")
         topic = self._host.namespace.command(node.contract.name, node.contract.major)
@@ -43,7 +45,7 @@ class Roster:
             clock=self._clock,
             observer=self._observer,
         )
-        self._attempts[topic] = Attempts.of(instance, self._clock, self.retries)
+        self._attempts[topic] = Attempts.of(instance, self._clock, self.retries, self._once(instance))
         self.topics.append(topic)
         if node.contract.delivery.on_retry is OnRetry.OVERTAKE and self.retries not in self.topics:
             self.topics.append(self.retries)
@@ -81,6 +83,16 @@ class Roster:
         instance = next(iter(self._instances.values()))
         letter = instance.replies.stray(delivery, stray, self._clock.now())
         return Work(delivery, instance, assignment, origin=delivery, messages=[letter])
+
+    def _once(self, instance: NodeInstance) -> Once | None:
+        """Give what lets the effects of a node happen once, behind the one breaker of the store."""
+        if instance.node.contract.idempotency is None:
+            return None
+        if self.store is None or self._host.idempotency is None:
+            raise StoreMissing(f"node {instance.node.contract.name!r} has idempotency, and its host has no store")
+        binding = self._host.idempotency
+        breaker = self._breakers.setdefault(("idempotency", binding.store), CircuitBreaker(**dict(binding.breaker)))
+        return Once.of(instance, self._host, store=self.store, breaker=breaker)
 
     def _breaker_of(self, node: CompiledNode, handler: Handler | InlineHandler | None) -> CircuitBreaker:
         """Give the breaker of the node's target; one that is pure has one of its own, which opens at once."""

@@ -22,6 +22,7 @@ from omnibase_core.ports import (
     Delivery,
     EnvelopeBus,
     Handler,
+    IdempotencyStore,
     InlineHandler,
     Message,
     Observer,
@@ -66,8 +67,12 @@ class NodeRuntime:
         """Let the nodes of a type be served by the handler. Call it before `load_nodes`."""
         self._handlers[handler_type] = handler
 
+    def register_store(self, store: IdempotencyStore) -> None:
+        """Let nodes with idempotency keep their answers here. Call it before `load_nodes`."""
+        self._roster.store = store
+
     def load_nodes(self, nodes: Iterable[CompiledNode]) -> None:
-        """Take on the host's nodes, once. Raises UnknownHandler for a node whose handler is not registered."""
+        """Take on the host's nodes, once. Raises UnknownHandler or StoreMissing for a node that lacks one."""
         for node in nodes:
             self._roster.add(node, self._handlers.get(node.handler_type))
         bounds = self._host.limits

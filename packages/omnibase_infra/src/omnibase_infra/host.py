@@ -18,8 +18,8 @@ from omnibase_infra.kafka import KafkaBus, KafkaBusFactory
 from omnibase_infra.logs import open_log
 from omnibase_infra.settings import Settings, resolved
 from omnibase_infra.state import HostState, remove_state, write_state
-from omnibase_infra.wiring import handler_factories
-from omnibase_spi import SecretResolver
+from omnibase_infra.wiring import handler_factories, store_factories
+from omnibase_spi import IdempotencyStore, SecretResolver
 
 
 class SystemClock:
@@ -74,6 +74,8 @@ class RuntimeHostProcess:
             for handler_type in sorted({node.handler_type for node in self._loaded.nodes}):
                 handler = await stack.enter_async_context(self._open_handler(handler_type))
                 self.runtime.register_handler(handler_type, handler)
+            if any(node.contract.idempotency for node in self._loaded.nodes):
+                self.runtime.register_store(await stack.enter_async_context(self._open_store()))
             self.runtime.load_nodes(self._loaded.nodes)
             endpoint = self.contract.health
             self.health_url = await stack.enter_async_context(
@@ -116,6 +118,8 @@ class RuntimeHostProcess:
                 error_answers=figures.error_answers,
                 retries=figures.retries,
                 dead_letters=figures.dead_letters,
+                replays=figures.replays,
+                unprotected=figures.unprotected,
                 last_error=figures.last_error,
                 last_error_at=figures.last_error_at,
             )
@@ -151,6 +155,12 @@ class RuntimeHostProcess:
             settings=resolved(settings, self._secrets),
             targets={name: resolved(target, self._secrets) for name, target in targets.items()},
         )
+
+    def _open_store(self) -> AbstractAsyncContextManager[IdempotencyStore]:
+        binding, settings = self.contract.idempotency, self._loaded.settings.store
+        assert binding is not None  # noqa: S101 - the registry saw to it
+        assert settings is not None  # noqa: S101 - likewise
+        return store_factories()[binding.store].open(settings=resolved(settings, self._secrets), observer=self._log)
 
     @asynccontextmanager
     async def _log_shipping(self) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""Which handlers there are: an explicit table, and the entry points of installed plug-ins."""
+"""Which handlers and stores there are: explicit tables, and the entry points of installed plug-ins."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -19,8 +19,10 @@ from omnibase_infra.kafka import KafkaBusFactory
 from omnibase_infra.purity.guard import guarded_import
 from omnibase_infra.purity.sources import Sources
 from omnibase_infra.purity.static import findings_of
+from omnibase_infra.stores.memory import MemoryStoreFactory
+from omnibase_infra.stores.postgres import PostgresStoreFactory
 from omnibase_infra.workers.pool import worker_pool
-from omnibase_spi import BusFactory, HandlerFactory
+from omnibase_spi import BusFactory, HandlerFactory, StoreFactory
 
 ENTRY_POINTS = "omnibase.handlers"
 
@@ -90,11 +92,20 @@ def handler_factories(*, strict: bool = False) -> Mapping[str, HandlerFactory]:
     return factories
 
 
+def store_factories() -> Mapping[str, StoreFactory]:
+    """Give every store in which nodes with `idempotency` may keep their answers, by its name."""
+    return {"memory": MemoryStoreFactory(), "postgres": PostgresStoreFactory()}
+
+
 def catalog() -> Catalog:
     """Give what contracts may refer to on this machine."""
     handlers = {name: factory.description for name, factory in handler_factories().items()}
     return Catalog(
-        handlers=handlers, bus=bus_factory().settings, import_function=import_function, impurities=function_reader()
+        handlers=handlers,
+        bus=bus_factory().settings,
+        import_function=import_function,
+        stores={name: factory.settings for name, factory in store_factories().items()},
+        impurities=function_reader(),
     )
 
 

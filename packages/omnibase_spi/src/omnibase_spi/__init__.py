@@ -3,7 +3,7 @@
 Core's ports and the values that pass through them are re-exported: a plug-in imports this package and core's models.
 """
 
-from omnibase_core.errors import BusError, HandlerError, OnexError, PublishFailed, SecretMissing
+from omnibase_core.errors import BusError, HandlerError, OnexError, PublishFailed, SecretMissing, StoreFailed
 from omnibase_core.ports import (
     Assigned,
     Batch,
@@ -11,19 +11,23 @@ from omnibase_core.ports import (
     ContractDocument,
     Delivery,
     EnvelopeBus,
+    Granted,
     Handler,
     HandlerCall,
     HandlerDescription,
+    IdempotencyStore,
     InlineHandler,
     Message,
     Observer,
     OperationDescription,
     Partition,
+    Recorded,
     Refusal,
     Revoked,
+    Taken,
 )
-from omnibase_spi.factories import BusFactory, HandlerFactory
-from omnibase_spi.sources import ContractReader, SecretResolver, StateStore
+from omnibase_spi.factories import BusFactory, HandlerFactory, StoreFactory
+from omnibase_spi.sources import ContractReader, SecretResolver
 
 __all__ = [
     "Assigned",
@@ -35,11 +39,13 @@ __all__ = [
     "ContractReader",
     "Delivery",
     "EnvelopeBus",
+    "Granted",
     "Handler",
     "HandlerCall",
     "HandlerDescription",
     "HandlerError",
     "HandlerFactory",
+    "IdempotencyStore",
     "InlineHandler",
     "Message",
     "Observer",
@@ -47,9 +53,12 @@ __all__ = [
     "OperationDescription",
     "Partition",
     "PublishFailed",
+    "Recorded",
     "Refusal",
     "Revoked",
     "SecretMissing",
     "SecretResolver",
-    "StateStore",
+    "StoreFactory",
+    "StoreFailed",
+    "Taken",
 ]

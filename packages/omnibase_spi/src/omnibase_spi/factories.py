@@ -1,4 +1,4 @@
-"""How a handler and a bus are made, opened and closed. Protocols only."""
+"""How a handler, a bus and a store are made, opened and closed. Protocols only."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -7,7 +7,7 @@ from typing import Protocol
 from pydantic import BaseModel
 
 from omnibase_core.contracts.host import RuntimeHostContract
-from omnibase_core.ports import EnvelopeBus, Handler, HandlerDescription, InlineHandler, Observer
+from omnibase_core.ports import EnvelopeBus, Handler, HandlerDescription, IdempotencyStore, InlineHandler, Observer
 
 
 class HandlerFactory(Protocol):
@@ -43,4 +43,18 @@ class BusFactory(Protocol):
         """Give the bus for as long as the context is open; it creates those of the host's topics that are missing.
 
         A broker that is away is no reason to fail here: the bus waits until it is there.
+        """
+
+
+class StoreFactory(Protocol):
+    """Makes the store in which a host's nodes with `idempotency` keep their answers."""
+
+    @property
+    def settings(self) -> type[BaseModel]:
+        """The model of the host contract's `idempotency.settings`."""
+
+    def open(self, *, settings: BaseModel, observer: Observer) -> AbstractAsyncContextManager[IdempotencyStore]:
+        """Give the store for as long as the context is open.
+
+        A server that is away is no reason to fail here: its calls raise StoreFailed until it is back.
         """

@@ -1,4 +1,4 @@
-"""Where a host gets contracts, secrets and state from. Protocols only."""
+"""Where a host gets contracts and secrets from. Protocols only."""
 
 from collections.abc import Iterable
 from pathlib import PurePath
@@ -19,16 +19,3 @@ class SecretResolver(Protocol):
 
     def resolve(self, name: str, /) -> str:
         """Give the secret. Raises SecretMissing, which names the secret and never holds a value."""
-
-
-class StateStore(Protocol):
-    """Keeps small values under a key for a time, shared by every host of a pool."""
-
-    async def get(self, key: str, /) -> bytes | None:
-        """Give the value, or None when there is none or its time is over."""
-
-    async def put_if_absent(self, key: str, value: bytes, *, ttl_s: float) -> bytes | None:
-        """Store the value if there is none, for `ttl_s` seconds; else give the one that is there. Atomic."""
-
-    async def put(self, key: str, value: bytes, *, ttl_s: float) -> None:
-        """Store the value for `ttl_s` seconds, whatever was there."""

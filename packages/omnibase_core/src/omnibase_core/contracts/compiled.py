@@ -59,6 +59,8 @@ class CompiledNode:
     contract: NodeContract
     handler_type: str
     operations: Mapping[str, CompiledOperation]
+    idempotency_key: Template | None = None
+    """What a command's effect happens once for; None for a node without idempotency."""
 
 
 def compile_node(
@@ -86,7 +88,10 @@ class _Compiler:
         operations = {
             name: self._operation(name, operation, handler) for name, operation in self.contract.operations.items()
         }
-        return CompiledNode(contract=self.contract, handler_type=handler_type, operations=operations)
+        key = self._idempotency_key()
+        return CompiledNode(
+            contract=self.contract, handler_type=handler_type, operations=operations, idempotency_key=key
+        )
 
     def _compute(self) -> str:
         for key in ("handler", "target"):
@@ -109,6 +114,18 @@ class _Compiler:
         if not takes_target and self.contract.target is not None:
             self._fault(("target",), f"handler {handler_type!r} takes no target; remove it", key=True)
         return handler_type
+
+    def _idempotency_key(self) -> Template | None:
+        written = self.contract.idempotency
+        if written is None:
+            return None
+        at: Path = ("idempotency", "key")
+        if self.contract.kind is NodeKind.COMPUTE:
+            self._fault(("idempotency",), "a compute node has no effect that could happen twice; remove it", key=True)
+        elif is_expression(written.key) and not any(name in written.key for name in REQUEST_NAMES):
+            reads = ", ".join(REQUEST_NAMES)
+            self._fault(at, f"the key {shown(written.key)} is the same for every command; read one of: {reads}")
+        return compile_expression(written.key, names=REQUEST_NAMES, at=at, refuse=self._refuse_expression)
 
     def _isolation(self) -> None:
         """Where functions run is said of nodes that have some; a wait for a worker leaves time for the function."""

@@ -34,6 +34,17 @@ class HandlerBinding(ContractModel):
     targets: dict[Slug, dict[str, Any]] = Field(default_factory=dict)
 
 
+class StoreBinding(ContractModel):
+    """Where nodes with `idempotency` keep their answers, and the breaker in front of it.
+
+    The store's own model says what may stand in `settings`.
+    """
+
+    store: str
+    breaker: Breaker = Breaker()
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
 class Limits(ContractModel):
     """Bounds of the whole host.
 
@@ -102,6 +113,7 @@ class RuntimeHostContract(ContractModel):
     handlers: dict[str, HandlerBinding] = Field(default_factory=dict)
     logic_packages: list[Annotated[str, StringConstraints(pattern=forms.PACKAGE)]] = Field(default_factory=list)
     bus: dict[str, Any] = Field(default_factory=dict)
+    idempotency: StoreBinding | None = None
     limits: Limits = Limits()
     health: HealthEndpoint = HealthEndpoint()
 

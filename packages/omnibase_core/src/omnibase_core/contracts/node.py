@@ -101,6 +101,26 @@ class DeliveryPolicy(ContractModel):
     max_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 256
 
 
+class OnStoreFailure(StrEnum):
+    """What becomes of commands while nobody knows whether they were served before: they wait, or are served."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+
+
+class Idempotency(ContractModel):
+    """One effect a key: a command whose key was served within the window gets the recorded answer again.
+
+    - `key`: an expression over the command that gives text or a number; else it is the command's `envelope_id`.
+    - `window_s`: for how long an answer is kept.
+    - `on_store_failure`: while the store is away, `closed` lets commands wait, `open` serves them unprotected.
+    """
+
+    key: str = "${ envelope.envelope_id }"
+    window_s: Annotated[float, Field(gt=0, le=366 * 86_400)] = 86_400.0
+    on_store_failure: Annotated[OnStoreFailure, Field(strict=False)] = OnStoreFailure.CLOSED
+
+
 class ErrorRule(ContractModel):
     """Turns a result into an error answer: when `when` holds, the answer is the error `code`.
 
@@ -157,6 +177,7 @@ class NodeContract(ContractModel):
     target: str | None = None
     operations: Annotated[dict[Identifier, Operation], Field(min_length=1)]
     delivery: DeliveryPolicy = DeliveryPolicy()
+    idempotency: Idempotency | None = None
 
     @field_validator("kind")
     @classmethod

@@ -11,10 +11,11 @@ from uuid import UUID
 from omnibase_core.codec import decode, encode
 from omnibase_core.contracts.cases import Case, Given
 from omnibase_core.contracts.compiled import CompiledNode, CompiledOperation
-from omnibase_core.contracts.host import RuntimeHostContract
+from omnibase_core.contracts.host import RuntimeHostContract, StoreBinding
 from omnibase_core.dead_letters import split_headers
 from omnibase_core.envelope import ENVELOPE_VERSION, OnexEnvelope
 from omnibase_core.expressions import Scope, Template
+from omnibase_core.memory_store import MemoryStore
 from omnibase_core.ports import HandlerDescription, InlineHandler, Message, Partition, Refusal
 from omnibase_core.rehearsal.double import RealHandler, ScriptedHandler
 from omnibase_core.rehearsal.record import Record, SentRecord
@@ -52,6 +53,7 @@ class Stage:
             tenant="test",
             pool="test",
             nodes=[node.contract.name],
+            idempotency=StoreBinding(store="memory"),
         )
 
     def rehearse(self, case: Case) -> Record:
@@ -79,6 +81,7 @@ class Stage:
         )
         runtime = NodeRuntime(self._host, bus=bus, clock=VirtualClock(), observer=_Deaf())
         self._cast(runtime, case, record)
+        runtime.register_store(MemoryStore(VirtualClock().monotonic_s))
         runtime.load_nodes([self._node])
         await runtime.start()
         sending = asyncio.create_task(self._send(bus, case, record))

@@ -38,6 +38,8 @@ class NodeHealth:
     error_answers: int
     retries: int
     dead_letters: int
+    replays: int
+    unprotected: int
     last_error: str | None
     last_error_at: datetime | None
 

@@ -1,0 +1,209 @@
+"""What the store `postgres` does: one statement a question, each its own transaction. The only importer of psycopg.
+
+The table is created on first use. Times are the server's, so that the clocks of hosts need not agree.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from omnibase_core.errors import OnexError
+from omnibase_spi import Granted, Recorded, StoreFailed, Taken
+
+_SWEEP_EVERY_S = 60.0
+_SWEPT_AT_ONCE = 1000
+_CREATING = 7_163_301_552
+"""The number of the advisory lock under which the table is created: hosts that start together would collide."""
+
+_CREATE = """
+create table if not exists onex_idempotency (
+    key text primary key,
+    owner text not null,
+    token bigserial,
+    answer bytea,
+    until timestamptz not null
+);
+create index if not exists onex_idempotency_until on onex_idempotency (until);
+"""
+# A key is claimed while `answer` is null, and recorded afterwards; either way it is free when `until` has passed.
+_CLAIM = """
+with claimed as (
+    insert into onex_idempotency as it (key, owner, until)
+    values (%(key)s, %(owner)s, clock_timestamp() + make_interval(secs => %(lease_s)s))
+    on conflict (key) do update
+    set owner = excluded.owner, token = excluded.token, answer = null, until = excluded.until
+    where it.until <= clock_timestamp() or (it.answer is null and it.owner = excluded.owner)
+    returning token
+)
+select token, null::bytea, null::float8 from claimed
+union all
+select null, answer, extract(epoch from until - clock_timestamp())::float8 from onex_idempotency
+where key = %(key)s and not exists (select from claimed)
+"""
+_RECORD = """
+insert into onex_idempotency as it (key, owner, answer, until)
+values (%(key)s, %(owner)s, %(answer)s, clock_timestamp() + make_interval(secs => %(window_s)s))
+on conflict (key) do update set answer = excluded.answer, until = excluded.until
+where it.owner = excluded.owner
+returning true
+"""
+_RELEASE = "delete from onex_idempotency where key = %(key)s and token = %(token)s and answer is null"
+_SWEEP = """
+delete from onex_idempotency where key in (
+    select key from onex_idempotency where until <= clock_timestamp() limit %(limit)s for update skip locked
+) returning true
+"""
+
+
+class InvalidDsn(OnexError):
+    """A connection string that libpq cannot read. The message does not repeat it: a password could stand in it."""
+
+    code = "invalid_dsn"
+
+
+@asynccontextmanager
+async def postgres_store(
+    dsn: str, *, timeout_s: float, connections_max: int, sweep_every_s: float = _SWEEP_EVERY_S
+) -> AsyncIterator["PostgresStore"]:
+    """Give the store with connections of its own; none is waited for here. Raises InvalidDsn."""
+    # What goes wrong is raised to whoever asks, and told in the host's own log.
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)
+    pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
+        _conninfo(dsn, timeout_s),
+        min_size=1,
+        max_size=connections_max,
+        timeout=timeout_s,
+        # An attempt to connect that is given up soon is made anew by the next question: a server that is back is found.
+        reconnect_timeout=timeout_s,
+        kwargs={"autocommit": True, "prepare_threshold": None},
+        configure=_bounded(timeout_s),
+        open=False,
+    )
+    await pool.open(wait=False)
+    store = PostgresStore(pool, timeout_s=timeout_s)
+    sweeping = asyncio.create_task(_sweep(store, sweep_every_s))
+    try:
+        yield store
+    finally:
+        sweeping.cancel()
+        await asyncio.wait({sweeping})
+        await pool.close(timeout=timeout_s)
+
+
+class PostgresStore:
+    """An IdempotencyStore. Safe for any number of hosts; what it has confirmed is as durable as the server makes it."""
+
+    def __init__(self, pool: "AsyncConnectionPool[Any]", *, timeout_s: float) -> None:
+        """Hold the pool; the table is looked at when first asked."""
+        self._pool = pool
+        self._timeout_s = timeout_s
+        self._created = False
+        self._asking: set[asyncio.Task[list[Any]]] = set()
+
+    async def claim(self, key: str, /, *, owner: str, lease_s: float) -> Granted | Recorded | Taken:
+        """Take the key if it is free, or the owner's already."""
+        rows = await self._ask(_CLAIM, {"key": key, "owner": owner, "lease_s": lease_s})
+        if not rows:
+            return Taken(0.0)  # It came or went under the statement: whoever asks again sees what it is now.
+        [(token, answer, lease_left_s)] = rows
+        if token is not None:
+            return Granted(token)
+        return Taken(max(lease_left_s, 0.0)) if answer is None else Recorded(answer)
+
+    async def record(self, key: str, /, *, owner: str, answer: bytes, window_s: float) -> bool:
+        """Keep the answer, unless the key is another's by now."""
+        return bool(await self._ask(_RECORD, {"key": key, "owner": owner, "answer": answer, "window_s": window_s}))
+
+    async def release(self, key: str, /, *, token: int) -> None:
+        """Free the key, if it is still this claim's."""
+        await self._ask(_RELEASE, {"key": key, "token": token})
+
+    async def sweep(self) -> None:
+        """Delete what is over, a thousand keys at a time. Hosts that do so at once do not wait for each other."""
+        while await self._ask(_SWEEP, {"limit": _SWEPT_AT_ONCE}):
+            pass
+
+    async def _ask(self, statement: str, parameters: Mapping[str, object]) -> list[Any]:
+        """Run one statement in bounded time and give its rows. Raises StoreFailed.
+
+        The server bounds a statement by itself; this bounds the wait for a server that hangs. psycopg then takes ten
+        seconds to take back what it has asked, so that nobody waits for it to do so.
+        """
+        asking = asyncio.create_task(self._run(statement, parameters))
+        self._asking.add(asking)
+        asking.add_done_callback(self._asked)
+        try:
+            await asyncio.wait({asking}, timeout=self._timeout_s * 2)
+            if not asking.done():
+                raise StoreFailed(f"PostgreSQL gave no answer within {self._timeout_s * 2:g} s")
+            return asking.result()
+        finally:
+            asking.cancel()
+
+    def _asked(self, asking: "asyncio.Task[list[Any]]") -> None:
+        """Let go of a question; how one ended that was given up is of no interest."""
+        self._asking.discard(asking)
+        if not asking.cancelled():
+            asking.exception()
+
+    async def _run(self, statement: str, parameters: Mapping[str, object]) -> list[Any]:
+        try:
+            async with self._pool.connection() as connection:
+                if not self._created:
+                    await self._create(connection)
+                cursor = await connection.execute(statement, parameters)
+                return await cursor.fetchall() if cursor.description else []
+        except PoolTimeout as error:
+            raise StoreFailed(f"PostgreSQL gave no connection within {self._timeout_s:g} s") from error
+        except psycopg.Error as error:
+            raise StoreFailed(f"PostgreSQL: {' '.join(str(error).split()) or type(error).__name__}") from error
+
+    async def _create(self, connection: "psycopg.AsyncConnection[Any]") -> None:
+        """Create the table where there is none: who may not create need not, once it is there."""
+        found = await (await connection.execute("select to_regclass('onex_idempotency')")).fetchone()
+        if found is None or found[0] is None:
+            async with connection.transaction():
+                await connection.execute("select pg_advisory_xact_lock(%s)", (_CREATING,))
+                await connection.execute(_CREATE)
+        self._created = True
+
+
+async def _sweep(store: PostgresStore, every_s: float) -> None:
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            await store.sweep()
+        except StoreFailed:
+            continue  # The next round sweeps what this one could not.
+
+
+def _conninfo(dsn: str, timeout_s: float) -> str:
+    """Add bounds to a connection string, where it sets none itself."""
+    bounds: dict[str, Any] = {
+        "application_name": "onex-runtime-host",
+        "connect_timeout": max(2, round(timeout_s)),  # libpq takes less for two seconds
+        "tcp_user_timeout": round(timeout_s * 1000),
+        "keepalives_idle": 10,
+    }
+    try:
+        written = conninfo_to_dict(dsn)
+        return make_conninfo(dsn, **{name: value for name, value in bounds.items() if name not in written})
+    except psycopg.ProgrammingError:
+        # Not chained: that error repeats a part of the text.
+        message = "idempotency.settings.dsn is no connection string; expected postgresql://user@host:port/database"
+        raise InvalidDsn(message) from None
+
+
+def _bounded(timeout_s: float) -> Any:
+    """Give what sets the server's own limit for each statement of a connection."""
+
+    async def configure(connection: "psycopg.AsyncConnection[Any]") -> None:
+        await connection.execute("select set_config('statement_timeout', %s, false)", (f"{timeout_s * 1000:.0f}ms",))
+
+    return configure
