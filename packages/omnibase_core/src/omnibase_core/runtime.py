@@ -1,8 +1,7 @@
 """NodeRuntime, the one event loop: commands come in, are served, and their answers go out.
 
 Publish before commit: an offset is committed only when the broker has acknowledged the answers or dead letters of all
-commands up to it. A crash between the two repeats commands and never loses one. In a host of exactly once the two are
-one transaction.
+commands up to it, so that a crash repeats commands and loses none. With exactly once, the two are one transaction.
 """
 
 import asyncio
@@ -263,7 +262,7 @@ class NodeRuntime:
         for work in works:
             offsets.setdefault(work.assignment, []).append(work.delivery.offset)
             work.assignment.active -= 1
-            self._give_back(work)
+            self._intake.give_back(work.counted_against, work.size_bytes)
         watermarks: dict[Partition, int] = {}
         now_s = self._clock.monotonic_s()
         for assignment, done in offsets.items():
@@ -332,7 +331,7 @@ class NodeRuntime:
 
     def _drop(self, work: Work) -> None:
         """Let go of work of a partition that is leaving: whoever serves it next will do the work."""
-        self._give_back(work)
+        self._intake.give_back(work.counted_against, work.size_bytes)
         self._progress.set()
         self._balance()
 
@@ -342,9 +341,6 @@ class NodeRuntime:
             assignment.held = False
             if not assignment.leaving.is_set() and assignment.partition.topic not in self._intake.held:
                 self._bus.resume([assignment.partition])
-
-    def _give_back(self, work: Work) -> None:
-        self._intake.give_back(work.topic if work.in_line else None, work.size_bytes)
 
     def _exactly_once(self) -> Transactions:
         return Transactions(

@@ -59,6 +59,11 @@ class Work:
         return self.delivery.partition.topic
 
     @property
+    def counted_against(self) -> str | None:
+        """The topic whose limit it takes from; None where the host's limits alone hold."""
+        return self.topic if self.in_line else None
+
+    @property
     def size_bytes(self) -> int:
         """What it holds in memory, roughly."""
         return len(self.delivery.value or b"")
