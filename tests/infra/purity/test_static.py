@@ -148,19 +148,20 @@ def test_a_package_that_is_not_listed_is_judged_by_name() -> None:
     assert "logic_packages" in found.message
 
 
-PURE_PARTS = st.deferred(
-    lambda: (
-        st.sampled_from(["p['n']", "1", "len(NAMES)", "TABLE['a']", "datetime(2020, 1, 1).year", "EPOCH.year"])
-        | st.builds("({} + {})".format, PURE_PARTS, PURE_PARTS)
-        | st.builds("sum([{}, {}])".format, PURE_PARTS, PURE_PARTS)
-        | st.builds("max({}, {}, key=lambda it: -it)".format, PURE_PARTS, PURE_PARTS)
-        | st.builds("twice({})".format, PURE_PARTS)
-        | st.builds("(lambda it: it * {})({})".format, PURE_PARTS, PURE_PARTS)
-        | st.builds("sorted({{{}, {}}})[0]".format, PURE_PARTS, PURE_PARTS)
-        | st.builds("dict(TABLE, b={})['b']".format, PURE_PARTS)
-        | st.builds("Box({}).up().n".format, PURE_PARTS)
-        | st.builds("math.floor({})".format, PURE_PARTS)
-    )
+PURE_PARTS = st.recursive(
+    st.sampled_from(["p['n']", "1", "len(NAMES)", "TABLE['a']", "datetime(2020, 1, 1).year", "EPOCH.year"]),
+    lambda part: (
+        st.builds("({} + {})".format, part, part)
+        | st.builds("sum([{}, {}])".format, part, part)
+        | st.builds("max({}, {}, key=lambda it: -it)".format, part, part)
+        | st.builds("twice({})".format, part)
+        | st.builds("(lambda it: it * {})({})".format, part, part)
+        | st.builds("sorted({{{}, {}}})[0]".format, part, part)
+        | st.builds("dict(TABLE, b={})['b']".format, part)
+        | st.builds("Box({}).up().n".format, part)
+        | st.builds("math.floor({})".format, part)
+    ),
+    max_leaves=8,
 )
 IMPURE_PARTS = st.sampled_from(
     ["time.time()", "random.random()", "datetime.now().year", "id(p)", "TABLE.setdefault('c', 1)", "len(os.environ)"]
