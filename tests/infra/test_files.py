@@ -78,7 +78,9 @@ def test_bytes_that_are_no_text_are_a_problem_at_the_file(tmp_path: Path) -> Non
     """The message says which byte, and where."""
     (tmp_path / "a.yaml").write_bytes(b"text: \xff")
     assert problems(tmp_path) == [
-        Problem(str(tmp_path / "a.yaml"), 1, 1, "found byte 0xff at offset 6; expected UTF-8 text")
+        Problem(
+            str(tmp_path / "a.yaml"), 1, 1, "found byte 0xff at offset 6; expected UTF-8 text", code="bad-character"
+        )
     ]
 
 
@@ -97,10 +99,12 @@ def test_all_that_cannot_be_read_is_told_at_once(tmp_path: Path) -> None:
 def test_a_folder_without_contracts_is_a_problem(tmp_path: Path, names: tuple[str, ...]) -> None:
     """A host without nodes is hardly meant."""
     message = "no contract below this folder; expected files named *.yaml or *.yml"
-    assert problems(fill(tmp_path, *names)) == [Problem(str(tmp_path), 1, 1, message)]
+    assert problems(fill(tmp_path, *names)) == [Problem(str(tmp_path), 1, 1, message, code="unreadable-file")]
 
 
 def test_a_path_that_does_not_exist_is_a_problem(tmp_path: Path) -> None:
     """It is told at that path."""
     missing = tmp_path / "nodes"
-    assert problems(missing) == [Problem(str(missing), 1, 1, "the file cannot be read: No such file or directory")]
+    assert problems(missing) == [
+        Problem(str(missing), 1, 1, "the file cannot be read: No such file or directory", code="unreadable-file")
+    ]

@@ -298,7 +298,7 @@ def test_finds_the_place_of_a_value_and_of_its_key() -> None:
     assert document.place(("b", 0, "missing", 3), key=True) == Place(4, 5)
     assert document.place(("missing",)) == Place(2, 1)
     assert parse_document("", "").place(("a",)) == Place(1, 1)
-    assert str(document.problem(("a",), "odd", key=True)) == "c.yaml:2:1: odd"
+    assert str(document.problem(("a",), "odd", code="wrong-value", key=True)) == "c.yaml:2:1: odd"
 
 
 def test_refuses_a_deep_nesting_at_once() -> None:

@@ -21,18 +21,68 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+ProblemCode = Literal[
+    # The file
+    "unreadable-file",
+    "not-a-contract",
+    "bad-character",
+    "too-large",
+    # Its YAML
+    "yaml-syntax",
+    "yaml-tag",
+    "yaml-alias",
+    "many-documents",
+    "duplicate-key",
+    "bad-key",
+    "no-value",
+    "ambiguous-word",
+    "bad-number",
+    # Any contract
+    "unknown-key",
+    "missing-key",
+    "unused-key",
+    "wrong-type",
+    "wrong-value",
+    "name-taken",
+    # A node
+    "kind-not-served",
+    "unknown-handler",
+    "unknown-operation",
+    "bad-schema",
+    "bad-expression",
+    "timeout-past-deadline",
+    "retry-past-deadline",
+    # A host
+    "unknown-node",
+    "listed-twice",
+    "unbound-target",
+    "package-not-allowed",
+    "unknown-function",
+    "unused-binding",
+]
+"""Every kind of fault that a contract can have. Each has a page in `docs/errors`: `runtime-host explain` shows it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One fault of a contract: where it is, what was found and what to write. Lines and columns count from 1."""
+    """One fault of a contract: where it is, what was found and what to write. Lines and columns count from 1.
+
+    `code` is stable: programs may compare it. `width` is how many columns of the line are meant, from `column` on;
+    `source` is that line as it is written, empty where there is none to show. `nearest` is the word to write in place
+    of these columns, where one is near enough to be meant.
+    """
 
     path: str
     line: int
     column: int
     message: str
+    code: ProblemCode = field(kw_only=True)
+    width: int = field(default=1, kw_only=True)
+    nearest: str | None = field(default=None, kw_only=True, compare=False)
+    source: str = field(default="", kw_only=True, compare=False, repr=False)
 
     def __str__(self) -> str:
         """`file:line:column: message`, the form that editors and terminals link."""

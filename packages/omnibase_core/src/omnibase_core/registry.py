@@ -148,11 +148,13 @@ class _Loader:
         if isinstance(found, str) and found in _VERSIONS:
             return _VERSIONS[found]
         if found is None:
-            self.problems.append(document.problem((), "missing key 'contract': write contract: node/v1 or host/v1"))
+            missing = "missing key 'contract': write contract: node/v1 or host/v1"
+            self.problems.append(document.problem((), missing, code="not-a-contract"))
             return None
         near = nearest(str(found), _VERSIONS)
         hint = f"did you mean {near!r}?" if near else "expected 'node/v1' or 'host/v1'"
-        self.problems.append(document.problem(("contract",), f"contract {found!r} is not known; {hint}"))
+        unknown = f"contract {found!r} is not known; {hint}"
+        self.problems.append(document.problem(("contract",), unknown, code="not-a-contract", nearest=near))
         return None
 
     def _file(self, name: str, entry: Any, shelf: dict[str, Any]) -> None:
@@ -160,7 +162,8 @@ class _Loader:
         if name in shelf:
             other: Document = shelf[name][1]
             first = f"{other.path}:{other.place(('name',)).line}"
-            self.problems.append(document.problem(("name",), f"the name {name!r} is taken by {first}"))
+            taken = f"the name {name!r} is taken by {first}"
+            self.problems.append(document.problem(("name",), taken, code="name-taken"))
             return
         shelf[name] = entry
 
@@ -177,13 +180,13 @@ class _Loader:
         for index, name in enumerate(contract.nodes):
             at: Path = ("nodes", index)
             if name in contract.nodes[:index]:
-                yield document.problem(at, f"node {name!r} is listed twice")
+                yield document.problem(at, f"node {name!r} is listed twice", code="listed-twice")
             elif name in self.nodes:
                 yield from self._faults_of_binding(contract, document, at, self.nodes[name][0])
             elif name not in self.broken:
                 near = nearest(name, self.nodes)
                 hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(self.nodes) or 'none'}"
-                yield document.problem(at, f"there is no node {name!r}; {hint}")
+                yield document.problem(at, f"there is no node {name!r}; {hint}", code="unknown-node", nearest=near)
 
     def _faults_of_binding(
         self, contract: RuntimeHostContract, document: Document, at: Path, node: CompiledNode
@@ -201,19 +204,20 @@ class _Loader:
         binding = contract.handlers.get(node.handler_type)
         if target is not None and (binding is None or target not in binding.targets):
             where = f"handlers.{node.handler_type}.targets.{target}"
-            yield document.problem(at, f"node {node.contract.name!r} needs the target {target!r}; bind it in {where}")
+            unbound = f"node {node.contract.name!r} needs the target {target!r}; bind it in {where}"
+            yield document.problem(at, unbound, code="unbound-target")
         for name, operation in node.contract.operations.items():
             if operation.logic is None:
                 continue
             if not any(operation.logic.startswith((f"{it}.", f"{it}:")) for it in contract.logic_packages):
                 message = f"node {node.contract.name!r} runs {operation.logic}; add its package to logic_packages"
-                yield document.problem(at, message)
+                yield document.problem(at, message, code="package-not-allowed")
                 continue
             try:
                 self.catalog.import_function(operation.logic)
             except LookupError as error:
                 written: Document = self.nodes[node.contract.name][1]
-                yield written.problem(("operations", name, "logic"), str(error))
+                yield written.problem(("operations", name, "logic"), str(error), code="unknown-function")
 
     def _settings(self, contract: RuntimeHostContract, document: Document) -> HostSettings | None:
         before = len(self.problems)
@@ -226,11 +230,14 @@ class _Loader:
             if description is None:
                 near = nearest(name, self.catalog.handlers)
                 hint = f"; did you mean {near!r}?" if near else f"; there are: {', '.join(self.catalog.handlers)}"
-                self.problems.append(document.problem(at, f"handler {name!r} is not registered{hint}", key=True))
+                unknown = f"handler {name!r} is not registered{hint}"
+                fault = document.problem(at, unknown, code="unknown-handler", key=True, nearest=near)
+                self.problems.append(fault)
                 continue
             handlers[name] = self._validated(document, (*at, "settings"), description.settings, binding.settings)
             if binding.targets and description.target is None:
-                self.problems.append(document.problem((*at, "targets"), f"handler {name!r} has no targets", key=True))
+                unread = f"handler {name!r} has no targets"
+                self.problems.append(document.problem((*at, "targets"), unread, code="unused-key", key=True))
             elif description.target is not None:
                 targets[name] = {
                     target: self._validated(document, (*at, "targets", target), description.target, written)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 
-from omnibase_core.errors import InvalidContracts, Problem
+from omnibase_core.errors import InvalidContracts, Problem, ProblemCode
 from omnibase_core.ports import ContractDocument
 
 _SUFFIXES = frozenset({".yaml", ".yml"})
@@ -64,12 +64,14 @@ class _Reading:
             self._problem(path, f"the file cannot be read: {error.strerror}")
         except UnicodeDecodeError as error:
             found = error.object[error.start]
-            self._problem(path, f"found byte 0x{found:02x} at offset {error.start}; expected UTF-8 text")
+            self._problem(
+                path, f"found byte 0x{found:02x} at offset {error.start}; expected UTF-8 text", code="bad-character"
+            )
         else:
             self.documents.append(ContractDocument(path, text))
 
-    def _problem(self, path: Path, message: str) -> None:
-        self.problems.append(Problem(str(path), 1, 1, message))
+    def _problem(self, path: Path, message: str, code: ProblemCode = "unreadable-file") -> None:
+        self.problems.append(Problem(str(path), 1, 1, message, code=code))
 
 
 def _is_contract(path: Path) -> bool:

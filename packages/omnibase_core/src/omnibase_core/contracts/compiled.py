@@ -10,7 +10,7 @@ from omnibase_core.compute_handler import COMPUTE, FunctionCall
 from omnibase_core.contracts.document import Document, Path, nearest
 from omnibase_core.contracts.node import ErrorRule, Isolation, NodeContract, NodeKind, Operation
 from omnibase_core.contracts.scalars import shown
-from omnibase_core.errors import InvalidExpression, Problem
+from omnibase_core.errors import InvalidExpression, Problem, ProblemCode
 from omnibase_core.expressions import (
     ANSWER_NAMES,
     REQUEST_NAMES,
@@ -91,23 +91,28 @@ class _Compiler:
     def _compute(self) -> str:
         for key in ("handler", "target"):
             if getattr(self.contract, key) is not None:
-                self._fault((key,), f"a compute node has no {key}; remove it, or write kind: effect", key=True)
+                unread = f"a compute node has no {key}; remove it, or write kind: effect"
+                self._fault((key,), unread, code="unused-key", key=True)
         return COMPUTE
 
     def _effect(self) -> str:
         handler_type = self.contract.handler
         known = [name for name in self.handlers if name != COMPUTE]
         if handler_type is None:
-            self._fault((), f"missing key 'handler'; expected one of: {', '.join(known)}")
+            self._fault((), f"missing key 'handler'; expected one of: {', '.join(known)}", code="missing-key")
             return ""
         if handler_type not in known:
-            self._fault(("handler",), f"handler {handler_type!r} is not registered; {_instead_of(handler_type, known)}")
+            hint, near = _instead_of(handler_type, known)
+            unknown = f"handler {handler_type!r} is not registered; {hint}"
+            self._fault(("handler",), unknown, code="unknown-handler", nearest=near)
             return handler_type
         takes_target = self.handlers[handler_type].target is not None
         if takes_target and self.contract.target is None:
-            self._fault((), f"missing key 'target': handler {handler_type!r} needs one, bound in the host contract")
+            missing = f"missing key 'target': handler {handler_type!r} needs one, bound in the host contract"
+            self._fault((), missing, code="missing-key")
         if not takes_target and self.contract.target is not None:
-            self._fault(("target",), f"handler {handler_type!r} takes no target; remove it", key=True)
+            unread = f"handler {handler_type!r} takes no target; remove it"
+            self._fault(("target",), unread, code="unused-key", key=True)
         return handler_type
 
     def _isolation(self) -> None:
@@ -140,13 +145,15 @@ class _Compiler:
 
     def _function(self, at: Path, operation: Operation) -> CompiledCall | None:
         if operation.call is not None:
-            self._fault((*at, "call"), "a compute node calls no handler; name a function in 'logic'", key=True)
+            unread = "a compute node calls no handler; name a function in 'logic'"
+            self._fault((*at, "call"), unread, code="unused-key", key=True)
         function = operation.logic
         if function is None:
             if operation.answer is None:
-                self._fault(at, "an operation of a compute node needs 'logic', 'answer' or both", key=True)
+                missing = "an operation of a compute node needs 'logic', 'answer' or both"
+                self._fault(at, missing, code="missing-key", key=True)
             if operation.request is not None:
-                self._fault((*at, "request"), "nothing reads a request without 'logic'", key=True)
+                self._fault((*at, "request"), "nothing reads a request without 'logic'", code="unused-key", key=True)
             return None
         written = "${ payload }" if operation.request is None else operation.request
         argument = self._template((*at, "request"), written, REQUEST_NAMES)
@@ -155,16 +162,17 @@ class _Compiler:
 
     def _handler_call(self, at: Path, operation: Operation, handler: HandlerDescription | None) -> CompiledCall | None:
         if operation.logic is not None:
-            self._fault((*at, "logic"), "only a compute node has logic; write kind: compute", key=True)
+            unread = "only a compute node has logic; write kind: compute"
+            self._fault((*at, "logic"), unread, code="unused-key", key=True)
         written = {} if operation.request is None else operation.request
         request = self._template((*at, "request"), written, REQUEST_NAMES)
         if handler is None:
             return None
         called = operation.call or next(iter(handler.operations))
         if called not in handler.operations:
-            offered = list(handler.operations)
-            hint = _instead_of(called, offered)
-            self._fault((*at, "call"), f"handler {handler.handler_type!r} has no operation {called!r}; {hint}")
+            hint, near = _instead_of(called, handler.operations)
+            unknown = f"handler {handler.handler_type!r} has no operation {called!r}; {hint}"
+            self._fault((*at, "call"), unknown, code="unknown-operation", nearest=near)
             return None
         model = handler.operations[called].request
         self._request_keys((*at, "request"), written, model)
@@ -174,15 +182,16 @@ class _Compiler:
         """Hold the keys of a request that is written out to the model: what nothing reads is an error."""
         if not isinstance(request, Mapping):
             if not is_expression(request):
-                self._fault(at, f"found {shown(request)}, expected a mapping or an expression")
+                self._fault(at, f"found {shown(request)}, expected a mapping or an expression", code="wrong-type")
             return
         known = {field.alias or name: field for name, field in model.model_fields.items()}
         for key in request:
             if key not in known and model.model_config.get("extra") != "allow":
-                self._fault((*at, key), f"unknown key {key!r}; {_instead_of(key, known)}", key=True)
+                hint, near = _instead_of(key, known)
+                self._fault((*at, key), f"unknown key {key!r}; {hint}", code="unknown-key", key=True, nearest=near)
         for name, field_ in known.items():
             if field_.is_required() and name not in request:
-                self._fault(at, f"missing key {name!r} in the request of {model.__name__}")
+                self._fault(at, f"missing key {name!r} in the request of {model.__name__}", code="missing-key")
 
     def _rules(self, at: Path, rules: Sequence[ErrorRule]) -> Iterable[CompiledRule]:
         for index, rule in enumerate(rules):
@@ -198,18 +207,20 @@ class _Compiler:
         try:
             return Schema(schema)
         except InvalidSchema as error:
-            self._fault((*at, *error.path), f"not a JSON Schema: {error}")
+            self._fault((*at, *error.path), f"not a JSON Schema: {error}", code="bad-schema")
             return Schema({})
 
     def _refuse_expression(self, at: Path, error: InvalidExpression) -> None:
-        self.problems.append(self.document.problem_within(at, error, f"expression: {error}"))
+        self.problems.append(self.document.problem_within(at, error, f"expression: {error}", code="bad-expression"))
 
-    def _fault(self, at: Path, message: str, *, key: bool = False) -> None:
-        self.problems.append(self.document.problem(at, message, key=key))
+    def _fault(
+        self, at: Path, message: str, *, code: ProblemCode, key: bool = False, nearest: str | None = None
+    ) -> None:
+        self.problems.append(self.document.problem(at, message, code=code, key=key, nearest=nearest))
 
 
-def _instead_of(word: str, known: Iterable[str]) -> str:
-    """Say what could be meant, or what there is."""
+def _instead_of(word: str, known: Iterable[str]) -> tuple[str, str | None]:
+    """Say what could be meant, or what there is; and give what could be meant."""
     choices = list(known)
     near = nearest(word, choices)
-    return f"did you mean {near!r}?" if near else f"expected one of: {', '.join(choices) or '(none)'}"
+    return (f"did you mean {near!r}?" if near else f"expected one of: {', '.join(choices) or '(none)'}"), near

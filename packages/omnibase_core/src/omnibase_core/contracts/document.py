@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from omnibase_core.contracts.scalars import read_plain, shortened, shown
-from omnibase_core.errors import InvalidExpression, Problem
+from omnibase_core.errors import InvalidExpression, Problem, ProblemCode
 
 DEPTH_MAX = 32
 LENGTH_MAX = 262_144
@@ -25,10 +25,11 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something stands. Lines and columns count from 1."""
+    """Where something stands. Lines and columns count from 1; `width` is how many columns of the line it takes."""
 
     line: int
     column: int
+    width: int = field(default=1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,31 +55,37 @@ class Document:
             path = path[:-1]
         return self.values.get(path, Place(1, 1))
 
-    def problem(self, path: Path, message: str, *, key: bool = False) -> Problem:
-        """Describe a fault at a value, or at its key."""
-        place = self.place(path, key=key)
-        return Problem(self.path, place.line, place.column, message)
+    def problem(
+        self, path: Path, message: str, *, code: ProblemCode, key: bool = False, nearest: str | None = None
+    ) -> Problem:
+        """Describe a fault at a value, or at its key. `nearest` is what was probably meant."""
+        return self.problem_at(self.place(path, key=key), message, code=code, nearest=nearest)
 
-    def problem_within(self, path: Path, error: InvalidExpression, message: str) -> Problem:
+    def problem_within(self, path: Path, error: InvalidExpression, message: str, *, code: ProblemCode) -> Problem:
         """Describe a fault of an expression at its very place, if the line holds it as it reads; else at the value."""
         place = self.place(path)
         start = self.lines[place.line - 1].find(error.text, place.column - 1)
         if start < 0 or error.line > 1:
-            return self.problem(path, message)
-        return Problem(self.path, place.line, start + error.column, message)
+            return self.problem(path, message, code=code)
+        return self.problem_at(Place(place.line, start + error.column), message, code=code)
+
+    def problem_at(self, place: Place, message: str, *, code: ProblemCode, nearest: str | None = None) -> Problem:
+        """Describe a fault at a place of the text."""
+        return _problem(self.path, self.lines, place, message, code=code, nearest=nearest)
 
 
 def parse_document(path: str, text: str) -> Document:
     """Parse any text. Never raises: what is wrong is in the document's problems, in the order of their places."""
-    unreadable = tuple(_unreadable(path, text))
+    lines = text.split("\n")
+    unreadable = tuple(_unreadable(path, lines, length=len(text)))
     if unreadable:
         return Document(path, {}, {}, {}, unreadable)
-    reader = _Reader(path, _events(path, text))
+    reader = _Reader(path, lines, _events(path, text, lines))
     try:
         tree = reader.root()
     except _Ended as ended:
         return Document(path, {}, {}, {}, tuple(sorted([*reader.problems, ended.problem])))
-    return Document(path, tree, reader.values, reader.keys, tuple(sorted(reader.problems)), text.split("\n"))
+    return Document(path, tree, reader.values, reader.keys, tuple(sorted(reader.problems)), lines)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -106,6 +113,7 @@ class _Reader:
     """Builds the tree from YAML's events by recursive descent, which DEPTH_MAX bounds. Raises _Ended."""
 
     path: str
+    lines: Sequence[str]
     events: Iterator[yaml.Event]
     problems: list[Problem] = field(default_factory=list)
     values: dict[Path, Place] = field(default_factory=dict)
@@ -115,29 +123,31 @@ class _Reader:
         next(self.events)  # the start of the stream
         start = next(self.events)
         if not isinstance(start, yaml.DocumentStartEvent):
-            raise _Ended(Problem(self.path, 1, 1, f"the file is empty, {_ROOT}"))
+            raise _Ended(Problem(self.path, 1, 1, f"the file is empty, {_ROOT}", code="not-a-contract"))
         if start.version or start.tags:
-            self._fault(start, "directives (%YAML, %TAG) are not allowed; remove them")
+            self._fault(start, "directives (%YAML, %TAG) are not allowed; remove them", code="yaml-tag")
         first = next(self.events)
         if not isinstance(first, yaml.MappingStartEvent):
-            raise self._end(first, f"found {_kind(first)}, {_ROOT}")
+            raise self._end(first, f"found {_kind(first)}, {_ROOT}", code="not-a-contract")
         tree = self.value(first, ())
         next(self.events)  # the end of the document
         after = next(self.events)
         if not isinstance(after, yaml.StreamEndEvent):
-            self._fault(after, "a second document starts here; write each contract in a file of its own")
+            again = "a second document starts here; write each contract in a file of its own"
+            self._fault(after, again, code="many-documents")
         return tree
 
     def value(self, event: yaml.Event, at: Path) -> Any:
-        self.values[at] = _place(event)
+        self.values[at] = self._place(event)
         if isinstance(event, yaml.AliasEvent):
-            self._fault(event, f"found the alias *{shortened(str(event.anchor))}; aliases are refused, {_WRITE_OUT}")
+            alias = f"found the alias *{shortened(str(event.anchor))}; aliases are refused, {_WRITE_OUT}"
+            self._fault(event, alias, code="yaml-alias")
             return None
         self._refuse_properties(event)
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event)
         if len(at) >= DEPTH_MAX:
-            raise self._end(event, f"nested deeper than {DEPTH_MAX} levels; make it flatter")
+            raise self._end(event, f"nested deeper than {DEPTH_MAX} levels; make it flatter", code="too-large")
         return self._mapping(at) if isinstance(event, yaml.MappingStartEvent) else self._sequence(at)
 
     def _mapping(self, at: Path) -> dict[str, Any]:
@@ -149,10 +159,10 @@ class _Reader:
                 self._skip(next(self.events), here)
             elif key in mapping:
                 again = f"duplicate key {shown(key)}, first in line {self.keys[here].line}; remove one of them"
-                self._fault(event, again)
+                self._fault(event, again, code="duplicate-key")
                 self._skip(next(self.events), here)
             else:
-                self.keys[here] = _place(event)
+                self.keys[here] = self._place(event)
                 mapping[key] = self.value(next(self.events), here)
         return mapping
 
@@ -165,13 +175,13 @@ class _Reader:
     def _key(self, event: yaml.Event, at: Path) -> str | None:
         """Give a key's text, faulty or not; None for what is no scalar."""
         if not isinstance(event, yaml.ScalarEvent):
-            self._fault(event, f"found {_kind(event)} as a key; write a key as text")
+            self._fault(event, f"found {_kind(event)} as a key; write a key as text", code="bad-key")
             self._skip(event, (*at, ""))
             return None
         self._refuse_properties(event)
         word = event.value
         if _is_plain(event) and read_plain(word) != (word, None):
-            self._fault(event, _fault_of_key(word))
+            self._fault(event, *_fault_of_key(word))
         return word
 
     def _scalar(self, event: yaml.ScalarEvent) -> Any:
@@ -179,7 +189,7 @@ class _Reader:
             return event.value
         value, fault = read_plain(event.value)
         if fault is not None:
-            self._fault(event, fault)
+            self._fault(event, *fault)
         return value
 
     def _skip(self, event: yaml.Event, at: Path) -> None:
@@ -188,26 +198,26 @@ class _Reader:
 
     def _refuse_properties(self, event: Any) -> None:
         if event.anchor is not None:
-            self._fault(event, f"found the anchor &{shortened(event.anchor)}; anchors are refused, {_WRITE_OUT}")
+            anchor = f"found the anchor &{shortened(event.anchor)}; anchors are refused, {_WRITE_OUT}"
+            self._fault(event, anchor, code="yaml-alias")
         if event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
-            self._fault(event, f"found the tag {shortened(tag)}; tags are refused, remove it")
+            self._fault(event, f"found the tag {shortened(tag)}; tags are refused, remove it", code="yaml-tag")
 
-    def _fault(self, event: yaml.Event, message: str) -> None:
-        place = _place(event)
-        self.problems.append(Problem(self.path, place.line, place.column, message))
+    def _fault(self, event: yaml.Event, message: str, code: ProblemCode) -> None:
+        self.problems.append(_problem(self.path, self.lines, self._place(event), message, code=code))
 
-    def _end(self, event: yaml.Event, message: str) -> _Ended:
-        place = _place(event)
-        return _Ended(Problem(self.path, place.line, place.column, message))
+    def _end(self, event: yaml.Event, message: str, code: ProblemCode) -> _Ended:
+        return _Ended(_problem(self.path, self.lines, self._place(event), message, code=code))
+
+    def _place(self, event: Any) -> Place:
+        start, end = event.start_mark, event.end_mark
+        # What goes on below ends here with its line: a place never leaves the line where it starts.
+        end_column = end.column if end.line == start.line else len(self.lines[start.line].rstrip())
+        return Place(start.line + 1, start.column + 1, max(1, end_column - start.column))
 
 
 _WRITE_OUT = "write the value out where it is needed"
-
-
-def _place(event: Any) -> Place:
-    mark = event.start_mark
-    return Place(mark.line + 1, mark.column + 1)
 
 
 def _is_plain(event: yaml.ScalarEvent) -> bool:
@@ -221,12 +231,22 @@ def _kind(event: yaml.Event) -> str:
     return kinds.get(type(event), "a mapping")
 
 
-def _fault_of_key(word: str) -> str:
+def _fault_of_key(word: str) -> tuple[str, ProblemCode]:
     if word == "<<":
-        return "found the merge key <<; merging is refused, write the keys out"
+        return "found the merge key <<; merging is refused, write the keys out", "yaml-alias"
     if not word:
-        return "found no key; write its name before the colon"
-    return f'found the key {shortened(word)}, which YAML may not read as text; write "{shortened(word)}"'
+        return "found no key; write its name before the colon", "bad-key"
+    quoted = f'"{shortened(word)}"'
+    return f"found the key {shortened(word)}, which YAML may not read as text; write {quoted}", "ambiguous-word"
+
+
+def _problem(
+    path: str, lines: Sequence[str], place: Place, message: str, *, code: ProblemCode, nearest: str | None = None
+) -> Problem:
+    source = lines[place.line - 1] if place.line <= len(lines) else ""
+    return Problem(
+        path, place.line, place.column, message, code=code, width=place.width, nearest=nearest, source=source
+    )
 
 
 # --- The text -----------------------------------------------------------------------------------------------------
@@ -274,24 +294,26 @@ _END = "the end of the file"
 _TAB = "a tab"
 
 
-def _unreadable(path: str, text: str) -> Iterator[Problem]:
-    if len(text) > LENGTH_MAX:
-        yield Problem(path, 1, 1, f"found {len(text)} characters, expected at most {LENGTH_MAX}; split the contract")
+def _unreadable(path: str, lines: Sequence[str], *, length: int) -> Iterator[Problem]:
+    if length > LENGTH_MAX:
+        long = f"found {length} characters, expected at most {LENGTH_MAX}; split the contract"
+        yield Problem(path, 1, 1, long, code="too-large")
         return
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(lines, start=1):
         if match := _UNREADABLE.search(line):
             other = f"found the character U+{ord(match[0]):04X}; remove it, or escape it in double quotes"
-            yield Problem(path, number, match.start() + 1, _UNREADABLE_WORDING.get(match[0], other))
+            told = _UNREADABLE_WORDING.get(match[0], other)
+            yield _problem(path, lines, Place(number, match.start() + 1), told, code="bad-character")
 
 
-def _events(path: str, text: str) -> Iterator[yaml.Event]:
+def _events(path: str, text: str, lines: Sequence[str]) -> Iterator[yaml.Event]:
     try:
         yield from yaml.parse(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
-        raise _Ended(_syntax_problem(path, text.split("\n"), error)) from error
+        raise _Ended(_syntax_problem(path, lines, error)) from error
 
 
-def _syntax_problem(path: str, lines: list[str], error: yaml.MarkedYAMLError) -> Problem:
+def _syntax_problem(path: str, lines: Sequence[str], error: yaml.MarkedYAMLError) -> Problem:
     said = str(error.problem)
     place, found = _found(lines, error.problem_mark)
     if error.context_mark is not None and (found == _END or said == _LATE):
@@ -303,10 +325,11 @@ def _syntax_problem(path: str, lines: list[str], error: yaml.MarkedYAMLError) ->
         expected, advice = "expected spaces", "indent with spaces"
     elif "${" in lines[place.line - 1]:
         advice = 'quote the whole expression: "${ ... }"'
-    return Problem(path, place.line, place.column, f"found {found}, {expected}; {advice}")
+    code: ProblemCode = "bad-character" if found == _TAB else "yaml-tag" if "tag" in expected else "yaml-syntax"
+    return _problem(path, lines, place, f"found {found}, {expected}; {advice}", code=code)
 
 
-def _found(lines: list[str], mark: Any) -> tuple[Place, str]:
+def _found(lines: Sequence[str], mark: Any) -> tuple[Place, str]:
     """Give the place of a mark and what stands there. The end of the file may be marked one line too far."""
     line = min(mark.line, len(lines) - 1)
     column = mark.column if line == mark.line else len(lines[line])

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from omnibase_core.contracts import forms
+from omnibase_core.contracts.faults import Refused
 from omnibase_core.envelope import JsonObject
 from omnibase_core.policies import RetryPolicy
 from omnibase_core.topics import SLUG_LENGTH_MAX
@@ -146,9 +147,11 @@ class NodeContract(ContractModel):
     @classmethod
     def _is_served(cls, kind: NodeKind) -> NodeKind:
         if kind is NodeKind.RUNTIME_HOST:
-            raise ValueError("kind 'runtime_host' is a host's; a host contract starts with contract: host/v1")
+            message = "kind 'runtime_host' is a host's; a host contract starts with contract: host/v1"
+            raise Refused(message, code="wrong-value")
         if kind in (NodeKind.REDUCER, NodeKind.ORCHESTRATOR):
-            raise ValueError(f"kind {kind.value!r} is not served yet; expected 'effect' or 'compute'")
+            message = f"kind {kind.value!r} is not served yet; expected 'effect' or 'compute'"
+            raise Refused(message, code="kind-not-served")
         return kind
 
     @property

@@ -10,7 +10,12 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
+from omnibase_core.errors import ProblemCode
+
 Scalar = str | int | float | bool | None
+
+Fault = tuple[str, ProblemCode]
+"""What is wrong with a word, and the kind of fault that it is."""
 
 INTEGER_BITS = 64
 """Integers are signed: that is what an expression, a schema and a database column can hold."""
@@ -44,12 +49,12 @@ _MISREAD = tuple(
 """Words on which readers of YAML differ: the pattern, why it is refused, and what to write beside the quoted word."""
 
 
-def read_plain(word: str) -> tuple[Scalar, str | None]:
+def read_plain(word: str) -> tuple[Scalar, Fault | None]:
     """Give what a plain scalar stands for and, where that is unclear, the fault; the value is then the word itself."""
     if _NOT_TEXT.match(word) is None:
         return word, None
     if not word:
-        return None, "found no value; write one, or null, or {}"
+        return None, ("found no value; write one, or null, or {}", "no-value")
     if word in _WORDS:
         return _WORDS[word], None
     if _INTEGER.fullmatch(word):
@@ -75,22 +80,25 @@ def shortened(text: str) -> str:
     return text if len(text) <= _SHOWN_LENGTH_MAX else text[: _SHOWN_LENGTH_MAX - 3] + "..."
 
 
-def _read_integer(word: str) -> tuple[Scalar, str | None]:
+def _read_integer(word: str) -> tuple[Scalar, Fault | None]:
     # The length is looked at first: Python refuses to convert some thousands of digits.
     if len(word) > _INTEGER_LENGTH_MAX or not -(2 ** (INTEGER_BITS - 1)) <= int(word) < 2 ** (INTEGER_BITS - 1):
-        return word, f"found {shortened(word)}, which does not fit {INTEGER_BITS} bits; write it as text, in quotes"
+        fits = f"found {shortened(word)}, which does not fit {INTEGER_BITS} bits; write it as text, in quotes"
+        return word, (fits, "bad-number")
     return int(word), None
 
 
-def _read_float(word: str) -> tuple[Scalar, str | None]:
+def _read_float(word: str) -> tuple[Scalar, Fault | None]:
     number = float(word)
     if not isfinite(number):
-        return word, f"found {shortened(word)}, which is too large for a number; write it as text, in quotes"
+        large = f"found {shortened(word)}, which is too large for a number; write it as text, in quotes"
+        return word, (large, "bad-number")
     return number, None
 
 
-def _fault_of_text(word: str) -> str | None:
+def _fault_of_text(word: str) -> Fault | None:
     for pattern, why, instead in _MISREAD:
         if pattern.fullmatch(word):
-            return f'found {shortened(word)}: {why}; write {instead}"{shortened(word)}"'
+            code: ProblemCode = "bad-number" if "number" in instead else "ambiguous-word"
+            return f'found {shortened(word)}: {why}; write {instead}"{shortened(word)}"', code
     return None
