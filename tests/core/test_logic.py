@@ -21,7 +21,6 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 GREETER = node(
     "greeter",
     handler="local",
-    delivery="{timeout_s: 2.5}",
     operations="""
   greet:
     input: {type: object, required: [name], properties: {name: {type: string}, age: {type: integer}}}
@@ -71,7 +70,7 @@ def test_a_plan_is_the_call_that_the_contract_describes() -> None:
     assert call is not None
     assert (call.handler_type, call.operation, call.target) == ("local", "echo", None)
     assert call.request == Echo(message={"text": "Hello Ada", "by": "me"})
-    assert (call.timeout_s, call.call_id) == (2.5, command.envelope_id)
+    assert (call.timeout_s, call.call_id) == (30.0, command.envelope_id)
 
 
 def test_an_operation_need_not_be_named_where_there_is_one() -> None:

@@ -128,15 +128,15 @@ REFUSED = {
         ],
     ),
     "targets of a handler without": (
-        _host("greeter", more="handlers: {local: {targets: {main: {}}}}\n"),
-        ["h.yaml:11:20: handler 'local' has no targets"],
+        _host("greeter", more="handlers: {scripted: {targets: {main: {}}}}\n"),
+        ["h.yaml:11:23: handler 'scripted' has no targets"],
     ),
     "bad settings": (
         _host("away", more=WRONG),
         ["h.yaml:11:32: unknown key 'siz'; did you mean 'size'?", "h.yaml:11:67: found 7, expected text"],
     ),
     "missing setting": (_host("away", more=BARE), ["h.yaml:11:37: missing key 'address'"]),
-    "a faulty node that is listed": (LISTED, ["g.yaml:5:10: found [], expected text"]),
+    "a faulty node that is listed": (LISTED, ["g.yaml:5:10: found [], expected three numbers, such as 1.0.0"]),
 }
 
 

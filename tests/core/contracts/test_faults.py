@@ -10,7 +10,7 @@ HOST = host("greeter").lstrip()
 SLUG = "lower-case words joined by hyphens, such as price-order"
 VERSION = "three numbers, such as 1.0.0"
 WORD = "lower-case words joined by underscores, such as get_user, at most 63 characters"
-KINDS = "'effect', 'compute', 'reducer', 'orchestrator' or 'runtime_host'"
+KINDS = "'effect' or 'compute'"
 KEYS = "contract, name, kind, version, description, handler, target, operations, delivery"
 
 
@@ -56,7 +56,7 @@ TOP = {
     ),
     "slug": ("greeter", "The_Greeter", [f"2:7: found 'The_Greeter', expected {SLUG}"]),
     "long slug": ("greeter", "a" * 49, [f"2:7: found '{'a' * 49}', expected a length of at most 48"]),
-    "version of two": ("1.0.0", "1.0", ["4:10: found 1.0, expected text"]),
+    "version of two": ("1.0.0", "1.0", [f"4:10: found 1.0, expected {VERSION}"]),
     "version of words": ("1.0.0", "one", [f"4:10: found 'one', expected {VERSION}"]),
     "version of other digits": ("1.0.0", "1\u0663.0.0", [f"4:10: found '1\u0663.0.0', expected {VERSION}"]),
     "version with a zero": ("1.0.0", "1.02.0", [f"4:10: found '1.02.0', expected {VERSION}"]),

@@ -55,6 +55,7 @@ COMPUTE_DESCRIPTION = HandlerDescription(
     operations={"call": OperationDescription(request=FunctionCall, result=FunctionResult)},
     settings=ComputeSettings,
     transactional=True,
+    inline=True,
 )
 
 

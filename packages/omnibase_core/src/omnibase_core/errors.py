@@ -62,6 +62,7 @@ ProblemCode = Literal[
     "package-not-allowed",
     "unknown-function",
     "unused-binding",
+    "pool-differs",
 ]
 """Every kind of fault that a contract can have. Each has a page in `docs/errors`: `runtime-host explain` shows it."""
 

@@ -39,6 +39,7 @@ LOCAL_DESCRIPTION = HandlerDescription(
     },
     settings=LocalSettings,
     transactional=True,
+    inline=True,
 )
 
 

@@ -3,13 +3,15 @@
 The reading is injected: this module opens no file.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from omnibase_core.contracts.coherence import faults_of_breakers, faults_of_node, is_of_package, unused_bindings
 from omnibase_core.contracts.compiled import CompiledNode, compile_node
 from omnibase_core.contracts.document import Document, Path, nearest, parse_document
 from omnibase_core.contracts.faults import problems_of, without_faults
@@ -18,6 +20,8 @@ from omnibase_core.contracts.node import ContractModel, NodeContract, NodeKind, 
 from omnibase_core.errors import InvalidContracts, Problem
 from omnibase_core.ports import ContractReader, HandlerDescription, PureFunction
 
+_NAME = re.compile(r"[\"']?name[\"']?:[ ]+[\"']?([a-z0-9-]+)", re.ASCII)
+_UNNAMED = "unnamed"
 _VERSIONS: Mapping[str, type[ContractModel]] = {"node/v1": NodeContract, "host/v1": RuntimeHostContract}
 
 
@@ -108,12 +112,16 @@ class _Loader:
     hosts: dict[str, tuple[RuntimeHostContract, Document]] = field(default_factory=dict)
     loaded: dict[str, LoadedHost] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
+    salvaged: list[tuple[RuntimeHostContract, Document]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, document: Document) -> None:
         """Validate one document and file it under its name."""
         self.problems.extend(document.problems)
         if not document.tree and document.problems:
+            # Its name is guessed: that a host lists what cannot be read is no second fault.
+            names = [match[1] for match in map(_NAME.match, document.lines) if match]
+            self.broken.update([PurePath(document.path).stem, *names[:1]])
             return
         model = self._model(document)
         if model is None:
@@ -125,11 +133,21 @@ class _Loader:
             self._salvage(document, model, error)
             return
         if isinstance(contract, NodeContract):
-            node, faults = compile_node(contract, document, self.catalog.handlers)
-            self.problems.extend(faults)
+            node = self._compiled(contract, document)
             self._file(contract.name, (node, document), self.nodes)
         elif isinstance(contract, RuntimeHostContract):
+            self.problems.extend(faults_of_breakers(contract, document))
             self._file(contract.name, (contract, document), self.hosts)
+
+    def _compiled(self, contract: NodeContract, document: Document) -> CompiledNode:
+        node, faults = compile_node(contract, document, self.catalog.handlers)
+        description = self.catalog.handlers.get(node.handler_type)
+        inline = description is not None and description.inline
+        # What stands there for a word that is refused already says nothing more.
+        told = {(problem.line, problem.column) for problem in document.problems}
+        faults = [*faults, *faults_of_node(contract, document, inline=inline)]
+        self.problems.extend(fault for fault in faults if (fault.line, fault.column) not in told)
+        return node
 
     def _salvage(self, document: Document, model: type[ContractModel], error: ValidationError) -> None:
         """Tell what the model refused, and what is wrong in the rest: nobody has to check twice to see it all."""
@@ -137,11 +155,16 @@ class _Loader:
         self.problems.extend(told)
         # A faulty contract still has its name: that a host lists it is no second fault.
         self.broken.add(str(document.tree.get("name")))
-        contract = _completed(without_faults(document.tree, error)) if model is NodeContract else None
-        if contract is not None:
-            known = {(problem.line, problem.column) for problem in told} | {(1, 1)}
-            faults = compile_node(contract, document, self.catalog.handlers)[1]
-            self.problems.extend(fault for fault in faults if (fault.line, fault.column) not in known)
+        contract = _completed(without_faults(document.tree, error), model)
+        known = {(problem.line, problem.column) for problem in told} | {(1, 1)}
+        before = len(self.problems)
+        if isinstance(contract, NodeContract):
+            self._compiled(contract, document)
+        elif isinstance(contract, RuntimeHostContract):
+            self.problems.extend(faults_of_breakers(contract, document))
+            self.salvaged.append((contract, document))
+            self.broken.add(_UNNAMED)
+        self.problems[before:] = [it for it in self.problems[before:] if (it.line, it.column) not in known]
 
     def _model(self, document: Document) -> type[ContractModel] | None:
         found = document.tree.get("contract")
@@ -170,11 +193,34 @@ class _Loader:
     def resolve(self) -> None:
         """Look across the documents: what each host refers to has to be there and be bound."""
         for name, (contract, document) in self.hosts.items():
-            self.problems.extend(self._faults_of_nodes(contract, document))
+            missing = list(self._faults_of_nodes(contract, document))
             settings = self._settings(contract, document)
+            nodes = tuple(self.nodes[node][0] for node in contract.nodes if node in self.nodes)
+            if not missing and len(nodes) == len(contract.nodes):
+                # What is unused may be what is missing, misspelt; and what a faulty node would use is not known.
+                self.problems.extend(unused_bindings(contract, document, nodes, self.catalog.handlers))
+            self.problems.extend(missing)
             if settings is not None:
-                nodes = tuple(self.nodes[node][0] for node in contract.nodes if node in self.nodes)
                 self.loaded[name] = LoadedHost(contract, settings, nodes, document.path)
+        self.problems.extend(self._faults_of_pools())
+        for contract, document in self.salvaged:
+            self.problems.extend(self._faults_of_nodes(contract, document))
+            self._settings(contract, document)
+
+    def _faults_of_pools(self) -> Iterator[Problem]:
+        """Every host of a pool hosts the same nodes: each may be given any of the partitions."""
+        first: dict[tuple[str, str, str], RuntimeHostContract] = {}
+        for contract, document in self.hosts.values():
+            other = first.setdefault((contract.environment, contract.tenant, contract.pool), contract)
+            if differing := set(contract.nodes) ^ set(other.nodes):
+                names = ", ".join(sorted(differing))
+                yield document.problem(
+                    ("nodes",),
+                    f"host {other.name!r} of the pool {contract.pool!r} has other nodes (the difference: {names}); "
+                    "list the same, or name another pool",
+                    code="pool-differs",
+                    key=True,
+                )
 
     def _faults_of_nodes(self, contract: RuntimeHostContract, document: Document) -> Iterable[Problem]:
         for index, name in enumerate(contract.nodes):
@@ -209,7 +255,7 @@ class _Loader:
         for name, operation in node.contract.operations.items():
             if operation.logic is None:
                 continue
-            if not any(operation.logic.startswith((f"{it}.", f"{it}:")) for it in contract.logic_packages):
+            if not any(is_of_package(operation.logic, package) for package in contract.logic_packages):
                 message = f"node {node.contract.name!r} runs {operation.logic}; add its package to logic_packages"
                 yield document.problem(at, message, code="package-not-allowed")
                 continue
@@ -234,6 +280,9 @@ class _Loader:
                 fault = document.problem(at, unknown, code="unknown-handler", key=True, nearest=near)
                 self.problems.append(fault)
                 continue
+            if description.inline and "breaker" in binding.model_fields_set:
+                unread = f"handler {name!r} answers at once and has no breaker; remove it"
+                self.problems.append(document.problem((*at, "breaker"), unread, code="unused-key", key=True))
             handlers[name] = self._validated(document, (*at, "settings"), description.settings, binding.settings)
             if binding.targets and description.target is None:
                 unread = f"handler {name!r} has no targets"
@@ -253,16 +302,18 @@ class _Loader:
             return None
 
 
-def _completed(rest: Mapping[str, Any]) -> NodeContract | None:
-    """Fill in what a node's contract lacks so far as to look at what it has; None where too little is left."""
-    operations = {
-        name: {"input": {}, **operation}
-        for name, operation in rest.get("operations", {}).items()
-        if isinstance(operation, Mapping)
-    }
-    lacking = {"name": "unnamed", "version": "0.0.0", "description": "-"}
-    kind = {"kind": NodeKind.EFFECT if "handler" in rest else NodeKind.COMPUTE}
+def _completed(rest: Mapping[str, Any], model: type[ContractModel]) -> ContractModel | None:
+    """Fill in what a contract lacks so far as to look at what it has; None where too little is left."""
+    lacking: dict[str, Any] = {"name": _UNNAMED, "version": "0.0.0", "description": "-"}
+    if model is RuntimeHostContract:
+        lacking |= dict.fromkeys(("environment", "tenant", "pool"), _UNNAMED)
+        rest = {**rest, "nodes": rest.get("nodes") or [_UNNAMED]}
+    else:
+        lacking["kind"] = NodeKind.EFFECT if "handler" in rest else NodeKind.COMPUTE
+        operations = rest.get("operations", {}).items()
+        filled = {name: {"input": {}, **written} for name, written in operations if isinstance(written, Mapping)}
+        rest = {**rest, "operations": filled}
     try:
-        return NodeContract.model_validate({**lacking, **kind, **rest, "operations": operations})
+        return model.model_validate({**lacking, **rest})
     except ValidationError:
         return None

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from omnibase_core.contracts.scalars import read_plain, shortened, shown
-from omnibase_core.errors import InvalidExpression, Problem, ProblemCode
+from omnibase_core.errors import InvalidExpression, Problem, ProblemCode, sendable
 
 DEPTH_MAX = 32
 LENGTH_MAX = 262_144
@@ -64,10 +64,11 @@ class Document:
     def problem_within(self, path: Path, error: InvalidExpression, message: str, *, code: ProblemCode) -> Problem:
         """Describe a fault of an expression at its very place, if the line holds it as it reads; else at the value."""
         place = self.place(path)
-        start = self.lines[place.line - 1].find(error.text, place.column - 1)
+        start = self.lines[place.line - 1].find(error.text, place.column - 1) if error.text else -1
         if start < 0 or error.line > 1:
             return self.problem(path, message, code=code)
-        return self.problem_at(Place(place.line, start + error.column), message, code=code)
+        first, last = _word_at(error.text, error.column - 1)
+        return self.problem_at(Place(place.line, start + first + 1, last - first), message, code=code)
 
     def problem_at(self, place: Place, message: str, *, code: ProblemCode, nearest: str | None = None) -> Problem:
         """Describe a fault at a place of the text."""
@@ -79,13 +80,25 @@ def parse_document(path: str, text: str) -> Document:
     lines = text.split("\n")
     unreadable = tuple(_unreadable(path, lines, length=len(text)))
     if unreadable:
-        return Document(path, {}, {}, {}, unreadable)
+        return Document(path, {}, {}, {}, unreadable, lines)
     reader = _Reader(path, lines, _events(path, text, lines))
     try:
         tree = reader.root()
     except _Ended as ended:
-        return Document(path, {}, {}, {}, tuple(sorted([*reader.problems, ended.problem])))
+        return Document(path, {}, {}, {}, tuple(sorted([*reader.problems, ended.problem])), lines)
     return Document(path, tree, reader.values, reader.keys, tuple(sorted(reader.problems)), lines)
+
+
+_WORD = re.compile(r"\w+")
+_WORD_AT_END = re.compile(r"\w+\Z")
+
+
+def _word_at(text: str, index: int) -> tuple[int, int]:
+    """Find the word at an index, or before the dot there: the engine points at the dot behind what it does not know."""
+    if text[index : index + 1] == ".":
+        index = len(_WORD_AT_END.sub("", text[:index]))
+    match = _WORD.match(text, index)
+    return index, match.end() if match else index + 1
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -243,7 +256,7 @@ def _fault_of_key(word: str) -> tuple[str, ProblemCode]:
 def _problem(
     path: str, lines: Sequence[str], place: Place, message: str, *, code: ProblemCode, nearest: str | None = None
 ) -> Problem:
-    source = lines[place.line - 1] if place.line <= len(lines) else ""
+    source = sendable(lines[place.line - 1]) if place.line <= len(lines) else ""
     return Problem(
         path, place.line, place.column, message, code=code, width=place.width, nearest=nearest, source=source
     )
@@ -290,6 +303,7 @@ _SYNTAX_WORDING = {
 }
 """What libyaml reports, as what was expected and what to write."""
 
+_GLUED = re.compile(r"([a-z_]+):(\S{1,20})")
 _END = "the end of the file"
 _TAB = "a tab"
 
@@ -301,9 +315,18 @@ def _unreadable(path: str, lines: Sequence[str], *, length: int) -> Iterator[Pro
         return
     for number, line in enumerate(lines, start=1):
         if match := _UNREADABLE.search(line):
-            other = f"found the character U+{ord(match[0]):04X}; remove it, or escape it in double quotes"
-            told = _UNREADABLE_WORDING.get(match[0], other)
+            told = _UNREADABLE_WORDING.get(match[0]) or _fault_of_character(ord(match[0]))
             yield _problem(path, lines, Place(number, match.start() + 1), told, code="bad-character")
+
+
+def _fault_of_character(number: int) -> str:
+    # Who reads a file puts a byte that is no UTF-8 as Python's `surrogateescape` does.
+    if number - _NO_UTF_8 in range(0x80, 0x100):
+        return f"found the byte 0x{number - _NO_UTF_8:02x}, which is no UTF-8; save the file as UTF-8"
+    return f"found the character U+{number:04X}; remove it, or escape it in double quotes"
+
+
+_NO_UTF_8 = 0xDC00
 
 
 def _events(path: str, text: str, lines: Sequence[str]) -> Iterator[yaml.Event]:
@@ -319,10 +342,12 @@ def _syntax_problem(path: str, lines: Sequence[str], error: yaml.MarkedYAMLError
     if error.context_mark is not None and (found == _END or said == _LATE):
         # What is never closed is best shown where it starts; it is noticed only where something else comes.
         place, start = _found(lines, error.context_mark)
-        found = found if found == _END else start
+        found = found if found == _END and said != _LATE else start
     expected, advice = _SYNTAX_WORDING.get(said, (f"which is no YAML: {said}", "quote it if it is text"))
     if found == _TAB:
         expected, advice = "expected spaces", "indent with spaces"
+    elif expected == _SYNTAX_WORDING[_LATE][0] and (match := _GLUED.match(lines[place.line - 1], place.column - 1)):
+        advice = f"write a space after the colon: {match[1]}: {match[2]}"
     elif "${" in lines[place.line - 1]:
         advice = 'quote the whole expression: "${ ... }"'
     code: ProblemCode = "bad-character" if found == _TAB else "yaml-tag" if "tag" in expected else "yaml-syntax"

@@ -8,6 +8,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from omnibase_core.contracts.document import Document, Path, Place, nearest
 from omnibase_core.contracts.forms import MEANINGS
@@ -45,9 +46,10 @@ _EXPECTED = {
 class Refused(ValueError):
     """What a model's own check refuses, with the kind of fault that it is."""
 
-    def __init__(self, message: str, *, code: ProblemCode) -> None:
-        """Say what was found and what to write."""
+    def __init__(self, message: str, *, code: ProblemCode, nearest: str | None = None) -> None:
+        """Say what was found and what to write; `nearest` is the word that was probably meant."""
         self.code = code
+        self.nearest = nearest
         super().__init__(message)
 
 
@@ -144,7 +146,10 @@ def _refusal(document: Document, details: Mapping[str, Any], root: _Spot) -> _Re
             return _Refusal(root.follow(location).path, f"found {shown(details['input'])}", expected, nearest=near)
     spot = root.follow(location)
     found, expected = _worded(details["type"], details["input"], details["msg"], context)
-    return _Refusal(spot.path, found, expected, key=spot.key, code=_code(details["type"], context))
+    if details["type"] == "string_type":
+        expected = MEANINGS.get(_pattern(spot.declared), expected)
+    near = getattr(context.get("error"), "nearest", None)
+    return _Refusal(spot.path, found, expected, key=spot.key, code=_code(details["type"], context), nearest=near)
 
 
 def _unknown_key(owner: _Spot, key: str) -> _Refusal:
@@ -241,9 +246,19 @@ def _is_model(declared: Any) -> bool:
 def _fields(model: type[BaseModel]) -> dict[str, Any]:
     """Give what a model declares, by the keys that a contract writes."""
     return {
-        field.validation_alias if isinstance(field.validation_alias, str) else name: field.annotation
+        field.validation_alias if isinstance(field.validation_alias, str) else name: _annotated(field)
         for name, field in model.model_fields.items()
     }
+
+
+def _annotated(field: FieldInfo) -> Any:
+    return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+
+
+def _pattern(declared: Any) -> str:
+    """Give the pattern that text is held to by its declaration; none is the empty one."""
+    bounds = get_args(declared)[1:] if get_origin(declared) is Annotated else ()
+    return next((it.pattern for it in bounds if getattr(it, "pattern", None)), "")
 
 
 def _holds(part: Any, step: str | int) -> bool:

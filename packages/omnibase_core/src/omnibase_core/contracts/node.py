@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from omnibase_core.contracts import forms
+from omnibase_core.contracts.document import nearest
 from omnibase_core.contracts.faults import Refused
+from omnibase_core.contracts.scalars import shown
 from omnibase_core.envelope import JsonObject
 from omnibase_core.policies import RetryPolicy
 from omnibase_core.topics import SLUG_LENGTH_MAX
@@ -29,6 +31,9 @@ class NodeKind(StrEnum):
     REDUCER = "reducer"
     ORCHESTRATOR = "orchestrator"
     RUNTIME_HOST = "runtime_host"
+
+
+_SERVED = (NodeKind.EFFECT.value, NodeKind.COMPUTE.value)
 
 
 class Ordering(StrEnum):
@@ -143,6 +148,17 @@ class NodeContract(ContractModel):
     operations: Annotated[dict[Identifier, Operation], Field(min_length=1)]
     delivery: DeliveryPolicy = DeliveryPolicy()
 
+    @field_validator("kind", mode="before")
+    @classmethod
+    def _is_known(cls, kind: object) -> object:
+        # The kinds that are not served yet are no advice to anybody.
+        if not isinstance(kind, str) or kind not in list(NodeKind):
+            near = nearest(kind, _SERVED) if isinstance(kind, str) else None
+            hint = f"; did you mean {near!r}?" if near else ""
+            message = f"found {shown(kind)}, expected {' or '.join(map(repr, _SERVED))}{hint}"
+            raise Refused(message, code="wrong-value", nearest=near)
+        return kind
+
     @field_validator("kind")
     @classmethod
     def _is_served(cls, kind: NodeKind) -> NodeKind:
@@ -150,7 +166,7 @@ class NodeContract(ContractModel):
             message = "kind 'runtime_host' is a host's; a host contract starts with contract: host/v1"
             raise Refused(message, code="wrong-value")
         if kind in (NodeKind.REDUCER, NodeKind.ORCHESTRATOR):
-            message = f"kind {kind.value!r} is not served yet; expected 'effect' or 'compute'"
+            message = f"kind {kind.value!r} is not served yet; expected {' or '.join(map(repr, _SERVED))}"
             raise Refused(message, code="kind-not-served")
         return kind
 

@@ -8,6 +8,8 @@ from omnibase_core.errors import InvalidContracts, OnexError
 from omnibase_infra.cli.check import check, topics
 from omnibase_infra.cli.demo import demo
 from omnibase_infra.cli.dlq import dlq
+from omnibase_infra.cli.explain import explain
+from omnibase_infra.cli.problems import report, summary, terminal_width
 from omnibase_infra.cli.run import run
 from omnibase_infra.cli.send import send
 
@@ -19,16 +21,12 @@ class _Commands(click.Group):
         try:
             super().invoke(ctx)
         except InvalidContracts as error:
-            click.echo(f"{error}\n\n{count(len(error.problems), 'problem')} found, nothing was started.", err=True)
+            click.echo(report(error.problems, "text", width=terminal_width()), err=True)
+            click.echo(f"\nNothing was started: {summary(error.problems)}", err=True)
             ctx.exit(1)
         except OnexError as error:
             click.echo(f"error: {error.code}: {error}", err=True)
             ctx.exit(1)
-
-
-def count(number: int, noun: str) -> str:
-    """Give `1 problem`, `2 problems`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 @click.group(cls=_Commands, context_settings={"max_content_width": 80, "help_option_names": ["-h", "--help"]})
@@ -40,5 +38,5 @@ def main() -> None:
     """
 
 
-for verb in (run, send, check, topics, dlq, demo):
+for verb in (run, send, check, explain, topics, dlq, demo):
     main.add_command(verb)

@@ -1,38 +1,41 @@
 """`runtime-host check` and `runtime-host topics`: what contracts say, without starting anything."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
-from omnibase_core.errors import InvalidContracts
+from omnibase_core.errors import InvalidContracts, Problem
 from omnibase_core.ports import ContractDocument
+from omnibase_core.registry import FileRegistry
 from omnibase_infra.cli.contracts import contracts_dir_of, documents_of_host, is_host, load_host, registry_of
-from omnibase_infra.files import read_contracts
+from omnibase_infra.cli.problems import FORMATS, Format, report, summary, terminal_width
+from omnibase_infra.files import Found, find_contracts
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-def check(paths: tuple[Path, ...]) -> None:
-    """Load contracts and print every problem as file:line:column.
+@click.option("--format", "form", default="text", type=click.Choice(FORMATS), help="How problems are told.")
+def check(paths: tuple[Path, ...], form: Format) -> None:
+    """Load contracts and print every problem with its place and what to write.
 
-    A host contract is checked together with the nodes of its folder.
+    A host contract is checked together with the nodes of its folder. `github` are workflow commands, shown in pull
+    requests; `sarif` is for code scanning. Exit status: 0 no problem, 1 problems, 2 wrong usage.
 
     \b
     Example:
       runtime-host check contracts/
     """
-    documents: dict[Path, ContractDocument] = {}
     try:
-        for path in paths:
-            for document in _documents_at(path):
-                documents.setdefault(Path(document.path).resolve(), document)
-        registry = registry_of(documents.values())
+        registry = _checked(paths)
     except InvalidContracts as error:
-        for problem in error.problems:
-            click.echo(str(problem))
-        click.echo(f"\nproblems: {len(error.problems)}", err=True)
+        click.echo(report(error.problems, form, width=terminal_width()))
+        click.echo(f"\n{summary(error.problems)}", err=True)
         raise SystemExit(1) from error
-    click.echo(f"nodes: {len(registry.nodes)}, hosts: {len(registry.hosts)}, problems: 0")
+    if form == "text":
+        click.echo(f"nodes: {len(registry.nodes)}, hosts: {len(registry.hosts)}, problems: 0")
+    elif form != "github":
+        click.echo(report((), form, width=terminal_width()))
 
 
 @click.command()
@@ -51,8 +54,20 @@ def topics(host: Path, contracts: Path | None) -> None:
     click.echo(f"consumer group: {loaded.contract.namespace.group(loaded.contract.pool)}", err=True)
 
 
-def _documents_at(path: Path) -> list[ContractDocument]:
-    found = list(read_contracts(path))
-    if path.is_file() and is_host(found[0]):
+def _checked(paths: Iterable[Path]) -> FileRegistry:
+    """Load what is at the paths, each file once. Raises InvalidContracts."""
+    documents: dict[Path, ContractDocument] = {}
+    unreadable: list[Problem] = []
+    for path in paths:
+        found = _found_at(path)
+        unreadable.extend(found.problems)
+        for document in found.documents:
+            documents.setdefault(Path(document.path).resolve(), document)
+    return registry_of(documents.values(), unreadable)
+
+
+def _found_at(path: Path) -> Found:
+    found = find_contracts(path)
+    if path.is_file() and found.documents and is_host(found.documents[0]):
         return documents_of_host(path, contracts_dir_of(path))
     return found
