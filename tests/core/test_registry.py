@@ -109,6 +109,7 @@ NO_PACKAGE = "node 'adder' runs pkg.sums:add; add its package to logic_packages"
 OTHER = "handlers: {remote: {targets: {other: {address: x}}}}\n"
 BARE = "handlers: {remote: {targets: {main: {}}}}\n"
 WRONG = BOUND.replace("size: 3", "siz: 3").replace("here", "7")
+DOTS = "three numbers joined by dots, such as 1.0.0"
 LISTED = {"h.yaml": host("greeter"), "g.yaml": node("greeter").replace("1.0.0", "[]")}
 REFUSED = {
     "misspelled": (_host("greter"), ["h.yaml:9:9: there is no node 'greter'; did you mean 'greeter'?"]),
@@ -136,7 +137,10 @@ REFUSED = {
         ["h.yaml:11:32: unknown key 'siz'; did you mean 'size'?", "h.yaml:11:67: found 7, expected text"],
     ),
     "missing setting": (_host("away", more=BARE), ["h.yaml:11:37: missing key 'address'"]),
-    "a faulty node that is listed": (LISTED, ["g.yaml:5:10: found [], expected three numbers, such as 1.0.0"]),
+    "a faulty node that is listed": (
+        LISTED,
+        ["g.yaml:5:10: found [], expected three numbers joined by dots, such as 1.0.0"],
+    ),
 }
 
 

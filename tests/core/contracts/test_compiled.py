@@ -78,7 +78,7 @@ HANDLERS = {
     ),
     "no target": (
         _effect(GET, "handler: remote\n"),
-        ["1:1: missing key 'target': handler 'remote' needs one, bound in the host contract"],
+        ["6:10: missing key 'target': handler 'remote' needs one, bound in the host contract"],
     ),
     "a target for nothing": (
         _effect("    request: {message: 1}\n", "handler: local\ntarget: main"),

@@ -109,7 +109,7 @@ class _Compiler:
         takes_target = self.handlers[handler_type].target is not None
         if takes_target and self.contract.target is None:
             missing = f"missing key 'target': handler {handler_type!r} needs one, bound in the host contract"
-            self._fault((), missing, code="missing-key")
+            self._fault(("handler",), missing, code="missing-key")
         if not takes_target and self.contract.target is not None:
             unread = f"handler {handler_type!r} takes no target; remove it"
             self._fault(("target",), unread, code="unused-key", key=True)

@@ -212,13 +212,19 @@ class _Reader:
     def _refuse_properties(self, event: Any) -> None:
         if event.anchor is not None:
             anchor = f"found the anchor &{shortened(event.anchor)}; anchors are refused, {_WRITE_OUT}"
-            self._fault(event, anchor, code="yaml-alias")
+            self._fault(event, anchor, code="yaml-alias", word=True)
         if event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
-            self._fault(event, f"found the tag {shortened(tag)}; tags are refused, remove it", code="yaml-tag")
+            told = f"found the tag {shortened(tag)}; tags are refused, remove it"
+            self._fault(event, told, code="yaml-tag", word=True)
 
-    def _fault(self, event: yaml.Event, message: str, code: ProblemCode) -> None:
-        self.problems.append(_problem(self.path, self.lines, self._place(event), message, code=code))
+    def _fault(self, event: yaml.Event, message: str, code: ProblemCode, *, word: bool = False) -> None:
+        """Describe a fault of an event, or of the one `word` with which it starts."""
+        place = self._place(event)
+        if word:
+            match = _BLANKLESS.match(self.lines[place.line - 1], place.column - 1)
+            place = Place(place.line, place.column, len(match[0]) if match else 1)
+        self.problems.append(_problem(self.path, self.lines, place, message, code=code))
 
     def _end(self, event: yaml.Event, message: str, code: ProblemCode) -> _Ended:
         return _Ended(_problem(self.path, self.lines, self._place(event), message, code=code))
@@ -230,6 +236,7 @@ class _Reader:
         return Place(start.line + 1, start.column + 1, max(1, end_column - start.column))
 
 
+_BLANKLESS = re.compile(r"\S+")
 _WRITE_OUT = "write the value out where it is needed"
 
 

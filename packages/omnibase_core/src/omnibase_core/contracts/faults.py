@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from omnibase_core.contracts import forms
 from omnibase_core.contracts.document import Document, Path, Place, nearest
-from omnibase_core.contracts.forms import MEANINGS
 from omnibase_core.contracts.scalars import shown
 from omnibase_core.errors import Problem, ProblemCode
 
@@ -146,8 +146,12 @@ def _refusal(document: Document, details: Mapping[str, Any], root: _Spot) -> _Re
             return _Refusal(root.follow(location).path, f"found {shown(details['input'])}", expected, nearest=near)
     spot = root.follow(location)
     found, expected = _worded(details["type"], details["input"], details["msg"], context)
-    if details["type"] == "string_type":
-        expected = MEANINGS.get(_pattern(spot.declared), expected)
+    pattern = context.get("pattern") or (_pattern(spot.declared) if details["type"] == "string_type" else "")
+    if correction := forms.corrected(pattern, details["input"]):
+        code: ProblemCode = "wrong-type" if details["type"] == "string_type" else "wrong-value"
+        told = f"{correction[0]}; write {correction[1]}"
+        return _Refusal(spot.path, found, told, key=spot.key, code=code, nearest=correction[1])
+    expected = forms.expected(pattern) or expected
     near = getattr(context.get("error"), "nearest", None)
     return _Refusal(spot.path, found, expected, key=spot.key, code=_code(details["type"], context), nearest=near)
 
@@ -172,7 +176,7 @@ def _worded(kind: str, value: Any, message: str, context: Mapping[str, Any]) -> 
     if kind in ("value_error", "assertion_error"):
         return message.removeprefix("Value error, ").removeprefix("Assertion failed, "), ""
     if kind == "string_pattern_mismatch":
-        return found, MEANINGS.get(context["pattern"], f"text that matches {context['pattern']}")
+        return found, f"text that matches {context['pattern']}"
     if kind in _EXPECTED:
         return found, _EXPECTED[kind].format(**context)
     said, _, expected = message.partition("Input should be ")
