@@ -368,7 +368,7 @@ def _found(lines: Sequence[str], mark: Any) -> tuple[Place, str]:
     rest = lines[line][column:]
     if rest.startswith("\t"):
         return Place(line + 1, column + 1), _TAB
-    at_end = not any(later.strip() for later in (rest, *lines[line + 1 :]))
-    return Place(line + 1, column + 1), _END if at_end else shown(
-        rest.strip()
-    ) if rest.strip() else "the end of the line"
+    place = Place(line + 1, column + 1, max(1, len(rest.rstrip())))
+    if not any(later.strip() for later in (rest, *lines[line + 1 :])):
+        return place, _END
+    return place, shown(rest.strip()) if rest.strip() else "the end of the line"
