@@ -117,9 +117,25 @@ REFUSED = {
     "no node at all": ({"h.yaml": host("xyz")}, ["h.yaml:9:9: there is no node 'xyz'; there are: none"]),
     "twice": (_host("greeter", "greeter"), ["h.yaml:9:18: node 'greeter' is listed twice"]),
     "no binding": (_host("away"), [f"h.yaml:9:9: {NO_TARGET}"]),
-    "another target": (_host("greeter", "away", more=OTHER), [f"h.yaml:9:18: {NO_TARGET}"]),
+    "another target": (
+        _host("greeter", "away", more=OTHER),
+        [f"h.yaml:9:18: {NO_TARGET}", "h.yaml:11:31: no node of this host uses the target 'other'; remove it"],
+    ),
+    "a misspelt target": (
+        _host("away", more=OTHER.replace("other", "mian")),
+        [f"h.yaml:9:9: {NO_TARGET}", "h.yaml:11:31: no node of this host uses the target 'mian'; did you mean 'main'?"],
+    ),
     "no package": (_host("adder"), [f"h.yaml:9:9: {NO_PACKAGE}"]),
-    "longer names": (_host("adder", more="logic_packages: [pk, pkg.sum, pkg.sums.a]\n"), [f"h.yaml:9:9: {NO_PACKAGE}"]),
+    "longer names": (
+        _host("adder", more="logic_packages: [pk, pkg.sum, pkg.sums.a]\n"),
+        [
+            f"h.yaml:9:9: {NO_PACKAGE}",
+            *(
+                f"h.yaml:11:{column}: no node of this host runs a function of {name}; remove it"
+                for column, name in ((18, "pk"), (22, "pkg.sum"), (31, "pkg.sums.a"))
+            ),
+        ],
+    ),
     "no function": (_host("adder", more="logic_packages: [pkg]\n"), ["c.yaml:7:38: there is no pkg.sums:add"]),
     "unregistered handlers": (
         _host("greeter", more="handlers: {remot: {}, xyz: {}}\n"),

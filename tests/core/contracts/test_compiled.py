@@ -98,7 +98,7 @@ HANDLERS = {
     ),
 }
 REQUESTS = {
-    "no request": (_effect(""), ["10:5: missing key 'url' in the request of Get"]),
+    "no request": (_effect(""), ["9:3: missing key 'url' in the request of Get"]),
     "misspelled": (
         _effect("    request: {ulr: a}\n"),
         ["11:14: missing key 'url' in the request of Get", "11:15: unknown key 'ulr'; did you mean 'url'?"],

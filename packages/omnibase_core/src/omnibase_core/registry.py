@@ -193,13 +193,12 @@ class _Loader:
     def resolve(self) -> None:
         """Look across the documents: what each host refers to has to be there and be bound."""
         for name, (contract, document) in self.hosts.items():
-            missing = list(self._faults_of_nodes(contract, document))
+            self.problems.extend(self._faults_of_nodes(contract, document))
             settings = self._settings(contract, document)
             nodes = tuple(self.nodes[node][0] for node in contract.nodes if node in self.nodes)
-            if not missing and len(nodes) == len(contract.nodes):
-                # What is unused may be what is missing, misspelt; and what a faulty node would use is not known.
+            if len(nodes) == len(contract.nodes):
+                # What a node that is not there, or is faulty, would use is not known.
                 self.problems.extend(unused_bindings(contract, document, nodes, self.catalog.handlers))
-            self.problems.extend(missing)
             if settings is not None:
                 self.loaded[name] = LoadedHost(contract, settings, nodes, document.path)
         self.problems.extend(self._faults_of_pools())

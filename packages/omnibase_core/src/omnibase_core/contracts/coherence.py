@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 
 from omnibase_core.contracts.compiled import CompiledNode
-from omnibase_core.contracts.document import Document, Path
+from omnibase_core.contracts.document import Document, Path, nearest
 from omnibase_core.contracts.host import RuntimeHostContract
 from omnibase_core.contracts.node import ContractModel, DeliveryPolicy, NodeContract, NodeKind, Retry
 from omnibase_core.errors import Problem
@@ -47,11 +47,14 @@ def unused_bindings(
             message = f"no node of this host uses the handler {name!r}; remove it"
             yield document.problem(("handlers", name), message, code="unused-binding", key=True)
         elif name in types and known[name].target is not None:
+            unbound = [it for kind, it in used if kind == name and it is not None and it not in binding.targets]
             for target in binding.targets:
                 if (name, target) not in used:
-                    message = f"no node of this host uses the target {target!r}; remove it"
+                    near = nearest(target, unbound)
+                    hint = f"did you mean {near!r}?" if near else "remove it"
+                    message = f"no node of this host uses the target {target!r}; {hint}"
                     at = ("handlers", name, "targets", target)
-                    yield document.problem(at, message, code="unused-binding", key=True)
+                    yield document.problem(at, message, code="unused-binding", key=True, nearest=near)
     functions = [it.logic for node in nodes for it in node.contract.operations.values() if it.logic is not None]
     for index, package in enumerate(contract.logic_packages):
         if not any(is_of_package(function, package) for function in functions):

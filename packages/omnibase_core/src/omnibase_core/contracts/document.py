@@ -48,12 +48,23 @@ class Document:
     lines: Sequence[str] = ()
 
     def place(self, path: Path, *, key: bool = False) -> Place:
-        """Find a value, or its key; what is not there is looked for at its nearest ancestor."""
+        """Find a value, or its key; what is not there is looked for at its nearest ancestor.
+
+        A mapping or a list that starts below its key is found at the key: where it starts, its own first key stands.
+        """
         if key and path in self.keys:
             return self.keys[path]
         while path and path not in self.values:
             path = path[:-1]
-        return self.values.get(path, Place(1, 1))
+        value = self.values.get(path, Place(1, 1))
+        owner = self.keys.get(path, value)
+        return owner if owner.line < value.line and self._is_collection(path) else value
+
+    def _is_collection(self, path: Path) -> bool:
+        part = self.tree
+        for step in path:
+            part = part[step]
+        return isinstance(part, dict | list)
 
     def problem(
         self, path: Path, message: str, *, code: ProblemCode, key: bool = False, nearest: str | None = None
