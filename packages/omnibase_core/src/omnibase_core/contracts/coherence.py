@@ -123,7 +123,8 @@ def _crossed(model: ContractModel, document: Document, at: Path, low: str, high:
 def _unreachable(delivery: DeliveryPolicy, document: Document) -> Iterator[Problem]:
     """Hold the attempts to the deadline, as if each failed at once and waited as shortly as it may."""
     retry = delivery.retry
-    waits = [retry.policy.delay_s(attempt, chance=0.0) for attempt in range(1, retry.attempts)]
+    policy = retry.policy
+    waits = [policy.delay_s(attempt, chance=0.0) for attempt in range(1, retry.attempts)]
     if sum(waits) <= delivery.deadline_s:
         return
     reached = next(n for n in range(1, retry.attempts) if sum(waits[:n]) > delivery.deadline_s)

@@ -1,5 +1,6 @@
 """`runtime-host check` and `runtime-host topics`: what contracts say, without starting anything."""
 
+import gc
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def check(paths: tuple[Path, ...], form: Format) -> None:
     Example:
       runtime-host check contracts/
     """
+    # Many contracts make no garbage in circles, and looking for it took a sixth of the time.
+    gc.disable()
     try:
         registry = _checked(paths)
     except InvalidContracts as error:
