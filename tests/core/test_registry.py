@@ -193,8 +193,8 @@ def test_exactly_once_is_refused_where_no_transaction_covers_what_a_node_does() 
     """The reason is told, and what to write; a node of a handler that is covered is welcome."""
     text = host("away", "greeter", guarantee="exactly_once") + BOUND
     assert _problems({"h.yaml": text, "a.yaml": AWAY, "g.yaml": node("greeter")}) == [
-        "h.yaml:9:9: node 'away': no transaction covers what handler 'remote' does, so that exactly_once cannot hold for"
-        " it (it can for: local, compute, scripted); host it with guarantee: at_least_once"
+        "h.yaml:9:9: node 'away': no transaction covers what handler 'remote' does, so that exactly_once cannot hold"
+        " for it (it can for: local, compute, scripted); host it with guarantee: at_least_once"
     ]
 
 

@@ -55,6 +55,7 @@ def test_the_bound_of_another_kind_of_node_is_refused() -> None:
         f"12: nothing reads timeout_s here: {WAITS}; remove it, or write budget_s [unused-key]"
     ]
     assert _of_compute("{budget_s: 1}") == []
+    assert _of_compute("{isolation: process, budget_s: 1, timeout_s: 2}") == []
     assert _of_compute("{budget_s: 1}", "answer: {a: 1}") == [
         f"12: nothing reads budget_s here: {FUNCTIONS}; remove it [unused-key]"
     ]
@@ -121,7 +122,7 @@ def test_attempts_are_refused_only_if_none_could_ever_be_the_last(
         delivery = DeliveryPolicy(
             timeout_s=0.5, deadline_s=deadline_s, retry=retry.model_copy(update={"attempts": attempts})
         )
-        return _of(delivery.model_dump_json(exclude={"budget_s": True, "retry": {"codes"}}))
+        return _of(delivery.model_dump_json(exclude={"budget_s": True, "isolation": True, "retry": {"codes"}}))
 
     found = told(attempts, deadline_s)
     assert bool(found) == (shortest_s > deadline_s)

@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 
 from omnibase_core.contracts.document import (
     DEPTH_MAX,
-    LENGTH_MAX,
     Path,
-    Place,
     nearest,
     parse_document,
 )
 from omnibase_core.contracts.scalars import read_plain
+from omnibase_core.contracts.text import LENGTH_MAX, Place
 
 
 def _problems(text: str) -> list[str]:

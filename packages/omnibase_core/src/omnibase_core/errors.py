@@ -63,6 +63,7 @@ ProblemCode = Literal[
     "unknown-function",
     "unused-binding",
     "pool-differs",
+    "guarantee-not-covered",
 ]
 """Every kind of fault that a contract can have. Each has a page in `docs/errors`: `runtime-host explain` shows it."""
 

@@ -244,6 +244,7 @@ class _Loader:
                 at,
                 f"node {node.contract.name!r}: no transaction covers what handler {node.handler_type!r} does, so that"
                 f" exactly_once cannot hold for it (it can for: {covered}); host it with guarantee: at_least_once",
+                code="guarantee-not-covered",
             )
         target = node.contract.target
         binding = contract.handlers.get(node.handler_type)

@@ -9,20 +9,20 @@ from math import ceil
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.document import Document, Path, nearest
 from omnibase_core.contracts.host import RuntimeHostContract
-from omnibase_core.contracts.node import ContractModel, DeliveryPolicy, NodeContract, NodeKind, Retry
+from omnibase_core.contracts.node import ContractModel, DeliveryPolicy, Isolation, NodeContract, NodeKind, Retry
 from omnibase_core.errors import Problem
 from omnibase_core.ports import HandlerDescription
 
 
 def faults_of_node(contract: NodeContract, document: Document, *, inline: bool) -> Iterator[Problem]:
     """Look at how a node is served. `inline` says that its handler answers at once, so that nothing bounds a call."""
-    calls = _call_bound(contract, inline=inline)
-    yield from _unread(contract, document, calls)
+    bounds = _call_bounds(contract, inline=inline)
+    yield from _unread(contract, document, bounds)
     delivery = contract.delivery
     if delivery.retry.attempts == 1:
         return
-    if calls is not None:
-        yield from _long_call(delivery, document, calls)
+    if bounds:
+        yield from _long_call(delivery, document, bounds[0])
     yield from _crossed(delivery.retry, document, ("delivery", "retry"), "initial_s", "max_s")
     yield from _unreachable(delivery, document)
 
@@ -67,11 +67,13 @@ def is_of_package(function: str, package: str) -> bool:
     return function.startswith((f"{package}.", f"{package}:"))
 
 
-def _call_bound(contract: NodeContract, *, inline: bool) -> str | None:
-    """Give the key that bounds one call of what serves the node, if there is a call to bound."""
-    if contract.kind is NodeKind.COMPUTE:
-        return "budget_s" if any(it.logic is not None for it in contract.operations.values()) else None
-    return None if inline else "timeout_s"
+def _call_bounds(contract: NodeContract, *, inline: bool) -> Sequence[str]:
+    """Give the keys that bound one call of what serves the node, the one of the whole call first."""
+    if contract.kind is not NodeKind.COMPUTE:
+        return () if inline else ("timeout_s",)
+    if all(it.logic is None for it in contract.operations.values()):
+        return ()
+    return ("timeout_s", "budget_s") if contract.delivery.isolation is Isolation.PROCESS else ("budget_s",)
 
 
 _BOUNDS = {
@@ -80,11 +82,11 @@ _BOUNDS = {
 }
 
 
-def _unread(contract: NodeContract, document: Document, calls: str | None) -> Iterator[Problem]:
+def _unread(contract: NodeContract, document: Document, bounds: Sequence[str]) -> Iterator[Problem]:
     delivery = contract.delivery
     for key, meaning in _BOUNDS.items():
-        if key != calls and key in delivery.model_fields_set:
-            instead = "remove it" if calls is None else f"remove it, or write {calls}"
+        if key not in bounds and key in delivery.model_fields_set:
+            instead = f"remove it, or write {bounds[0]}" if bounds else "remove it"
             yield _unused(document, ("delivery", key), f"nothing reads {key} here: {meaning}; {instead}")
     if delivery.retry.attempts == 1:
         alone = ("initial_s", "max_s", "multiplier", "jitter", "codes")

@@ -122,12 +122,15 @@ class _Compiler:
         if "isolation" not in delivery.model_fields_set:
             return
         if self.contract.kind is not NodeKind.COMPUTE:
-            self._fault(at, "only a compute node's functions can be isolated; remove it", key=True)
+            unread = "only a compute node's functions can be isolated; remove it"
+            self._fault(at, unread, code="unused-key", key=True)
         elif not any(operation.logic for operation in self.contract.operations.values()):
-            self._fault(at, "nothing is isolated without 'logic': expressions run on the loop; remove it", key=True)
+            unread = "nothing is isolated without 'logic': expressions run on the loop; remove it"
+            self._fault(at, unread, code="unused-key", key=True)
         elif delivery.isolation is Isolation.PROCESS and delivery.budget_s > delivery.timeout_s:
             found = f"timeout_s {delivery.timeout_s:g} is less than budget_s {delivery.budget_s:g}"
-            self._fault(at, f"{found}; with isolation: process it bounds the wait for a worker and the function")
+            meaning = "with isolation: process it bounds the wait for a worker and the function"
+            self._fault(at, f"{found}; {meaning}", code="wrong-value")
 
     def _operation(self, name: str, operation: Operation, handler: HandlerDescription | None) -> CompiledOperation:
         at: Path = ("operations", name)

@@ -13,23 +13,13 @@ from typing import Any
 import yaml
 
 from omnibase_core.contracts.scalars import read_plain, shortened, shown
-from omnibase_core.errors import InvalidExpression, Problem, ProblemCode, sendable
+from omnibase_core.contracts.text import Place, problem_at, syntax_problem, unreadable
+from omnibase_core.errors import InvalidExpression, Problem, ProblemCode
 
 DEPTH_MAX = 32
-LENGTH_MAX = 262_144
-"""In characters."""
 
 Path = tuple[str | int, ...]
 """The keys and indices that lead to a value: `("operations", "get_user", "errors", 0, "when")`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where something stands. Lines and columns count from 1; `width` is how many columns of the line it takes."""
-
-    line: int
-    column: int
-    width: int = field(default=1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +73,15 @@ class Document:
 
     def problem_at(self, place: Place, message: str, *, code: ProblemCode, nearest: str | None = None) -> Problem:
         """Describe a fault at a place of the text."""
-        return _problem(self.path, self.lines, place, message, code=code, nearest=nearest)
+        return problem_at(self.path, self.lines, place, message, code=code, nearest=nearest)
 
 
 def parse_document(path: str, text: str) -> Document:
     """Parse any text. Never raises: what is wrong is in the document's problems, in the order of their places."""
     lines = text.split("\n")
-    unreadable = tuple(_unreadable(path, lines, length=len(text)))
-    if unreadable:
-        return Document(path, {}, {}, {}, unreadable, lines)
+    odd = tuple(unreadable(path, lines, length=len(text)))
+    if odd:
+        return Document(path, {}, {}, {}, odd, lines)
     reader = _Reader(path, lines, _events(path, text, lines))
     try:
         tree = reader.root()
@@ -235,10 +225,10 @@ class _Reader:
         if word:
             match = _BLANKLESS.match(self.lines[place.line - 1], place.column - 1)
             place = Place(place.line, place.column, len(match[0]) if match else 1)
-        self.problems.append(_problem(self.path, self.lines, place, message, code=code))
+        self.problems.append(problem_at(self.path, self.lines, place, message, code=code))
 
     def _end(self, event: yaml.Event, message: str, code: ProblemCode) -> _Ended:
-        return _Ended(_problem(self.path, self.lines, self._place(event), message, code=code))
+        return _Ended(problem_at(self.path, self.lines, self._place(event), message, code=code))
 
     def _place(self, event: Any) -> Place:
         start, end = event.start_mark, event.end_mark
@@ -271,115 +261,12 @@ def _fault_of_key(word: str) -> tuple[str, ProblemCode]:
     return f"found the key {shortened(word)}, which YAML may not read as text; write {quoted}", "ambiguous-word"
 
 
-def _problem(
-    path: str, lines: Sequence[str], place: Place, message: str, *, code: ProblemCode, nearest: str | None = None
-) -> Problem:
-    source = sendable(lines[place.line - 1]) if place.line <= len(lines) else ""
-    return Problem(
-        path, place.line, place.column, message, code=code, width=place.width, nearest=nearest, source=source
-    )
-
-
-# --- The text -----------------------------------------------------------------------------------------------------
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's parser where PyYAML was built with it, as its wheels are: it is many times faster."""
-
-_UNREADABLE = re.compile(
-    r"^\t|\r(?!\Z)|[^\t\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-)
-"""Within a line: what YAML refuses, and what ends a line for YAML but not for an editor."""
-
-_UNREADABLE_WORDING = {
-    "\t": "found a tab, expected spaces; indent with spaces",
-    "\r": "found a carriage return without a line feed; end lines with a line feed",
-    "\ufeff": "found a byte order mark; save the file as UTF-8 without it",
-}
-
-_LATE = "could not find expected ':'"
-_SYNTAX_WORDING = {
-    "mapping values are not allowed in this context": (
-        "but no key can stand here",
-        "quote text that holds ': ', or indent the key like its neighbours",
-    ),
-    "block sequence entries are not allowed in this context": (
-        "but no list can start here",
-        "write each item on a line of its own, below the key",
-    ),
-    _LATE: ("expected a colon after a key", "write key: value"),
-    "did not find expected key": ("expected a key", "indent it like its neighbours, or quote the value as a whole"),
-    "did not find expected '-' indicator": ("expected '- '", "indent it like the items above"),
-    "did not find expected ',' or ']'": ("expected ',' or ']'", "close the list, or quote the item"),
-    "did not find expected ',' or '}'": ("expected ',' or '}'", "close the mapping, or quote the value"),
-    "did not find expected node content": ("expected a value", "write one, or null"),
-    "did not find expected <document start>": ("expected the end of the file", "a contract is one mapping"),
-    "found character that cannot start any token": ("but no value starts like this", "quote the text"),
-    "found unexpected end of stream": ("expected the closing quote", "close the text that starts here"),
-    "found unknown escape character": ("which double quotes do not know", r"write \\ for \, or use single quotes"),
-    "found invalid Unicode character escape code": ("which is no character", "write the character itself"),
-    "found undefined tag handle": ("which is a tag", "tags are refused, remove it"),
-}
-"""What libyaml reports, as what was expected and what to write."""
-
-_GLUED = re.compile(r"([a-z_]+):(\S{1,20})")
-_END = "the end of the file"
-_TAB = "a tab"
-
-
-def _unreadable(path: str, lines: Sequence[str], *, length: int) -> Iterator[Problem]:
-    if length > LENGTH_MAX:
-        long = f"found {length} characters, expected at most {LENGTH_MAX}; split the contract"
-        yield Problem(path, 1, 1, long, code="too-large")
-        return
-    for number, line in enumerate(lines, start=1):
-        if match := _UNREADABLE.search(line):
-            told = _UNREADABLE_WORDING.get(match[0]) or _fault_of_character(ord(match[0]))
-            yield _problem(path, lines, Place(number, match.start() + 1), told, code="bad-character")
-
-
-def _fault_of_character(number: int) -> str:
-    # Who reads a file puts a byte that is no UTF-8 as Python's `surrogateescape` does.
-    if number - _NO_UTF_8 in range(0x80, 0x100):
-        return f"found the byte 0x{number - _NO_UTF_8:02x}, which is no UTF-8; save the file as UTF-8"
-    return f"found the character U+{number:04X}; remove it, or escape it in double quotes"
-
-
-_NO_UTF_8 = 0xDC00
-
-
 def _events(path: str, text: str, lines: Sequence[str]) -> Iterator[yaml.Event]:
     try:
         yield from yaml.parse(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
-        raise _Ended(_syntax_problem(path, lines, error)) from error
+        raise _Ended(syntax_problem(path, lines, error)) from error
 
 
-def _syntax_problem(path: str, lines: Sequence[str], error: yaml.MarkedYAMLError) -> Problem:
-    said = str(error.problem)
-    place, found = _found(lines, error.problem_mark)
-    if error.context_mark is not None and (found == _END or said == _LATE):
-        # What is never closed is best shown where it starts; it is noticed only where something else comes.
-        place, start = _found(lines, error.context_mark)
-        found = found if found == _END and said != _LATE else start
-    expected, advice = _SYNTAX_WORDING.get(said, (f"which is no YAML: {said}", "quote it if it is text"))
-    if found == _TAB:
-        expected, advice = "expected spaces", "indent with spaces"
-    elif expected == _SYNTAX_WORDING[_LATE][0] and (match := _GLUED.match(lines[place.line - 1], place.column - 1)):
-        advice = f"write a space after the colon: {match[1]}: {match[2]}"
-    elif "${" in lines[place.line - 1]:
-        advice = 'quote the whole expression: "${ ... }"'
-    code: ProblemCode = "bad-character" if found == _TAB else "yaml-tag" if "tag" in expected else "yaml-syntax"
-    return _problem(path, lines, place, f"found {found}, {expected}; {advice}", code=code)
-
-
-def _found(lines: Sequence[str], mark: Any) -> tuple[Place, str]:
-    """Give the place of a mark and what stands there. The end of the file may be marked one line too far."""
-    line = min(mark.line, len(lines) - 1)
-    column = mark.column if line == mark.line else len(lines[line])
-    rest = lines[line][column:]
-    if rest.startswith("\t"):
-        return Place(line + 1, column + 1), _TAB
-    place = Place(line + 1, column + 1, max(1, len(rest.rstrip())))
-    if not any(later.strip() for later in (rest, *lines[line + 1 :])):
-        return place, _END
-    return place, shown(rest.strip()) if rest.strip() else "the end of the line"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's parser where PyYAML was built with it, as its wheels are: it is many times faster."""

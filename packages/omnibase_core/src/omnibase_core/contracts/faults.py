@@ -11,8 +11,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from omnibase_core.contracts import forms
-from omnibase_core.contracts.document import Document, Path, Place, nearest
+from omnibase_core.contracts.document import Document, Path, nearest
 from omnibase_core.contracts.scalars import shown
+from omnibase_core.contracts.text import Place
 from omnibase_core.errors import Problem, ProblemCode
 
 _EXPECTED = {
