@@ -26,9 +26,9 @@ GREETER = node(
     input: {type: object, required: [name], properties: {name: {type: string}, age: {type: integer}}}
     request: {message: {text: "${ 'Hello ' + payload.name }", by: "${ metadata.by }"}}
     errors:
-      - {when: "${ result.status == 404 }", code: not_found, message: nobody is there}
-      - {when: "${ result.status >= 500 }", code: try_later, retryable: true}
-    answer: {said: "${ result.message }", to: "${ payload.name }"}
+      - {when: "${ result.message.status == 404 }", code: not_found, message: nobody is there}
+      - {when: "${ result.message.status >= 500 }", code: try_later, retryable: true}
+    answer: {said: "${ result.message.text }", to: "${ payload.name }"}
     output: {type: object, properties: {said: {type: string}}}
   fail:
     input: {type: object}
@@ -131,7 +131,7 @@ def test_an_expression_that_fails_is_the_contracts_fault() -> None:
 
 def test_the_answer_is_what_the_contract_makes_of_the_result() -> None:
     """The answer's mapping reads the result and the command."""
-    assert _conclude({"status": 200, "message": "hi"}) == {"said": "hi", "to": "Ada"}
+    assert _conclude({"message": {"status": 200, "text": "hi"}}) == {"said": "hi", "to": "Ada"}
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_an_error_rule_that_holds_ends_the_command(
 ) -> None:
     """A lasting error is the sender's, a passing one is a failure; without words of its own the code speaks."""
     with pytest.raises(error) as raised:
-        _conclude({"status": status})
+        _conclude({"message": {"status": status}})
     assert isinstance(raised.value, CommandRejected | CommandFailed)
     found = error_of(raised.value)
     assert (found.code, found.message, found.retryable) == told

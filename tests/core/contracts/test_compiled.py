@@ -119,7 +119,10 @@ REQUESTS |= {
 EXPRESSIONS = {
     "unknown name": ('"${ payloat }"', "'payloat' is not known here; did you mean 'payload'?"),
     "result too early": ('"${ result }"', f"'result' is not known here; {LATER}"),
-    "types that do not fit": ("\"${ 'a' + 1 }\"", "found no matching overload for '_+_' applied to '(string, int)'"),
+    "types that do not fit": (
+        "\"${ 'a' + 1 }\"",
+        "string + integer has no meaning; write string(...) around the number",
+    ),
     "not the whole": (
         '"Hi ${ payload.a }"',
         "an expression must be the whole value, found 'Hi ${ payload.a }'; "

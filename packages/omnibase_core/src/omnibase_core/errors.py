@@ -22,7 +22,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 ProblemCode = Literal[
     # The file
@@ -53,6 +53,9 @@ ProblemCode = Literal[
     "unknown-operation",
     "bad-schema",
     "bad-expression",
+    "unknown-field",
+    "optional-field",
+    "expression-type",
     "timeout-past-deadline",
     "retry-past-deadline",
     # A host
@@ -110,16 +113,55 @@ class InvalidContracts(OnexError):
 
 
 class InvalidExpression(OnexError):
-    """An expression that does not compile. `line` and `column` count from 1 within its `text`."""
+    """An expression that does not compile. `line` and `column` count from 1 within its `text`.
+
+    `width` is how many characters of it are meant, `problem` the code under which a contract's fault is told, and
+    `nearest` what was probably meant.
+    """
 
     code = "invalid_expression"
 
-    def __init__(self, message: str, *, text: str = "", line: int = 1, column: int = 1) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        text: str = "",
+        line: int = 1,
+        column: int = 1,
+        width: int = 1,
+        problem: ProblemCode = "bad-expression",
+        nearest: str | None = None,
+    ) -> None:
         """Say what is wrong and where in the expression."""
         self.text = text
         self.line = line
         self.column = column
+        self.width = width
+        self.problem: ProblemCode = problem
+        self.nearest = nearest
         super().__init__(message)
+
+    @classmethod
+    def at(
+        cls,
+        message: str,
+        *,
+        text: str,
+        offset: int,
+        width: int = 1,
+        problem: ProblemCode = "bad-expression",
+        nearest: str | None = None,
+    ) -> Self:
+        """Give the error at so many characters from the start of the text."""
+        before = text[:offset]
+        line, column = before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1
+        return cls(message, text=text, line=line, column=column, width=width, problem=problem, nearest=nearest)
+
+    @property
+    def offset(self) -> int:
+        """How many characters of the text are before the place."""
+        before = self.text.split("\n")[: self.line - 1]
+        return sum(len(line) + 1 for line in before) + self.column - 1
 
 
 class InvalidTopicName(OnexError):

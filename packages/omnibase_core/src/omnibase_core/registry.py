@@ -19,6 +19,7 @@ from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
 from omnibase_core.contracts.node import ContractModel, NodeContract, NodeKind, OnRetry
 from omnibase_core.errors import InvalidContracts, Problem
 from omnibase_core.ports import ContractReader, HandlerDescription, PureFunction
+from omnibase_core.signatures import NodeFunction
 
 _NAME = re.compile(r"[\"']?name[\"']?:[ ]+[\"']?([a-z0-9-]+)", re.ASCII)
 _UNNAMED = "unnamed"
@@ -252,6 +253,14 @@ class _Loader:
             where = f"handlers.{node.handler_type}.targets.{target}"
             unbound = f"node {node.contract.name!r} needs the target {target!r}; bind it in {where}"
             yield document.problem(at, unbound, code="unbound-target")
+        yield from self._faults_of_functions(contract, document, at, node)
+
+    def _faults_of_functions(
+        self, contract: RuntimeHostContract, document: Document, at: Path, node: CompiledNode
+    ) -> Iterable[Problem]:
+        """Functions have to come from packages allowed here. Once they are known, the node is checked against them."""
+        written = self.nodes[node.contract.name][1]
+        functions: dict[str, NodeFunction] = {}
         for name, operation in node.contract.operations.items():
             if operation.logic is None:
                 continue
@@ -260,10 +269,14 @@ class _Loader:
                 yield document.problem(at, message, code="package-not-allowed")
                 continue
             try:
-                self.catalog.import_function(operation.logic)
-            except LookupError as error:
-                written: Document = self.nodes[node.contract.name][1]
+                function = self.catalog.import_function(operation.logic)
+                functions[operation.logic] = NodeFunction.of(operation.logic, function)
+            except (LookupError, ValueError) as error:
                 yield written.problem(("operations", name, "logic"), str(error), code="unknown-function")
+        if functions:
+            node, faults = compile_node(node.contract, written, self.catalog.handlers, functions)
+            yield from faults
+            self.nodes[node.contract.name] = (node, written)
 
     def _settings(self, contract: RuntimeHostContract, document: Document) -> HostSettings | None:
         before = len(self.problems)
@@ -311,7 +324,7 @@ def _completed(rest: Mapping[str, Any], model: type[ContractModel]) -> ContractM
     else:
         lacking["kind"] = NodeKind.EFFECT if "handler" in rest else NodeKind.COMPUTE
         operations = rest.get("operations", {}).items()
-        filled = {name: {"input": {}, **written} for name, written in operations if isinstance(written, Mapping)}
+        filled = {name: dict(written) for name, written in operations if isinstance(written, Mapping)}
         rest = {**rest, "operations": filled}
     try:
         return model.model_validate({**lacking, **rest})

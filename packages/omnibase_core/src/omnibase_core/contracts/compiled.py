@@ -8,19 +8,28 @@ from pydantic import BaseModel
 
 from omnibase_core.compute_handler import COMPUTE, FunctionCall
 from omnibase_core.contracts.document import Document, Path, nearest
+from omnibase_core.contracts.fitting import Misfit, clash, misfits, misfits_of_constants, misfits_of_leaves
 from omnibase_core.contracts.node import ErrorRule, Isolation, NodeContract, NodeKind, Operation
 from omnibase_core.contracts.scalars import shown
 from omnibase_core.errors import InvalidExpression, Problem, ProblemCode
 from omnibase_core.expressions import (
-    ANSWER_NAMES,
-    REQUEST_NAMES,
+    DYNAMIC,
+    NOTHING,
+    Coercions,
+    Compiler,
     Template,
-    compile_expression,
-    compile_template,
+    Type,
+    coercion_to,
     is_expression,
+    request_types,
+    type_of_annotation,
+    type_of_model,
+    type_of_object,
+    type_of_schema,
 )
 from omnibase_core.ports import HandlerDescription
 from omnibase_core.schemas import InvalidSchema, Schema
+from omnibase_core.signatures import NodeFunction
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +42,21 @@ class CompiledRule:
 
 @dataclass(frozen=True, slots=True)
 class CompiledCall:
-    """What an operation asks of its handler: which operation, with what request."""
+    """What an operation asks of its handler: which operation, with what request; and the type of what it gives."""
 
     operation: str
     request: Template
     model: type[BaseModel]
+    result: Type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledOperation:
-    """One operation, ready to plan and to conclude. `call` is None where expressions alone give the answer."""
+    """One operation, ready to plan and to conclude. `call` is None where expressions alone give the answer.
+
+    `input_schema` and `output_schema` are the schemas as JSON: written in the contract, or those of the models that its
+    function takes and gives.
+    """
 
     name: str
     input: Schema
@@ -50,6 +64,9 @@ class CompiledOperation:
     rules: tuple[CompiledRule, ...]
     answer: Template | None
     output: Schema | None
+    coercions: Coercions
+    input_schema: Mapping[str, Any]
+    output_schema: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +78,20 @@ class CompiledNode:
     operations: Mapping[str, CompiledOperation]
 
 
+_NO_FUNCTIONS: Mapping[str, NodeFunction] = {}
+
+
 def compile_node(
-    contract: NodeContract, document: Document, handlers: Mapping[str, HandlerDescription]
+    contract: NodeContract,
+    document: Document,
+    handlers: Mapping[str, HandlerDescription],
+    functions: Mapping[str, NodeFunction] = _NO_FUNCTIONS,
 ) -> tuple[CompiledNode, Sequence[Problem]]:
-    """Compile a node and collect every fault found on the way; with a fault, the node must not be run."""
-    compiler = _Compiler(contract, document, handlers)
+    """Compile a node and collect every fault found on the way; with a fault, the node must not be run.
+
+    `functions` are those that were imported, by name: what they take and give is checked too.
+    """
+    compiler = _Compiler(contract, document, handlers, functions)
     return compiler.node(), compiler.problems
 
 
@@ -76,6 +102,7 @@ class _Compiler:
     contract: NodeContract
     document: Document
     handlers: Mapping[str, HandlerDescription]
+    functions: Mapping[str, NodeFunction]
     problems: list[Problem] = field(default_factory=list)
 
     def node(self) -> CompiledNode:
@@ -134,24 +161,58 @@ class _Compiler:
 
     def _operation(self, name: str, operation: Operation, handler: HandlerDescription | None) -> CompiledOperation:
         at: Path = ("operations", name)
-        compute = self.contract.kind is NodeKind.COMPUTE
+        function = None if operation.logic is None else self.functions.get(operation.logic)
+        takes = self._input(at, operation, function)
+        payload = type_of_object(takes)
+        asking = Compiler(request_types(payload), self._refuse_expression)
+        if self.contract.kind is NodeKind.COMPUTE:
+            call = self._function(at, operation, function, asking)
+            result = NOTHING if call is None else call.result
+        else:
+            call = self._handler_call(at, operation, handler, asking)
+            result = DYNAMIC if call is None else call.result
+        answering = asking.reading({"result": result})
+        gives = self._output(operation, function)
         return CompiledOperation(
             name=name,
-            input=self._schema((*at, "input"), operation.input),
-            call=self._function(at, operation) if compute else self._handler_call(at, operation, handler),
-            rules=tuple(self._rules((*at, "errors"), operation.errors)),
-            answer=None
-            if operation.answer is None
-            else self._template((*at, "answer"), operation.answer, ANSWER_NAMES),
+            input=self._schema((*at, "input"), takes),
+            call=call,
+            # The rules come first: what they refuse, the answer need not look at.
+            rules=tuple(self._rules((*at, "errors"), operation.errors, answering)),
+            answer=self._answer(at, operation, answering, gives),
             output=None if operation.output is None else self._schema((*at, "output"), operation.output),
+            coercions=Coercions(coercion_to(payload), coercion_to(result)),
+            input_schema=takes,
+            output_schema=gives,
         )
 
-    def _function(self, at: Path, operation: Operation) -> CompiledCall | None:
+    def _input(self, at: Path, operation: Operation, function: NodeFunction | None) -> Mapping[str, Any]:
+        """Give the schema of the payload: the contract's, else that of the model that its function takes."""
+        if operation.input is not None:
+            return operation.input
+        if operation.logic is None or operation.request is not None:
+            self._fault((*at, "input"), "missing key 'input'", code="missing-key")
+        elif function is not None and function.takes is None:
+            told = f"missing key 'input': the parameter of {function.name} is no model that could stand for it"
+            self._fault((*at, "input"), told, code="missing-key")
+        if function is None or function.takes is None:
+            return {}
+        return function.takes.model_json_schema()
+
+    def _output(self, operation: Operation, function: NodeFunction | None) -> Mapping[str, Any] | None:
+        """Give the schema of the answer: the contract's, else that of the model that its function gives."""
+        if operation.output is None and operation.answer is None and function is not None and function.gives:
+            return function.gives.model_json_schema(mode="serialization")
+        return operation.output
+
+    def _function(
+        self, at: Path, operation: Operation, function: NodeFunction | None, asking: Compiler
+    ) -> CompiledCall | None:
         if operation.call is not None:
             unread = "a compute node calls no handler; name a function in 'logic'"
             self._fault((*at, "call"), unread, code="unused-key", key=True)
-        function = operation.logic
-        if function is None:
+        name = operation.logic
+        if name is None:
             if operation.answer is None:
                 missing = "an operation of a compute node needs 'logic', 'answer' or both"
                 self._fault(at, missing, code="missing-key", key=True)
@@ -159,16 +220,22 @@ class _Compiler:
                 self._fault((*at, "request"), "nothing reads a request without 'logic'", code="unused-key", key=True)
             return None
         written = "${ payload }" if operation.request is None else operation.request
-        argument = self._template((*at, "request"), written, REQUEST_NAMES)
-        fixed = {"function": function, "budget_s": self.contract.delivery.budget_s}
-        return CompiledCall("call", lambda scope: {**fixed, "argument": argument(scope)}, FunctionCall)
+        argument = asking.template(written, (*at, "request"))
+        if function is not None:
+            takes = type_of_annotation(function.annotations.get("takes"), taken=True)
+            self._fit(misfits(written, asking.leaves, takes, (*at, "request")))
+        gives = DYNAMIC if function is None else type_of_annotation(function.annotations.get("gives"), taken=False)
+        fixed = {"function": name, "budget_s": self.contract.delivery.budget_s}
+        return CompiledCall("call", lambda scope: {**fixed, "argument": argument(scope)}, FunctionCall, gives)
 
-    def _handler_call(self, at: Path, operation: Operation, handler: HandlerDescription | None) -> CompiledCall | None:
+    def _handler_call(
+        self, at: Path, operation: Operation, handler: HandlerDescription | None, asking: Compiler
+    ) -> CompiledCall | None:
         if operation.logic is not None:
             unread = "only a compute node has logic; write kind: compute"
             self._fault((*at, "logic"), unread, code="unused-key", key=True)
         written = {} if operation.request is None else operation.request
-        request = self._template((*at, "request"), written, REQUEST_NAMES)
+        request = asking.template(written, (*at, "request"))
         if handler is None:
             return None
         called = operation.call or next(iter(handler.operations))
@@ -177,9 +244,27 @@ class _Compiler:
             unknown = f"handler {handler.handler_type!r} has no operation {called!r}; {hint}"
             self._fault((*at, "call"), unknown, code="unknown-operation", nearest=near)
             return None
-        model = handler.operations[called].request
-        self._request_keys((*at, "request"), written, model)
-        return CompiledCall(called, request, model)
+        described = handler.operations[called]
+        self._request_keys((*at, "request"), written, described.request)
+        self._request_values((*at, "request"), written, described.request, asking.leaves)
+        return CompiledCall(called, request, described.request, type_of_model(described.result, taken=False))
+
+    def _answer(
+        self, at: Path, operation: Operation, answering: Compiler, gives: Mapping[str, Any] | None
+    ) -> Template | None:
+        """Compile the answer, and hold what is known of it to the output."""
+        path = (*at, "answer")
+        expected = DYNAMIC if gives is None else type_of_schema(gives)
+        if operation.answer is None:
+            fault = clash(answering.types["result"], expected)
+            if fault is not None:
+                self._fault(
+                    (*at, "output"), f"without an answer, the result is the answer, and it {fault}", code="wrong-type"
+                )
+            return None
+        answer = answering.template(operation.answer, path)
+        self._fit(misfits(operation.answer, answering.leaves, expected, path))
+        return answer
 
     def _request_keys(self, at: Path, request: Any, model: type[BaseModel]) -> None:
         """Hold the keys of a request that is written out to the model: what nothing reads is an error."""
@@ -196,15 +281,20 @@ class _Compiler:
             if field_.is_required() and name not in request:
                 self._fault(at, f"missing key {name!r} in the request of {model.__name__}", code="missing-key")
 
-    def _rules(self, at: Path, rules: Sequence[ErrorRule]) -> Iterable[CompiledRule]:
-        for index, rule in enumerate(rules):
-            when = compile_expression(
-                rule.when, names=ANSWER_NAMES, at=(*at, index, "when"), refuse=self._refuse_expression
-            )
-            yield CompiledRule(when, rule)
+    def _request_values(self, at: Path, request: Any, model: type[BaseModel], leaves: Mapping[Path, Type]) -> None:
+        """Hold the values of a request to the model, as far as they are known."""
+        expected = type_of_model(model, taken=True)
+        if is_expression(request):
+            self._fit(misfits(request, leaves, expected, at))
+        elif isinstance(request, Mapping):
+            self._fit(misfits_of_constants(request, model, at))
+            for key, value in request.items():
+                if key in expected.fields:
+                    self._fit(misfits_of_leaves(value, leaves, expected.fields[key].type, (*at, key)))
 
-    def _template(self, at: Path, tree: Any, names: tuple[str, ...]) -> Template:
-        return compile_template(tree, names=names, at=at, refuse=self._refuse_expression)
+    def _rules(self, at: Path, rules: Sequence[ErrorRule], answering: Compiler) -> Iterable[CompiledRule]:
+        for index, rule in enumerate(rules):
+            yield CompiledRule(answering.refusal(rule.when, (*at, index, "when")), rule)
 
     def _schema(self, at: Path, schema: Mapping[str, Any]) -> Schema:
         try:
@@ -214,7 +304,11 @@ class _Compiler:
             return Schema({})
 
     def _refuse_expression(self, at: Path, error: InvalidExpression) -> None:
-        self.problems.append(self.document.problem_within(at, error, f"expression: {error}", code="bad-expression"))
+        self.problems.append(self.document.problem_within(at, error, f"expression: {error}", code=error.problem))
+
+    def _fit(self, found: Iterable[Misfit]) -> None:
+        for it in found:
+            self._fault(it.at, it.message, code=it.code, key=it.key, nearest=it.nearest)
 
     def _fault(
         self, at: Path, message: str, *, code: ProblemCode, key: bool = False, nearest: str | None = None

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from omnibase_core.contracts.scalars import read_plain, shortened, shown
+from omnibase_core.contracts.spots import spot_in_scalar
 from omnibase_core.contracts.text import Place, problem_at, syntax_problem, unreadable
 from omnibase_core.errors import InvalidExpression, Problem, ProblemCode
 
@@ -51,10 +52,7 @@ class Document:
         return owner if owner.line < value.line and self._is_collection(path) else value
 
     def _is_collection(self, path: Path) -> bool:
-        part = self.tree
-        for step in path:
-            part = part[step]
-        return isinstance(part, dict | list)
+        return isinstance(self._value(path), dict | list)
 
     def problem(
         self, path: Path, message: str, *, code: ProblemCode, key: bool = False, nearest: str | None = None
@@ -63,13 +61,23 @@ class Document:
         return self.problem_at(self.place(path, key=key), message, code=code, nearest=nearest)
 
     def problem_within(self, path: Path, error: InvalidExpression, message: str, *, code: ProblemCode) -> Problem:
-        """Describe a fault of an expression at its very place, if the line holds it as it reads; else at the value."""
-        place = self.place(path)
-        start = self.lines[place.line - 1].find(error.text, place.column - 1) if error.text else -1
-        if start < 0 or error.line > 1:
+        """Describe a fault of an expression at its very place, however its text is written; else at the value."""
+        place, written = self.place(path), self._value(path)
+        start = written.find(error.text) if isinstance(written, str) and error.text else -1
+        spot = (
+            spot_in_scalar(self.lines, place.line, place.column, written, start + error.offset) if start >= 0 else None
+        )
+        if spot is None:
             return self.problem(path, message, code=code)
-        first, last = _word_at(error.text, error.column - 1)
-        return self.problem_at(Place(place.line, start + first + 1, last - first), message, code=code)
+        line, column = spot
+        width = min(error.width, max(1, len(self.lines[line - 1]) - column + 1))
+        return self.problem_at(Place(line, column, width), message, code=code, nearest=error.nearest)
+
+    def _value(self, path: Path) -> Any:
+        value = self.tree
+        for step in path:
+            value = value[step]
+        return value
 
     def problem_at(self, place: Place, message: str, *, code: ProblemCode, nearest: str | None = None) -> Problem:
         """Describe a fault at a place of the text."""
@@ -88,18 +96,6 @@ def parse_document(path: str, text: str) -> Document:
     except _Ended as ended:
         return Document(path, {}, {}, {}, tuple(sorted([*reader.problems, ended.problem])), lines)
     return Document(path, tree, reader.values, reader.keys, tuple(sorted(reader.problems)), lines)
-
-
-_WORD = re.compile(r"\w+")
-_WORD_AT_END = re.compile(r"\w+\Z")
-
-
-def _word_at(text: str, index: int) -> tuple[int, int]:
-    """Find the word at an index, or before the dot there: the engine points at the dot behind what it does not know."""
-    if text[index : index + 1] == ".":
-        index = len(_WORD_AT_END.sub("", text[:index]))
-    match = _WORD.match(text, index)
-    return index, match.end() if match else index + 1
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

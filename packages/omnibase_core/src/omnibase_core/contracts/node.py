@@ -119,14 +119,15 @@ class ErrorRule(ContractModel):
 class Operation(ContractModel):
     """One operation of a node: what it takes, what it asks of the handler or function, what it answers.
 
-    - `input`: JSON Schema of the command's payload; `output`: that of the answer's.
+    - `input`: JSON Schema of the command's payload; `output`: that of the answer's. Where a function takes the payload
+      as a model, or gives the answer as one, the model's own schema is meant if none is written.
     - `call`: the handler's operation, where it is not the first that the handler offers.
     - `request`: mapping to the handler's request; for `logic`, to the function's argument (else the payload).
     - `logic`: the pure function of a compute node.
     - `answer`: mapping to the answer's payload (else the result itself).
     """
 
-    input: JsonObject
+    input: JsonObject | None = None
     call: str | None = None
     request: Any = None
     logic: FunctionName | None = None

@@ -110,8 +110,8 @@ def _call_each(loaded: LoadedHost, address: str) -> bool:
 
 def _examples(loaded: LoadedHost) -> Iterator[tuple[CompiledNode, OnexEnvelope]]:
     for node in loaded.nodes:
-        for name, operation in node.contract.operations.items():
-            examples: Any = operation.input.get("examples") or [{}]
+        for name, operation in node.operations.items():
+            examples: Any = operation.input_schema.get("examples") or [{}]
             yield node, new_command(node.contract.name, name, examples[0])
 
 

@@ -28,7 +28,16 @@ _PR_SET_PDEATHSIG = 1
 _OOM_SCORE = "500"
 _STANDARD_INPUT = 0
 
-_function = cache(import_function)
+
+@cache
+def _function(name: str) -> Callable[[Any], Any]:
+    """Import a function; one that may take or give a model is called as on the loop, through core."""
+    function = import_function(name)
+    if "pydantic" not in sys.modules:
+        return function  # nothing that it is annotated with can be a model
+    from omnibase_core.signatures import NodeFunction
+
+    return NodeFunction.of(name, function).call
 
 
 def serve(host_pid: int) -> None:
