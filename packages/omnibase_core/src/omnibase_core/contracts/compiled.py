@@ -55,7 +55,7 @@ class CompiledOperation:
     """One operation, ready to plan and to conclude. `call` is None where expressions alone give the answer.
 
     `input_schema` and `output_schema` are the schemas as JSON: written in the contract, or those of the models that its
-    function takes and gives.
+    function takes and gives. `types` are those of what its expressions read.
     """
 
     name: str
@@ -64,6 +64,7 @@ class CompiledOperation:
     rules: tuple[CompiledRule, ...]
     answer: Template | None
     output: Schema | None
+    types: Mapping[str, Type]
     coercions: Coercions
     input_schema: Mapping[str, Any]
     output_schema: Mapping[str, Any] | None
@@ -181,6 +182,7 @@ class _Compiler:
             rules=tuple(self._rules((*at, "errors"), operation.errors, answering)),
             answer=self._answer(at, operation, answering, gives),
             output=None if operation.output is None else self._schema((*at, "output"), operation.output),
+            types=answering.types,
             coercions=Coercions(coercion_to(payload), coercion_to(result)),
             input_schema=takes,
             output_schema=gives,

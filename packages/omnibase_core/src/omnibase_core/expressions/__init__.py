@@ -8,7 +8,7 @@
 """
 
 from omnibase_core.expressions.scope import ANSWER_NAMES, REQUEST_NAMES, Coercions, Scope, request_types
-from omnibase_core.expressions.templates import Compiler, Expression, Path, Template, is_expression
+from omnibase_core.expressions.templates import Compiler, Expression, Path, Template, is_expression, without_braces
 from omnibase_core.expressions.types import (
     DYNAMIC,
     NOTHING,
@@ -41,4 +41,5 @@ __all__ = [
     "type_of_model",
     "type_of_object",
     "type_of_schema",
+    "without_braces",
 ]

@@ -139,6 +139,12 @@ class Compiler:
         return expression
 
 
+def without_braces(text: str) -> str:
+    """Give the text of an expression, written as a leaf `${ ... }` or without."""
+    match = _LEAF.fullmatch(text)
+    return text if match is None else match[1].strip()
+
+
 def is_expression(written: Any) -> bool:
     """Say whether a value of a contract is one expression as a whole."""
     return isinstance(written, str) and _LEAF.fullmatch(written) is not None

@@ -8,6 +8,7 @@ from omnibase_core.errors import InvalidContracts, OnexError
 from omnibase_infra.cli.check import check, topics
 from omnibase_infra.cli.demo import demo
 from omnibase_infra.cli.dlq import dlq
+from omnibase_infra.cli.eval import evaluate
 from omnibase_infra.cli.explain import explain
 from omnibase_infra.cli.problems import report, summary, terminal_width
 from omnibase_infra.cli.run import run
@@ -38,5 +39,5 @@ def main() -> None:
     """
 
 
-for verb in (run, send, check, explain, topics, dlq, demo):
+for verb in (run, send, check, explain, evaluate, topics, dlq, demo):
     main.add_command(verb)
