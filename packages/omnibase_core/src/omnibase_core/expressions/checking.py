@@ -198,7 +198,11 @@ class _Checker:
             return self._compared(node, *types)
         if function == "@in":
             return self._contained(node, *types)
-        if function == "_+_" and all(it.kinds == {"list"} for it in types):
+        if (
+            function == "_+_"
+            and any(it.kinds == {"list"} for it in types)
+            and all(it.may_be(("list",)) for it in types)
+        ):
             return list_of(union(it.inner() for it in types))
         if function in ("math.@max", "math.@min"):
             return union(it.inner() if it.kinds == {"list"} else it for it in types)

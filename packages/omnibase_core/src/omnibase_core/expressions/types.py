@@ -173,7 +173,7 @@ def type_of_annotation(annotation: Any, *, taken: bool) -> Type:
 class _Reader:
     root: Any
     complete: bool = False
-    """Whether every declared key is there: what dumps a model writes its defaults too."""
+    """Whether the declared keys are there, and no others: what dumps a model writes its defaults too."""
     referred: dict[str, Type] = field(default_factory=dict)
 
     def read(self, schema: Any, depth: int) -> Type:
@@ -236,6 +236,8 @@ class _Reader:
     def _extra(self, schema: Mapping[str, Any], depth: int) -> Type | None:
         if "patternProperties" in schema:
             return DYNAMIC
+        if self.complete and "properties" in schema and "additionalProperties" not in schema:
+            return None
         additional = schema.get("additionalProperties", schema.get("unevaluatedProperties"))
         if additional is False:
             # What `unevaluatedProperties` refuses depends on all that was looked at, which is more than is read here.

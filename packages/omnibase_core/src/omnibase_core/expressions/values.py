@@ -11,7 +11,7 @@ Coercion = Callable[[Any], Any]
 
 _AS_IT_IS = frozenset({str, int, bool, dict, list, type(None)})
 _INT_MIN, _UINT_MAX = -(2**63), 2**64 - 1
-_LARGE = b"\x00integer:"
+_LARGE = b"\xffinteger:"
 
 
 # --- To the types of a schema ---------------------------------------------------------------------------------------

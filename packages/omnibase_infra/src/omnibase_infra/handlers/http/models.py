@@ -119,9 +119,7 @@ def _form_of_path(path: Any) -> str:
 
 Text = Annotated[str, AfterValidator(_checked_text)]
 Host = Annotated[str, AfterValidator(_checked_host)]
-Segment = Annotated[
-    str, BeforeValidator(_digits, json_schema_input_type=str | int), AfterValidator(_checked_segment)
-]
+Segment = Annotated[str, BeforeValidator(_digits, json_schema_input_type=str | int), AfterValidator(_checked_segment)]
 """Any text but '', '.' and '..', or a whole number."""
 Scalar = Text | int | float | bool | None
 Parameters = dict[Text, Scalar | list[Scalar]]
