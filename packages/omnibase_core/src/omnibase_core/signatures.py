@@ -82,45 +82,6 @@ def json_object(name: str, result: Any) -> Mapping[str, Any]:
         raise HandlerError("invalid_result", f"{name}: {where}: {fault['msg']}") from error
 
 
-_VARIADIC]
-        placed = [it for it in parameters if it.kind in _PLACED]
-        if not placed or len(needed) > 1 or (needed and needed[0] is not placed[0]):
-            raise ValueError(f"{name} is called with one argument, but it takes: {_listed(parameters)}")
-        hints = _hints(name, function)
-        annotations = {"takes": hints.get(placed[0].name), "gives": hints.get("return")}
-        return cls(name, function, _model(annotations["takes"]), _model(annotations["gives"]), annotations)
-
-    def call(self, argument: Any) -> Mapping[str, Any]:
-        """Call the function. What it raises itself is its node's bug.
-
-        Raises CommandRejected for an argument off its model, HandlerError for a result that is no object.
-        """
-        return self._dumped(self.function(self._validated(argument)))
-
-    def _validated(self, argument: Any) -> Any:
-        if self.takes is None:
-            return argument
-        try:
-            return self.takes.model_validate(argument)
-        except ValidationError as error:
-            faults = [f"{_path(it['loc'])}: {it['msg']}" for it in error.errors(include_url=False)]
-            raise CommandRejected("payload_invalid", "; ".join(faults), details={"faults": faults}) from error
-
-    def _dumped(self, result: Any) -> Mapping[str, Any]:
-        if isinstance(result, BaseModel):
-            dumped: dict[str, Any] = result.model_dump(mode="json", by_alias=True)
-            return dumped
-        if self.gives is not None:
-            found, expected = type(result).__name__, self.gives.__name__
-            raise HandlerError("invalid_result", f"{self.name}: found {found}, expected {expected}")
-        try:
-            return _OBJECT.validate_python(result)
-        except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(str(step) for step in fault["loc"]) or "its result"
-            raise HandlerError("invalid_result", f"{self.name}: {where}: {fault['msg']}") from error
-
-
 _VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 _PLACED = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.VAR_POSITIONAL)
 

@@ -1,7 +1,9 @@
 """What runs inside a worker process: functions, one after the other, as the host at the other end of a socket asks.
 
-A worker imports the standard library and what its functions import: it costs no more than a bare interpreter. A frame
-is the length of its body in four bytes, big-endian, and the body as JSON.
+A worker imports the standard library and what its functions import: it costs no more than a bare interpreter. Where
+these know pydantic, it is core that calls them, as on the loop, since they may take or give a model.
+
+A frame is the length of its body in four bytes, big-endian, and the body as JSON.
 
 - `{"load": name}` is answered by `{"loaded": true}` or `{"missing": why}`.
 - `{"call": name, "argument": value}` by `result`, `unfit` (why the result is no JSON) or `raised`, and `bytes`: what
