@@ -1,9 +1,12 @@
 """Valid contracts with one thing changed: either that is told at its line, or what is loaded is just what is written.
 
+What a schema no longer says is told where an expression of the same operation reads it.
+
 Nothing in between: no key that is passed over, no value that is converted, no error that points elsewhere.
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -227,6 +230,25 @@ def _references(written: Written) -> set[int]:
     return {line for path, line in written.lines.items() if path[0] == "nodes"}
 
 
+def _readers(written: Written, tree: dict[str, Any], path: Steps) -> set[int]:
+    """Where an operation's expressions read what its `input` or its `logic` says is there: they are told if it is not.
+
+    Only expressions of the same operation, and only those that read the payload, or the result.
+    """
+    part = path[2] if path[0] == "operations" and len(path) > 2 else ""
+    word = {"input": "payload", "logic": "result"}.get(str(part))
+    if word is None:
+        return set()
+    mapped = {it for it in written.lines if it[:2] == path[:2] and it[2:3] in (("request",), ("errors",), ("answer",))}
+    return {written.lines[it] for it in mapped if re.match(rf"\$\{{.*\b{word}\b", str(_at(tree, it)), re.DOTALL)}
+
+
+def _at(tree: Any, path: Steps) -> Any:
+    for step in path:
+        tree = tree[step]
+    return tree
+
+
 CHANGES = st.sampled_from(SOURCES).flatmap(
     lambda source: st.tuples(st.just(source), st.sampled_from(list(_keys(source.tree))))
 )
@@ -240,19 +262,27 @@ def test_unchanged_they_are_loaded_as_they_are_written(source: Source) -> None:
 
 @given(CHANGES, st.sampled_from([_renamed, _retyped]))
 def test_a_key_that_is_renamed_or_retyped_is_told_at_its_line(changed: tuple[Source, Steps], change: Any) -> None:
-    """Where it is free to be so, as in a schema or an answer, it is loaded as it is now written."""
+    """Where it is free to be so, as in a schema or an answer, it is loaded as it is now written.
+
+    A schema's key that is renamed may be told where an expression reads what it said.
+    """
     source, path = changed
     tree = _changed(source.tree, path, change)
     written = _written(tree)
     here = (*path[:-1], f"{path[-1]}x") if change is _renamed else path
     right = {written.lines[here]} | (_references(written) if path[0] in ("handlers", "logic_packages") else set())
+    if change is _renamed and path[2:3] == ("input",):
+        right |= _readers(written, tree, path)
     outcome = _outcome(source, written.text)
     assert outcome == tree or any(isinstance(it, Problem) and it.line in right for it in outcome)
 
 
 @given(CHANGES)
 def test_a_key_that_is_dropped_is_told_where_it_should_be(changed: tuple[Source, Steps]) -> None:
-    """At its parent, or at what stands beside it; where nobody needs it, the rest is loaded as it is written."""
+    """At its parent, at what stands beside it, or where an expression reads it.
+
+    Where nobody needs it, the rest is loaded as it is written.
+    """
     source, path = changed
     tree = _changed(source.tree, path, _dropped)
     written = _written(tree)
@@ -261,7 +291,7 @@ def test_a_key_that_is_dropped_is_told_where_it_should_be(changed: tuple[Source,
     bounds = {line for it, line in written.lines.items() if it[0] == "delivery"}
     if path[0] in ("delivery", "operations"):
         beside |= bounds
-    right = beside | {written.lines.get(path[:-1], 1)} | _references(written)
+    right = beside | {written.lines.get(path[:-1], 1)} | _references(written) | _readers(written, tree, path)
     outcome = _outcome(source, written.text)
     assert outcome == tree or all(isinstance(it, Problem) and it.line in right for it in outcome)
 

@@ -91,6 +91,15 @@ def test_an_answer_off_the_output_is_told(answer: str, told: list[str]) -> None:
     assert [it.split(": ", 1)[1] for it in _problems(f"{INPUT}    answer: {answer}\n{OUTPUT}")] == told
 
 
+@pytest.mark.parametrize("key", ["input", "output"])
+@pytest.mark.parametrize("schema", ["{type: object, properties: 7}", "{type: 7}", "{required: a}", "{$ref: 7}"])
+def test_what_is_no_schema_says_nothing_of_expressions(key: str, schema: str) -> None:
+    """That it is none is the one thing that is told."""
+    other = INPUT if key == "output" else ""
+    [told] = _problems(f"{other}    {key}: {schema}\n    answer: {{a: '${{ payload.name }}'}}\n")
+    assert "not a JSON Schema" in told
+
+
 def test_an_error_rule_is_a_guard_of_the_answer() -> None:
     """What a rule refuses, the answer need not ask for again; without the rule it must."""
     answer = '    answer: {text: "${ payload.nick }"}\n'

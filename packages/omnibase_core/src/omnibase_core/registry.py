@@ -144,10 +144,8 @@ class _Loader:
         node, faults = compile_node(contract, document, self.catalog.handlers)
         description = self.catalog.handlers.get(node.handler_type)
         inline = description is not None and description.inline
-        # What stands there for a word that is refused already says nothing more.
-        told = {(problem.line, problem.column) for problem in document.problems}
         faults = [*faults, *faults_of_node(contract, document, inline=inline)]
-        self.problems.extend(fault for fault in faults if (fault.line, fault.column) not in told)
+        self.problems.extend(_untold(faults, document))
         return node
 
     def _salvage(self, document: Document, model: type[ContractModel], error: ValidationError) -> None:
@@ -275,7 +273,7 @@ class _Loader:
                 yield written.problem(("operations", name, "logic"), str(error), code="unknown-function")
         if functions:
             node, faults = compile_node(node.contract, written, self.catalog.handlers, functions)
-            yield from faults
+            yield from _untold(faults, written)
             self.nodes[node.contract.name] = (node, written)
 
     def _settings(self, contract: RuntimeHostContract, document: Document) -> HostSettings | None:
@@ -313,6 +311,12 @@ class _Loader:
         except ValidationError as error:
             self.problems.extend(problems_of(document, error, model=model, at=at))
             return None
+
+
+def _untold(faults: Iterable[Problem], document: Document) -> Iterator[Problem]:
+    """Leave out what is found at a word that is refused already: what stands there for it says nothing more."""
+    told = {(problem.line, problem.column) for problem in document.problems}
+    return (fault for fault in faults if (fault.line, fault.column) not in told)
 
 
 def _completed(rest: Mapping[str, Any], model: type[ContractModel]) -> ContractModel | None:

@@ -164,7 +164,9 @@ class _Compiler:
         at: Path = ("operations", name)
         function = None if operation.logic is None else self.functions.get(operation.logic)
         takes = self._input(at, operation, function)
-        payload = type_of_object(takes)
+        # What is no schema says nothing of what expressions read.
+        accepted = self._schema((*at, "input"), takes)
+        payload = DYNAMIC if accepted is None else type_of_object(takes)
         asking = Compiler(request_types(payload), self._refuse_expression)
         if self.contract.kind is NodeKind.COMPUTE:
             call = self._function(at, operation, function, asking)
@@ -174,14 +176,17 @@ class _Compiler:
             result = DYNAMIC if call is None else call.result
         answering = asking.reading({"result": result})
         gives = self._output(operation, function)
+        produced = None if operation.output is None else self._schema((*at, "output"), operation.output)
+        if operation.output is not None and produced is None:
+            gives = None
         return CompiledOperation(
             name=name,
-            input=self._schema((*at, "input"), takes),
+            input=Schema({}) if accepted is None else accepted,
             call=call,
             # The rules come first: what they refuse, the answer need not look at.
             rules=tuple(self._rules((*at, "errors"), operation.errors, answering)),
             answer=self._answer(at, operation, answering, gives),
-            output=None if operation.output is None else self._schema((*at, "output"), operation.output),
+            output=produced,
             types=answering.types,
             coercions=Coercions(coercion_to(payload), coercion_to(result)),
             input_schema=takes,
@@ -298,12 +303,12 @@ class _Compiler:
         for index, rule in enumerate(rules):
             yield CompiledRule(answering.refusal(rule.when, (*at, index, "when")), rule)
 
-    def _schema(self, at: Path, schema: Mapping[str, Any]) -> Schema:
+    def _schema(self, at: Path, schema: Mapping[str, Any]) -> Schema | None:
         try:
             return Schema(schema)
         except InvalidSchema as error:
             self._fault((*at, *error.path), f"not a JSON Schema: {error}", code="bad-schema")
-            return Schema({})
+            return None
 
     def _refuse_expression(self, at: Path, error: InvalidExpression) -> None:
         self.problems.append(self.document.problem_within(at, error, f"expression: {error}", code=error.problem))
