@@ -6,6 +6,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
+from tests.gear import http_server
 from tests.gear.brokers import Broker, broker
 
 pytest_plugins = ["tests.architecture.purity"]
@@ -30,6 +31,14 @@ def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     _SERVERS.add(server.name)
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def http_port() -> Iterator[int]:
+    """Run one HTTP server for all tests, and give its port. Nobody may stop it."""
+    _SERVERS.add(http_server.NAME)
+    with http_server.http_server() as port:
+        yield port
 
 
 @pytest.fixture
