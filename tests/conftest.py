@@ -1,12 +1,15 @@
 """Fixtures that start real servers once, and the summary that says which were used."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import psutil
 import pytest
 
 from tests.gear.brokers import Broker, broker
+from tests.gear.postgres import Postgres, PostgresMissing
 
 pytest_plugins = ["tests.architecture.purity"]
 
@@ -30,6 +33,32 @@ def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     _SERVERS.add(server.name)
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """Run one PostgreSQL for all tests, each with a database of its own. Nobody may stop it."""
+    with _postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """Give a PostgreSQL that runs, and that the test may stop, kill and start as it likes."""
+    with _postgres(tmp_path_factory.mktemp("own-postgres")) as server:
+        yield server
+
+
+def _postgres(folder: Path) -> Postgres:
+    """Give a server; without one the test is skipped, unless REQUIRE_POSTGRES=1 makes that a failure."""
+    try:
+        server = Postgres(folder / "postgres.log")
+    except PostgresMissing as missing:
+        if os.environ.get("REQUIRE_POSTGRES") == "1":
+            raise
+        pytest.skip(str(missing))
+    _SERVERS.add(server.name)
+    return server
 
 
 @pytest.fixture

@@ -34,8 +34,15 @@ def until(holds: Callable[[], object], *, within_s: float, what: str) -> None:
 class Child:
     """A process that dies with the tests, whatever becomes of them."""
 
-    def __init__(self, command: Sequence[str], log: Path, *, environment: Mapping[str, str] | None = None) -> None:
-        """Start it; what it writes goes to the end of the log file."""
+    def __init__(
+        self,
+        command: Sequence[str],
+        log: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        user: str | None = None,
+    ) -> None:
+        """Start it, as another user if root says so; what it writes goes to the end of the log file."""
         self.log = log
         self._name = Path(command[0]).name
         with log.open("ab") as output:
@@ -45,6 +52,8 @@ class Child:
                 stdout=output,
                 stderr=output,
                 env={**os.environ, **(environment or {})},
+                user=user,
+                extra_groups=None if user is None else [],
                 preexec_fn=_die_with_parent,  # it calls one function of libc and takes no lock
             )
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from omnibase_core.errors import PublishFailed
+from omnibase_core.errors import InvalidExpression, PublishFailed
 
 T = TypeVar("T")
 
@@ -55,10 +55,15 @@ class InlineHandler(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationDescription:
-    """One operation of a handler: the models of its request and of its result."""
+    """One operation of a handler: the models of its request and of its result.
+
+    `faults`, where a handler has it, looks at a request as the contract writes it, expressions included, and gives
+    what can be known to be wrong before any command, each at its path in the request. Pure.
+    """
 
     request: type[BaseModel]
     result: type[BaseModel]
+    faults: Callable[[Any], Iterable[tuple[tuple[str | int, ...], InvalidExpression]]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

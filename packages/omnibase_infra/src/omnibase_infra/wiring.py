@@ -13,6 +13,7 @@ from omnibase_core.ports import HandlerDescription, InlineHandler
 from omnibase_core.registry import Catalog
 from omnibase_infra.budget import alarm_budget
 from omnibase_infra.functions import import_function
+from omnibase_infra.handlers.db import DbHandlerFactory
 from omnibase_infra.handlers.http import HttpHandlerFactory
 from omnibase_infra.kafka import KafkaBusFactory
 from omnibase_infra.workers.pool import worker_pool
@@ -61,7 +62,12 @@ def bus_factory() -> BusFactory:
 
 def handler_factories() -> Mapping[str, HandlerFactory]:
     """Give every handler by its type. Raises BrokenPlugin for a plug-in that fails to import or takes a name."""
-    built_in: tuple[HandlerFactory, ...] = (LocalHandlerFactory(), ComputeHandlerFactory(), HttpHandlerFactory())
+    built_in: tuple[HandlerFactory, ...] = (
+        LocalHandlerFactory(),
+        ComputeHandlerFactory(),
+        DbHandlerFactory(),
+        HttpHandlerFactory(),
+    )
     factories = {factory.description.handler_type: factory for factory in built_in}
     for entry_point in entry_points(group=ENTRY_POINTS):
         try:

@@ -166,8 +166,11 @@ class _Compiler:
             hint = _instead_of(called, offered)
             self._fault((*at, "call"), f"handler {handler.handler_type!r} has no operation {called!r}; {hint}")
             return None
-        model = handler.operations[called].request
+        description = handler.operations[called]
+        model = description.request
         self._request_keys((*at, "request"), written, model)
+        for path, error in description.faults(written) if description.faults is not None else ():
+            self.problems.append(self.document.problem_within((*at, "request", *path), error, str(error)))
         return CompiledCall(called, request, model)
 
     def _request_keys(self, at: Path, request: Any, model: type[BaseModel]) -> None:
