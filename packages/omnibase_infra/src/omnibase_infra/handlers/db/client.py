@@ -8,7 +8,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,8 @@ _CLEAN = (
     " set local bytea_output = 'hex'; set local standard_conforming_strings = on"
 )
 """How the server writes values, whatever it is set to."""
+
+_OPEN = (psycopg.pq.TransactionStatus.INTRANS, psycopg.pq.TransactionStatus.INERROR)
 
 Connection = psycopg.AsyncConnection[Any]
 Result = Mapping[str, Any]
@@ -279,23 +281,42 @@ class _Connector:
     """Connects, and keeps why that failed the last time: the pool tells nobody."""
 
     reason: str = ""
+    closed: bool = False
+    attempts: set["asyncio.Task[Connection]"] = field(default_factory=set)
 
     async def connect(self, conninfo: str, **_: Any) -> Connection:
+        attempt = asyncio.create_task(_connected(conninfo))
+        self.attempts.add(attempt)
+        attempt.add_done_callback(self.attempts.discard)
         try:
-            connection = await psycopg.AsyncConnection.connect(
-                conninfo,
-                # Each call begins and ends its own transaction. A plan that is kept breaks when a table changes.
-                autocommit=True,
-                prepare_threshold=None,
-                context=_CONTEXT,
-                cursor_factory=psycopg.AsyncRawCursor,
-                row_factory=json_row,
-            )
+            connection = await attempt
         except psycopg.Error as error:
             self.reason = " ".join(str(error).split())
             raise
+        except asyncio.CancelledError:
+            if self.closed:
+                raise psycopg.OperationalError("closed") from None
+            raise
         self.reason = ""
         return connection
+
+    def close(self) -> None:
+        """Give up what is being connected."""
+        self.closed = True
+        for attempt in self.attempts:
+            attempt.cancel()
+
+
+async def _connected(conninfo: str) -> Connection:
+    return await psycopg.AsyncConnection.connect(
+        conninfo,
+        # Each call begins and ends its own transaction. A plan that is kept breaks when a table changes.
+        autocommit=True,
+        prepare_threshold=None,
+        context=_CONTEXT,
+        cursor_factory=psycopg.AsyncRawCursor,
+        row_factory=json_row,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,6 +381,7 @@ class _OpenTarget:
                 doing.cancel()
             if self._doing:
                 await asyncio.wait(set(self._doing), timeout=_CLOSING_S / 2)
+        self.connector.close()
         await self.pool.close(timeout=_CLOSING_S)
 
     def _done(self, doing: "asyncio.Task[Result]") -> None:
@@ -403,7 +425,7 @@ class _OpenTarget:
         """Ask the pool. Raises HandlerError where it has none in time."""
         wait_s = max(0.001, min(rest_s, self.target.connect_timeout_s))
         try:
-            connection = await self.pool.getconn(timeout=wait_s)
+            connection: Connection = await self.pool.getconn(timeout=wait_s)
         except PoolTimeout as error:
             raise self._no_connection(wait_s) from error
         except PoolClosed as error:
@@ -422,9 +444,14 @@ class _OpenTarget:
         return HandlerError("timeout", f"{where}: no connection within {waited_s:g} s", retryable=True)
 
     async def _put_back(self, connection: Connection) -> None:
-        """Give the connection back; the pool rolls back what is open, and throws away what is broken."""
-        self._held.discard(connection)
-        await asyncio.shield(self.pool.putconn(connection))
+        """Roll back what is open, and give the connection back; the pool throws away what is broken."""
+        try:
+            if connection.info.transaction_status in _OPEN:
+                with suppress(psycopg.Error):
+                    await connection.execute("rollback")
+        finally:
+            self._held.discard(connection)
+            await asyncio.shield(self.pool.putconn(connection))
 
 
 def _conninfo(name: str, target: DbTarget) -> str:
