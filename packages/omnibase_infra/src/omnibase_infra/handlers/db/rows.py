@@ -19,7 +19,7 @@ from psycopg.adapt import AdaptersMap, Buffer, Loader
 
 from omnibase_core.errors import HandlerError
 
-_AS_TEXT = ("numeric", "uuid", "date", "time", "timetz", "interval", "inet", "cidr")
+_AS_TEXT = ("numeric", "uuid", "date", "time", "timetz", "interval", "inet", "cidr", "record")
 
 
 class _Text(Loader):
