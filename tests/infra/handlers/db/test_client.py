@@ -487,7 +487,7 @@ def test_a_lost_commit_is_repeated_only_where_it_may_be(
     """The connection breaks, or says nothing more, when COMMIT was sent: nobody knows whether it is done."""
 
     async def whole() -> None:
-        async with Wire(postgres.port).up() as wire:
+        async with Wire(postgres.port).up() as wire:  # noqa: SIM117 - the wire's port is in the other's address
             async with opened(dsn.replace(f":{postgres.port}/", f":{wire.port}/")) as db:
                 await db.rows("select 1 as n")
                 insert = "insert into slow values (1)"
