@@ -1,7 +1,7 @@
 """The `db` handler: statements of contracts on PostgreSQL, with bound values.
 
 Where a database is, is the host contract's affair alone (`DbTarget`); what it is asked is the node's. `models` holds
-what contracts may write, `proof` what `check` finds in it, `client` does the I/O.
+what contracts may write, `proof` what `check` finds in it, `work` what a call does, `connections` on what.
 """
 
 from collections.abc import AsyncIterator, Mapping

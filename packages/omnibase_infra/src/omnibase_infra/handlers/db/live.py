@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import psycopg
 
 from omnibase_core.errors import HandlerError
-from omnibase_infra.handlers.db.client import Connection, lone_connection
+from omnibase_infra.handlers.db.connections import lone_connection
 from omnibase_infra.handlers.db.models import DbTarget
 from omnibase_infra.handlers.db.proof import WrittenStatement
 from omnibase_infra.handlers.db.statements import Statement, statement_of
+from omnibase_infra.handlers.db.work import Connection
 
 _TYPES = "select parameter_types::text[] as types from pg_prepared_statements where name = 'onex_checked'"
 _NOT_PREPARED = ("call",)

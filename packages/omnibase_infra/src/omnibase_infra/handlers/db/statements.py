@@ -3,11 +3,11 @@
 A statement is parsed once and kept. Its placeholders become `$1`, `$2`: so the server gets text and values apart, it
 alone says of which type each value is, and a `%` elsewhere in a statement stands for itself.
 
-The only importer of postgast (libpg_query), which is loaded with the first statement.
+The only importer of pgparse (libpg_query), which is loaded with the first statement.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
@@ -26,8 +26,8 @@ _PLACEHOLDER = re.compile(
     re.ASCII,
 )
 _COLUMN = re.compile(r"(?P<name>[A-Za-z_][\w$]*)(?:::(?:(?P<json>jsonb?)|[\w. ]+(?P<array>(?:\[\])+)))?", re.ASCII)
-_READS = frozenset({"select_stmt"})
-_WRITES = frozenset({"insert_stmt", "update_stmt", "delete_stmt", "merge_stmt", "call_stmt"})
+_READS = frozenset({"SelectStmt"})
+_WRITES = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "CallStmt"})
 _QUOTED = re.compile(r'["\\]')
 
 
@@ -58,25 +58,27 @@ class Statement:
 @lru_cache(maxsize=4096)
 def statement_of(written: str) -> Statement:
     """Parse a statement. Raises InvalidExpression, with the place of the fault in the text."""
-    import postgast  # 0.3 s and 30 MB, which hosts without a database do without
+    import pgparse  # a host without a database does without it
 
     names, forms = _placeholders(written)
-    numbers = {name: index for index, name in enumerate(names, start=1)}
-    text, spans = _numbered(written, numbers)
+    text, spans = _numbered(written, {name: number for number, name in enumerate(names, start=1)})
     try:
-        parsed = postgast.parse(text)
-        tokens = postgast.scan(text).tokens
-    except postgast.PgQueryError as error:
-        raise _at(written, _before(error.cursorpos - 1, spans), f"PostgreSQL: {error.message}") from None
-    _refuse_strangers(written, text, spans, tokens)
-    if len(parsed.stmts) != 1:
-        found = "no statement" if not parsed.stmts else f"{len(parsed.stmts)} statements"
-        second = parsed.stmts[1].stmt_location if len(parsed.stmts) > 1 else 0
-        place = _before(len(text.encode()[:second].decode()), spans)
+        parsed = pgparse.parse(text)
+    except pgparse.PGQueryError as error:
+        place = _before(max(error.position - 1, 0), spans)
+        raise _at(written, place, f"PostgreSQL: {error.message}") from None
+    except (RecursionError, ValueError):
+        raise _at(written, 0, "PostgreSQL's parser cannot take this: it is nested too deeply, or no text") from None
+    _refuse_strangers(written, text, spans, parsed)
+    if len(parsed) != 1:
+        found = f"{len(parsed)} statements" if parsed else "no statement"
+        second = parsed[1].get("stmt_location", 0) if parsed else 0
+        after = _characters(text, second)
+        place = _before(after + len(text[after:]) - len(text[after:].lstrip()), spans)
         advice = "write one; several are statements of the operation 'transaction'"
         raise _at(written, place, f"found {found}, expected exactly one; {advice}")
-    kind = parsed.stmts[0].stmt.WhichOneof("node")
-    return _described(written, text, names, forms, kind, getattr(parsed.stmts[0].stmt, kind))
+    [(kind, node)] = parsed[0]["stmt"].items()
+    return _described(written, text, names, forms, kind, node)
 
 
 def column_of(written: str) -> tuple[str, Form] | None:
@@ -99,25 +101,24 @@ def _described(
     written: str, text: str, names: tuple[str, ...], forms: Mapping[str, Form], kind: str, node: Any
 ) -> Statement:
     if kind not in _READS | _WRITES:
-        found = kind.removesuffix("_stmt").replace("_", " ")
+        found = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.removesuffix("Stmt")).lower()
         raise _at(written, 0, f"found a statement of the kind {found!r}, expected select, insert, update, delete, ...")
-    if kind == "select_stmt" and node.HasField("into_clause"):
+    if "intoClause" in node:
         raise _at(written, 0, "select ... into makes a table; write insert into ... select")
-    reads = kind in _READS and not _writes_within(node)
-    returning = any(
-        len(value) if descriptor.is_repeated else True
-        for descriptor, value in node.ListFields()
-        if descriptor.name in ("returning_list", "returning_clause")
-    )
-    return Statement(text, names, forms, reads, returns_rows=kind in _READS or returning)
+    reads = kind in _READS and not any(name in _WRITES for name, _ in _nodes(node))
+    return Statement(text, names, forms, reads, returns_rows=kind in _READS or bool(node.get("returningList")))
 
 
-def _writes_within(node: Any) -> bool:
-    """Say whether a select changes something in its `with`."""
-    import postgast
-
-    kinds = ("InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt")
-    return any(type(found).__name__ in kinds for _, found in postgast.walk(node))
+def _nodes(tree: Any) -> Iterator[tuple[str, Any]]:
+    """Give every node of a parse tree with its name, in no order."""
+    waiting = [tree]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            yield from part.items()
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part
 
 
 def _placeholders(written: str) -> tuple[tuple[str, ...], Mapping[str, Form]]:
@@ -163,27 +164,22 @@ def _before(place: int, spans: Sequence[_Span]) -> int:
     return last.start if place < last.at + last.size else place - last.at - last.size + last.start + last.length
 
 
-def _refuse_strangers(written: str, text: str, spans: Sequence[_Span], tokens: Iterable[Any]) -> None:
-    """Hold that each placeholder is one to the server too, and that there are no others."""
-    raw = text.encode()
-    places = {span.at: span for span in spans}
-    found: set[int] = set()
-    modulo_end = -1
-    for token in tokens:
-        at, word = len(raw[: token.start].decode()), raw[token.start : token.end].decode()
-        if word[0] == "$" and word[1:].isdigit():
-            if at not in places:
-                raise _at(written, _before(at, spans), f"found {word}, expected a placeholder by name: %(name)s")
-            found.add(at)
-        elif word in ("s", "b", "t") and token.start == modulo_end:
-            message = f"found %{word}, expected a placeholder by name: %(name)s (for modulo, write a space after %)"
-            raise _at(written, _before(at, spans) - 1, message)
-        modulo_end = token.end if word == "%" else -1
-    for at, span in places.items():
-        if at not in found:
+def _refuse_strangers(written: str, text: str, spans: Sequence[_Span], parsed: Any) -> None:
+    """Hold that each placeholder is one to PostgreSQL too, and that there are no others."""
+    references = (node for name, node in _nodes(parsed) if name == "ParamRef")
+    found = {_characters(text, node.get("location", 0)): node.get("number", 0) for node in references}
+    for at in sorted(found.keys() - {span.at for span in spans}):
+        raise _at(written, _before(at, spans), f"found ${found[at]}, expected a placeholder by name: %(name)s")
+    for span in spans:
+        if span.at not in found:
             name = written[span.start : span.start + span.length]
             message = f"{name} stands in quotes or in a comment, where nothing is bound; write it without quotes"
             raise _at(written, span.start, message)
+
+
+def _characters(text: str, byte: int) -> int:
+    """Give the place of a byte in characters: the parse tree counts in UTF-8."""
+    return len(text.encode(errors="surrogatepass")[:byte].decode(errors="replace"))
 
 
 def _at(written: str, place: int, message: str) -> InvalidExpression:
