@@ -153,7 +153,12 @@ class OpenTarget:
             return doing.result()
         except psycopg.Error as error:
             raise failure_of(
-                error, where=where, broken=progress.broken, phase=progress.phase, repeatable=work.repeatable
+                error,
+                where=where,
+                timeout_s=timeout_s,
+                broken=progress.broken,
+                phase=progress.phase,
+                repeatable=work.repeatable,
             ) from error
         finally:
             # Takes back at the server what is under way, and lets go where the server does not heed it.

@@ -42,10 +42,12 @@ _QUIET_CLASSES = ("22", "23", "P0", "44")
 """Messages of these quote values of rows, or are of somebody else's making."""
 
 
-def failure_of(error: psycopg.Error, *, where: str, broken: bool, phase: Phase, repeatable: bool) -> HandlerError:
+def failure_of(
+    error: psycopg.Error, *, where: str, timeout_s: float, broken: bool, phase: Phase, repeatable: bool
+) -> HandlerError:
     """Translate what ended a call. What is lost with a COMMIT is retryable only where it is `repeatable`."""
     state = error.sqlstate
-    if broken and phase == "commit" and (state is None or state[:2] in ("08", "57")):
+    if phase == "commit" and (state is None or (broken and state[:2] in ("08", "57"))):
         message = f"{where}: the connection was lost while COMMIT was under way: it may be done or not"
         return HandlerError("commit_unknown", message, retryable=repeatable, details=_details(error))
     if state is None:
@@ -55,6 +57,8 @@ def failure_of(error: psycopg.Error, *, where: str, broken: bool, phase: Phase, 
             )
         return HandlerError("database_error", f"{where}: {type(error).__name__}: psycopg refused what was asked")
     code, retryable = _code(error, state)
+    if code in ("timeout", "lock_timeout"):
+        where = f"{where}: not done within {timeout_s:g} s"
     return HandlerError(code, f"{where}: {_told(error, state)}", retryable=retryable, details=_details(error))
 
 
