@@ -183,3 +183,10 @@ def test_what_cannot_be_bound_is_refused_without_its_value(value: object) -> Non
     with pytest.raises(UnboundValue, match=r"^secret_name: ") as refused:
         text_of(value, "scalar", name="secret_name")
     assert "a\0b" not in str(refused.value)
+
+
+def test_a_statement_does_not_end_before_its_end() -> None:
+    """What is behind U+0000 would be seen neither by the parser nor by the server."""
+    with pytest.raises(InvalidExpression, match=r"found the character U\+0000") as refused:
+        statement_of("select 1\0; delete from users")
+    assert (refused.value.line, refused.value.column) == (1, 9)

@@ -60,6 +60,8 @@ def statement_of(written: str) -> Statement:
     """Parse a statement. Raises InvalidExpression, with the place of the fault in the text."""
     import pgparse  # a host without a database does without it
 
+    if "\0" in written:
+        raise _at(written, written.index("\0"), "found the character U+0000, at which a statement would end; remove it")
     names, forms = _placeholders(written)
     text, spans = _numbered(written, {name: number for number, name in enumerate(names, start=1)})
     try:
