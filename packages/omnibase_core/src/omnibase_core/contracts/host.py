@@ -37,7 +37,7 @@ class HandlerBinding(ContractModel):
 class StoreBinding(ContractModel):
     """Where nodes with `idempotency` keep their answers, and the breaker in front of it.
 
-    The store's own model says what may stand in `settings`.
+    `store` is `memory` or `postgres`; its own model says what may stand in `settings`.
     """
 
     store: str
@@ -98,6 +98,7 @@ class RuntimeHostContract(ContractModel):
     - `environment`, `tenant`: stand in the names of all topics and of the consumer group.
     - `nodes`: the nodes that it hosts, by name; their contracts are in the folder of the host's.
     - `handlers`: what each handler may reach, and how.
+    - `idempotency`: where nodes with idempotency keep their answers.
     """
 
     contract: Literal["host/v1"]

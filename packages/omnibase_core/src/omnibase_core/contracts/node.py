@@ -166,6 +166,7 @@ class NodeContract(ContractModel):
     - `handler`: the handler that an effect node asks.
     - `target`: which of the handler's targets it asks; the host contract binds it to an address.
     - `operations`: what may be asked of the node, by name.
+    - `idempotency`: lets an effect happen once a key, however often its command comes.
     """
 
     contract: Literal["node/v1"]

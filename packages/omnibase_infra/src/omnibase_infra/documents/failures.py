@@ -31,6 +31,8 @@ ENGINE: Mapping[str, Failure] = {
     "answer_invalid": Failure(meaning="The answer does not fit the output schema, or is no object."),
     "answer_too_large": Failure(meaning="The answer is larger than the bus takes."),
     "timeout": Failure(meaning="The handler gave no result within `delivery.timeout_s`.", retryable=True),
+    "idempotency_key_invalid": Failure(meaning="The key of `idempotency` came to be neither text nor a number."),
+    "recorded_answer_unreadable": Failure(meaning="What the store has for this key is no answer."),
     "internal_error": Failure(meaning="A bug of the node's function, or of a handler."),
 }
 
@@ -44,4 +46,6 @@ def failures_of(node: CompiledNode) -> dict[str, Failure]:
         without.add("timeout")
     if not any(operation.call for operation in node.operations.values()):
         without.add("request_invalid")
+    if node.contract.idempotency is None:
+        without |= {"idempotency_key_invalid", "recorded_answer_unreadable"}
     return {code: it for code, it in ENGINE.items() if code not in without}
