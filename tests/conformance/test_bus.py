@@ -307,10 +307,7 @@ def test_a_transaction_holds_messages_and_offsets(world: World) -> None:
 
     async def scenario() -> None:
         async with world.listening() as first:
-            await first.until(lambda: len(first.owned) == 4)
-            await first.bus.publish(numbered(world.topic, range(40)))
-            await first.until_received(40)
-            ends = {it.partition: it.offset + 1 for it in first.deliveries}
+            ends = await received(first, world)
             for n in range(40, 60):
                 refusals = await transacted(first, [Message(world.topic, b"key-%d" % (n % 10), b"%d" % n)], ends)
                 assert list(refusals) == []
@@ -328,10 +325,7 @@ def test_of_a_transaction_with_a_refused_message_nothing_happens(world: World) -
 
     async def scenario() -> None:
         async with world.listening() as first:
-            await first.until(lambda: len(first.owned) == 4)
-            await first.bus.publish(numbered(world.topic, range(40)))
-            await first.until_received(40)
-            ends = {it.partition: it.offset + 1 for it in first.deliveries}
+            ends = await received(first, world)
             large = Message(world.topic, b"k", b"x" * (first.bus.message_bytes_max + 1))
             refusals = await transacted(first, [Message(world.topic, b"k", b"77"), large], ends)
             assert [(it.index, it.error.code) for it in refusals] == [(1, "message_too_large")]
@@ -351,10 +345,7 @@ def test_who_has_left_the_group_commits_nothing(world: World) -> None:
     async def scenario() -> None:
         async with world.open_bus() as late:
             listener = Listener(late, world.topic)
-            await listener.until(lambda: len(listener.owned) == 4)
-            await late.publish(numbered(world.topic, range(40)))
-            await listener.until_received(40)
-            ends = {it.partition: it.offset + 1 for it in listener.deliveries}
+            ends = await received(listener, world)
             await listener.leave()
             async with world.listening() as other:
                 await other.until_received(40)
@@ -364,6 +355,14 @@ def test_who_has_left_the_group_commits_nothing(world: World) -> None:
                 assert (await other.until_received(41))[-1] == b"last"
 
     play(scenario())
+
+
+async def received(listener: Listener, world: World) -> dict[Partition, int]:
+    """Let a client that has every partition publish and receive forty messages, and give where they end."""
+    await listener.until(lambda: len(listener.owned) == 4)
+    await listener.bus.publish(numbered(world.topic, range(40)))
+    await listener.until_received(40)
+    return {it.partition: it.offset + 1 for it in listener.deliveries}
 
 
 async def transacted(listener: Listener, messages: list[Message], offsets: dict[Partition, int]) -> Sequence[Refusal]:

@@ -141,7 +141,11 @@ class KafkaBus:
         callbacks = {"error_cb": self.connection.error, "on_commit": self._on_commit}
         self._consumer = Consumer({**self._consumer_config, **callbacks})
         self._thread = ConsumerThread(
-            self._consumer, hand_over=hand_over, warn=self.connection.error, watch=self._watch
+            self._consumer,
+            hand_over=hand_over,
+            warn=self.connection.error,
+            watch=self._watch,
+            transacts=self._transactor is not None,
         )
         return self._thread
 

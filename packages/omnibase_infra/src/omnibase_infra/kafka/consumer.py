@@ -36,12 +36,14 @@ class ConsumerThread:
         hand_over: Callable[[Happening | BaseException], None],
         warn: Callable[[KafkaError], None],
         watch: Callable[[], None],
+        transacts: bool,
     ) -> None:
-        """Hold the consumer, which from now on belongs to this thread."""
+        """Hold the consumer, which from now on belongs to this thread. Who `transacts` needs its place in the group."""
         self._consumer = consumer
         self._hand_over = hand_over
         self._warn = warn
         self._watch = watch
+        self._transacts = transacts
         self._owned: dict[tuple[str, int], Partition] = {}
         self._assigned_in_call: set[Partition] = set()
         self._noted: dict[Partition, int] = {}
@@ -174,7 +176,8 @@ class ConsumerThread:
 
     def _note_membership(self) -> None:
         # Who is no member would commit unfenced: to the broker, it is a client that knows nothing of groups.
-        self.membership = self._consumer.consumer_group_metadata() if self._consumer.memberid() else None
+        if self._transacts:
+            self.membership = self._consumer.consumer_group_metadata() if self._consumer.memberid() else None
 
     def _give_up(self, places: Sequence[TopicPartition], *, lost: bool) -> None:
         """Let the runtime finish what is in flight: it bounds the time itself."""
