@@ -185,7 +185,7 @@ def test_a_wait_holds_back_its_own_lane_alone() -> None:
         return request
 
     async def scenario() -> None:
-        delivery = "{max_in_flight: 8, retry: {attempts: 99, initial_s: 9, max_s: 9, jitter: 0}}"
+        delivery = "{max_in_flight: 8, retry: {attempts: 33, initial_s: 9, max_s: 9, jitter: 0}}"
         async with running(behave, a=delivery, handlers="{scripted: {breaker: {failures: 99}}}") as stage:
             stage.send("a", 0, b"stuck")
             await stage.until(lambda: len(stage.asked) == 1)
@@ -218,8 +218,9 @@ def test_a_deadline_ends_the_attempts_before_their_number_does() -> None:
     """All attempts and waits together: what would end later is not begun."""
 
     async def scenario() -> None:
-        delivery = "{deadline_s: 10, retry: {attempts: 999, initial_s: 3, max_s: 3, jitter: 0}}"
-        async with running(failing(999), a=delivery, handlers="{scripted: {breaker: {failures: 999}}}") as stage:
+        delivery = "{timeout_s: 9, deadline_s: 10, retry: {attempts: 50, initial_s: 0.1, multiplier: 1, jitter: 0}}"
+        failing_slowly = failing(999, retry_after_s=3)
+        async with running(failing_slowly, a=delivery, handlers="{scripted: {breaker: {failures: 999}}}") as stage:
             stage.send("a", 1)
             await stage.until(lambda: stage.committed() == 1)
             assert len(stage.asked) == 4
@@ -232,7 +233,7 @@ def test_a_partition_that_leaves_ends_the_wait_and_nothing_is_committed() -> Non
 
     async def scenario() -> None:
         broker = MemoryBroker()
-        delivery = "{deadline_s: 9000, retry: {attempts: 9, initial_s: 3000, max_s: 3000}}"
+        delivery = "{deadline_s: 9000, retry: {attempts: 4, initial_s: 3000, max_s: 3000}}"
         async with running(failing(9), broker=broker, a=delivery) as first:
             first.send("a", 1)
             await first.until(lambda: len(first.asked) == 1)
@@ -598,7 +599,7 @@ def test_a_command_that_expires_at_an_open_breaker_is_not_served() -> None:
     """Whoever waited for it has long gone."""
 
     async def scenario() -> None:
-        breaker = "{scripted: {breaker: {failures: 1, open_s: 100}}}"
+        breaker = "{scripted: {breaker: {failures: 1, open_s: 100, open_max_s: 100}}}"
         async with running(failing(1), a="{retry: {attempts: 1}}", handlers=breaker) as stage:
             stage.send("a", 0, b"x")
             await stage.until(lambda: stage.committed() == 1)

@@ -11,19 +11,20 @@ from hypothesis import strategies as st
 from omnibase_core.errors import ExpressionFailed, InvalidExpression
 from omnibase_core.expressions import (
     ANSWER_NAMES,
+    DYNAMIC,
     REQUEST_NAMES,
+    Compiler,
     Expression,
     Path,
     Scope,
     Template,
-    compile_expression,
-    compile_template,
 )
 from tests.gear.commands import envelope
 
 PAYLOAD = {"name": "Ada", "n": 3, "none": None, "tags": ["a", "b"], "in_it": {"deep": {"x": 1.5}}}
 RESULT = {"rows": [1], "endless": inf}
 WHERE = "operations.do.answer"
+ASK = "ask with has(...) first, or write .?nothing.orValue(...)"
 
 
 def _scope(payload: dict[str, Any] | None = None, result: dict[str, Any] | None = None) -> Scope:
@@ -31,16 +32,18 @@ def _scope(payload: dict[str, Any] | None = None, result: dict[str, Any] | None 
     return scope if result is None else scope.with_result(result)
 
 
+def _expression(text: str, names: tuple[str, ...] = ANSWER_NAMES) -> Expression:
+    return Expression(text, types=dict.fromkeys(names, DYNAMIC), where=WHERE)
+
+
 def _value(text: str, scope: Scope | None = None) -> Any:
-    return Expression(text, names=ANSWER_NAMES, where=WHERE).evaluate(scope or _scope(result=RESULT))
+    return _expression(text).evaluate(scope or _scope(result=RESULT))
 
 
 def _template(tree: Any, names: tuple[str, ...] = ANSWER_NAMES) -> tuple[Template, list[tuple[Path, str]]]:
     refused: list[tuple[Path, str]] = []
-    template = compile_template(
-        tree, names=names, at=("answer",), refuse=lambda at, error: refused.append((at, str(error)))
-    )
-    return template, refused
+    compiler = Compiler(dict.fromkeys(names, DYNAMIC), lambda at, error: refused.append((at, str(error))))
+    return compiler.template(tree, ("answer",)), refused
 
 
 @pytest.mark.parametrize(
@@ -88,16 +91,17 @@ def test_an_expression_gives_a_json_value(text: str, value: Any) -> None:
         ("payload.in_it.deep.y", "'deep' has no key 'y'"),
         ("payload.name.first", "'name' is no object, it has no 'first'"),
         ("payload.none.x", "'none' is no object, it has no 'x'"),
-        ("[payload.nothing]", 'Key not found in map : "nothing"'),
+        ("[payload.nothing]", f"there is no key 'nothing' here; {ASK}"),
         ("payload.n / 0", "divide by zero"),
-        ("payload.name + 1", "No matching overloads found : _+_(string, int64)"),
+        ("payload.name + 1", "string + integer has no meaning; write string(...) around what is no text"),
         ("9223372036854775807 + 1", "integer overflow"),
         ("1.0 / 0.0", "inf is no JSON number"),
         ("result.endless", "inf is no JSON number"),
         ("[0.0 / 0.0]", "nan is no JSON number"),
         ("{1: 2}", "the keys of an object must be text"),
-        ("b'abc'", "a value of type bytearray has no JSON form"),
-        ("type(1)", "a value of type Type has no JSON form"),
+        ("dyn(b'abc')", "a value of type bytearray has no JSON form"),
+        ("dyn(type(1))", "a value of type Type has no JSON form"),
+        ("payload.n ? 1 : 2", "the condition is no boolean"),
     ],
 )
 def test_a_failure_names_the_place_of_the_expression(text: str, fault: str) -> None:
@@ -119,7 +123,7 @@ def test_a_failure_names_the_place_of_the_expression(text: str, fault: str) -> N
             (1, 1, "'result' is not known here; the result is there only after the handler has answered"),
         ),
         ("payload.a +\n  zzz", REQUEST_NAMES, (2, 3, None)),
-        ("'a' + 1", ANSWER_NAMES, (1, 5, "found no matching overload for '_+_' applied to '(string, int)'")),
+        ("'a' + 1", ANSWER_NAMES, (1, 5, "string + integer has no meaning; write string(...) around the number")),
         ("payload.", ANSWER_NAMES, (1, 9, None)),
         ("", ANSWER_NAMES, (1, 1, "it ends too early")),
     ],
@@ -129,7 +133,7 @@ def test_text_that_does_not_compile_is_refused_with_its_place(
 ) -> None:
     """The error counts lines and columns within the expression, in one line of words."""
     with pytest.raises(InvalidExpression) as raised:
-        Expression(text, names=names, where=WHERE)
+        _expression(text, names)
     line, column, message = fault
     assert (raised.value.line, raised.value.column) == (line, column)
     assert message is None or str(raised.value) == message
@@ -147,10 +151,10 @@ def test_text_that_the_engine_would_cut_is_refused() -> None:
 
 def test_nulls_are_survived_many_thousand_times() -> None:
     """The engine's own conversion of null would end the process after a while: ours does not."""
-    expression = Expression("[payload.none, null, {'a': payload.none}]", names=REQUEST_NAMES, where=WHERE)
+    expression = _expression("[payload.none, null, {'a': payload.none}]", REQUEST_NAMES)
     for _ in range(5_000):
         assert expression.evaluate(_scope()) == [None, None, {"a": None}]
-    assert Expression("null", names=REQUEST_NAMES, where=WHERE).evaluate(_scope()) is None
+    assert _expression("null", REQUEST_NAMES).evaluate(_scope()) is None
 
 
 def test_a_template_keeps_its_structure() -> None:
@@ -184,7 +188,8 @@ def test_a_failing_leaf_names_its_own_place() -> None:
 def test_a_condition_has_to_be_an_expression() -> None:
     """Bare text would always be true: it is refused, with what to write."""
     refused: list[str] = []
-    compile_expression("result.ok", names=ANSWER_NAMES, at=(), refuse=lambda _, error: refused.append(str(error)))
+    compiler = Compiler(dict.fromkeys(ANSWER_NAMES, DYNAMIC), lambda _, error: refused.append(str(error)))
+    compiler.refusal("result.ok", ())
     assert refused == ["found 'result.ok', expected an expression: write ${ result.ok }"]
 
 

@@ -21,15 +21,14 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 GREETER = node(
     "greeter",
     handler="local",
-    delivery="{timeout_s: 2.5}",
     operations="""
   greet:
     input: {type: object, required: [name], properties: {name: {type: string}, age: {type: integer}}}
     request: {message: {text: "${ 'Hello ' + payload.name }", by: "${ metadata.by }"}}
     errors:
-      - {when: "${ result.status == 404 }", code: not_found, message: nobody is there}
-      - {when: "${ result.status >= 500 }", code: try_later, retryable: true}
-    answer: {said: "${ result.message }", to: "${ payload.name }"}
+      - {when: "${ result.message.status == 404 }", code: not_found, message: nobody is there}
+      - {when: "${ result.message.status >= 500 }", code: try_later, retryable: true}
+    answer: {said: "${ result.message.text }", to: "${ payload.name }"}
     output: {type: object, properties: {said: {type: string}}}
   fail:
     input: {type: object}
@@ -71,7 +70,7 @@ def test_a_plan_is_the_call_that_the_contract_describes() -> None:
     assert call is not None
     assert (call.handler_type, call.operation, call.target) == ("local", "echo", None)
     assert call.request == Echo(message={"text": "Hello Ada", "by": "me"})
-    assert (call.timeout_s, call.call_id) == (2.5, command.envelope_id)
+    assert (call.timeout_s, call.call_id) == (30.0, command.envelope_id)
 
 
 def test_an_operation_need_not_be_named_where_there_is_one() -> None:
@@ -132,7 +131,7 @@ def test_an_expression_that_fails_is_the_contracts_fault() -> None:
 
 def test_the_answer_is_what_the_contract_makes_of_the_result() -> None:
     """The answer's mapping reads the result and the command."""
-    assert _conclude({"status": 200, "message": "hi"}) == {"said": "hi", "to": "Ada"}
+    assert _conclude({"message": {"status": 200, "text": "hi"}}) == {"said": "hi", "to": "Ada"}
 
 
 @pytest.mark.parametrize(
@@ -147,7 +146,7 @@ def test_an_error_rule_that_holds_ends_the_command(
 ) -> None:
     """A lasting error is the sender's, a passing one is a failure; without words of its own the code speaks."""
     with pytest.raises(error) as raised:
-        _conclude({"status": status})
+        _conclude({"message": {"status": status}})
     assert isinstance(raised.value, CommandRejected | CommandFailed)
     found = error_of(raised.value)
     assert (found.code, found.message, found.retryable) == told

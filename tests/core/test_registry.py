@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from omnibase_core.errors import InvalidContracts, Problem
+from omnibase_core.loaded import Catalog
 from omnibase_core.ports import ContractDocument, HandlerDescription, OperationDescription, PureFunction
-from omnibase_core.registry import Catalog, FileRegistry
+from omnibase_core.registry import FileRegistry
 from omnibase_core.topics import SLUG_LENGTH_MAX, SLUG_PATTERN
 from tests.gear.commands import AnyModel, catalog, host, node, registry
 
@@ -111,6 +112,7 @@ NO_PACKAGE = "node 'adder' runs pkg.sums:add; add its package to logic_packages"
 OTHER = "handlers: {remote: {targets: {other: {address: x}}}}\n"
 BARE = "handlers: {remote: {targets: {main: {}}}}\n"
 WRONG = BOUND.replace("size: 3", "siz: 3").replace("here", "7")
+DOTS = "three numbers joined by dots, such as 1.0.0"
 LISTED = {"h.yaml": host("greeter"), "g.yaml": node("greeter").replace("1.0.0", "[]")}
 REFUSED = {
     "misspelled": (_host("greter"), ["h.yaml:9:9: there is no node 'greter'; did you mean 'greeter'?"]),
@@ -118,9 +120,25 @@ REFUSED = {
     "no node at all": ({"h.yaml": host("xyz")}, ["h.yaml:9:9: there is no node 'xyz'; there are: none"]),
     "twice": (_host("greeter", "greeter"), ["h.yaml:9:18: node 'greeter' is listed twice"]),
     "no binding": (_host("away"), [f"h.yaml:9:9: {NO_TARGET}"]),
-    "another target": (_host("greeter", "away", more=OTHER), [f"h.yaml:9:18: {NO_TARGET}"]),
+    "another target": (
+        _host("greeter", "away", more=OTHER),
+        [f"h.yaml:9:18: {NO_TARGET}", "h.yaml:11:31: no node of this host uses the target 'other'; remove it"],
+    ),
+    "a misspelt target": (
+        _host("away", more=OTHER.replace("other", "mian")),
+        [f"h.yaml:9:9: {NO_TARGET}", "h.yaml:11:31: no node of this host uses the target 'mian'; did you mean 'main'?"],
+    ),
     "no package": (_host("adder"), [f"h.yaml:9:9: {NO_PACKAGE}"]),
-    "longer names": (_host("adder", more="logic_packages: [pk, pkg.sum, pkg.sums.a]\n"), [f"h.yaml:9:9: {NO_PACKAGE}"]),
+    "longer names": (
+        _host("adder", more="logic_packages: [pk, pkg.sum, pkg.sums.a]\n"),
+        [
+            f"h.yaml:9:9: {NO_PACKAGE}",
+            *(
+                f"h.yaml:11:{column}: no node of this host runs a function of {name}; remove it"
+                for column, name in ((18, "pk"), (22, "pkg.sum"), (31, "pkg.sums.a"))
+            ),
+        ],
+    ),
     "no function": (_host("adder", more="logic_packages: [pkg]\n"), ["c.yaml:7:38: there is no pkg.sums:add"]),
     "unregistered handlers": (
         _host("greeter", more="handlers: {remot: {}, xyz: {}}\n"),
@@ -130,15 +148,18 @@ REFUSED = {
         ],
     ),
     "targets of a handler without": (
-        _host("greeter", more="handlers: {local: {targets: {main: {}}}}\n"),
-        ["h.yaml:11:20: handler 'local' has no targets"],
+        _host("greeter", more="handlers: {scripted: {targets: {main: {}}}}\n"),
+        ["h.yaml:11:23: handler 'scripted' has no targets"],
     ),
     "bad settings": (
         _host("away", more=WRONG),
         ["h.yaml:11:32: unknown key 'siz'; did you mean 'size'?", "h.yaml:11:67: found 7, expected text"],
     ),
     "missing setting": (_host("away", more=BARE), ["h.yaml:11:37: missing key 'address'"]),
-    "a faulty node that is listed": (LISTED, ["g.yaml:5:10: found [], expected text"]),
+    "a faulty node that is listed": (
+        LISTED,
+        ["g.yaml:5:10: found [], expected three numbers joined by dots, such as 1.0.0"],
+    ),
 }
 
 
@@ -189,7 +210,7 @@ def test_exactly_once_is_refused_for_a_node_with_idempotency() -> None:
         " write guarantee: at_least_once, or remove idempotency from the node"
     ]
     loaded = _load({**files, "h.yaml": host("greeter") + store})
-    assert loaded.hosts["test-host"].nodes[0].idempotency_key is not None
+    assert all(it.idempotency_key for it in loaded.hosts["test-host"].nodes[0].operations.values())
 
 
 def test_what_a_function_does_beside_computing_is_a_problem_of_its_file() -> None:
@@ -198,13 +219,11 @@ def test_what_a_function_does_beside_computing_is_a_problem_of_its_file() -> Non
 
     def impurities(name: str, packages: Sequence[str]) -> list[Problem]:
         asked.append((name, packages))
-        return [Problem("sums.py", 3, 5, "time.time (in add)")]
+        return [Problem("sums.py", 3, 5, "time.time (in add)", code="impure-function")]
 
     checked = replace(catalog(REMOTE, import_function=lambda _: sum), impurities=impurities)
-    assert _problems(_host("adder", more="logic_packages: [pkg, more]\n"), checked) == [
-        "sums.py:3:5: time.time (in add)"
-    ]
-    assert asked == [("pkg.sums:add", ["pkg", "more"])]
+    assert _problems(_host("adder", more="logic_packages: [pkg]\n"), checked) == ["sums.py:3:5: time.time (in add)"]
+    assert asked == [("pkg.sums:add", ["pkg"])]
 
 
 SLUGS = st.from_regex(SLUG_PATTERN, fullmatch=True).filter(lambda slug: len(slug) <= SLUG_LENGTH_MAX)

@@ -11,9 +11,9 @@ import pytest
 
 from omnibase_core.codec import decode
 from omnibase_core.errors import HandlerError, UnknownHandler
+from omnibase_core.loaded import LoadedHost
 from omnibase_core.local_handler import LocalHandler
 from omnibase_core.ports import HandlerCall, Message, Partition
-from omnibase_core.registry import LoadedHost
 from omnibase_core.runtime import NodeRuntime
 from omnibase_core.testing import FixedClock, MemoryBroker, MemoryBus, RecordingObserver
 from tests.gear.commands import ECHO, command, loaded_host, node, payloads

@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict
 from omnibase_core.codec import decode, encode
 from omnibase_core.compute_handler import COMPUTE_DESCRIPTION
 from omnibase_core.envelope import ENVELOPE_VERSION, OnexEnvelope
+from omnibase_core.loaded import Catalog, LoadedHost
 from omnibase_core.local_handler import LOCAL_DESCRIPTION
 from omnibase_core.ports import ContractDocument, HandlerDescription, Message, OperationDescription, PureFunction
-from omnibase_core.registry import Catalog, FileRegistry, LoadedHost
+from omnibase_core.registry import FileRegistry
 
 
 class AnyModel(BaseModel):

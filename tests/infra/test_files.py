@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from omnibase_core.contracts.document import parse_document
 from omnibase_core.errors import InvalidContracts, Problem
-from omnibase_infra.files import read_contracts
+from omnibase_infra.files import find_contracts, read_contracts
 
 
 def fill(folder: Path, *names: str) -> Path:
@@ -74,22 +75,24 @@ def test_a_pipe_with_the_name_of_a_contract_is_left_out(tmp_path: Path) -> None:
     assert read(tmp_path) == ["a.yaml"]
 
 
-def test_bytes_that_are_no_text_are_a_problem_at_the_file(tmp_path: Path) -> None:
-    """The message says which byte, and where."""
-    (tmp_path / "a.yaml").write_bytes(b"text: \xff")
-    assert problems(tmp_path) == [
-        Problem(str(tmp_path / "a.yaml"), 1, 1, "found byte 0xff at offset 6; expected UTF-8 text")
-    ]
+def test_bytes_that_are_no_text_are_refused_at_their_place(tmp_path: Path) -> None:
+    """The text of the file goes on to the document, which says which byte, and in which line and column."""
+    (tmp_path / "a.yaml").write_bytes('b: é\na: "é '.encode() + b'\xff"')
+    [document] = read_contracts(tmp_path)
+    [problem] = parse_document(str(document.path), document.text).problems
+    assert str(problem) == f"{tmp_path}/a.yaml:2:7: found the byte 0xff, which is no UTF-8; save the file as UTF-8"
+    assert (problem.code, problem.source) == ("bad-character", 'a: "é ?"')
 
 
 def test_all_that_cannot_be_read_is_told_at_once(tmp_path: Path) -> None:
     """One good file does not hide the bad ones, and a link that leads nowhere is a bad one."""
     fill(tmp_path, "b.yaml")
-    (tmp_path / "a.yaml").write_bytes(b"\x80")
+    (tmp_path / "a.yaml").symlink_to(tmp_path / "none.yaml")
     (tmp_path / "c.yaml").symlink_to(tmp_path / "gone.yaml")
     (tmp_path / "d.yaml").symlink_to(tmp_path / "d.yaml")
     found = problems(tmp_path)
     assert [Path(problem.path).name for problem in found] == ["a.yaml", "c.yaml", "d.yaml"]
+    assert [it.path.name for it in find_contracts(tmp_path).documents] == ["b.yaml"]
     assert found[1].message == "the file cannot be read: No such file or directory"
 
 
@@ -97,10 +100,12 @@ def test_all_that_cannot_be_read_is_told_at_once(tmp_path: Path) -> None:
 def test_a_folder_without_contracts_is_a_problem(tmp_path: Path, names: tuple[str, ...]) -> None:
     """A host without nodes is hardly meant."""
     message = "no contract below this folder; expected files named *.yaml or *.yml"
-    assert problems(fill(tmp_path, *names)) == [Problem(str(tmp_path), 1, 1, message)]
+    assert problems(fill(tmp_path, *names)) == [Problem(str(tmp_path), 1, 1, message, code="unreadable-file")]
 
 
 def test_a_path_that_does_not_exist_is_a_problem(tmp_path: Path) -> None:
     """It is told at that path."""
     missing = tmp_path / "nodes"
-    assert problems(missing) == [Problem(str(missing), 1, 1, "the file cannot be read: No such file or directory")]
+    assert problems(missing) == [
+        Problem(str(missing), 1, 1, "the file cannot be read: No such file or directory", code="unreadable-file")
+    ]

@@ -69,6 +69,7 @@ def test_the_plugin_of_the_documentation_works(wheels: dict[str, Path], tmp_path
         database.execute("insert into cities values ('Ulm', 126000)")
     database.close()
     assert "nodes: 1, hosts: 1, problems: 0" in run(bin_folder / "runtime-host", "check", "contracts", cwd=tmp_path)
+    assert "# unknown-key\n" in run(bin_folder / "runtime-host", "explain", "unknown-key", cwd=tmp_path)
 
     machine = Machine(tmp_path, tenant="docs", broker="embedded", command=str(bin_folder / "runtime-host"))
     machine.host_path = tmp_path / "contracts" / "hosts" / "places.yaml"

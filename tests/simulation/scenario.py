@@ -9,9 +9,9 @@ from typing import Any
 from uuid import UUID
 
 from omnibase_core.errors import BusError, HandlerError
+from omnibase_core.loaded import LoadedHost
 from omnibase_core.local_handler import LocalHandler
 from omnibase_core.ports import HandlerCall, Message
-from omnibase_core.registry import LoadedHost
 from omnibase_core.runtime import NodeRuntime
 from omnibase_core.testing.simulated_bus import SimulatedBus
 from omnibase_core.testing.simulated_cluster import Faults, SimulatedCluster

@@ -78,7 +78,7 @@ HANDLERS = {
     ),
     "no target": (
         _effect(GET, "handler: remote\n"),
-        ["1:1: missing key 'target': handler 'remote' needs one, bound in the host contract"],
+        ["6:10: missing key 'target': handler 'remote' needs one, bound in the host contract"],
     ),
     "a target for nothing": (
         _effect("    request: {message: 1}\n", "handler: local\ntarget: main"),
@@ -98,7 +98,7 @@ HANDLERS = {
     ),
 }
 REQUESTS = {
-    "no request": (_effect(""), ["10:5: missing key 'url' in the request of Get"]),
+    "no request": (_effect(""), ["9:3: missing key 'url' in the request of Get"]),
     "misspelled": (
         _effect("    request: {ulr: a}\n"),
         ["11:14: missing key 'url' in the request of Get", "11:15: unknown key 'ulr'; did you mean 'url'?"],
@@ -119,7 +119,10 @@ REQUESTS |= {
 EXPRESSIONS = {
     "unknown name": ('"${ payloat }"', "'payloat' is not known here; did you mean 'payload'?"),
     "result too early": ('"${ result }"', f"'result' is not known here; {LATER}"),
-    "types that do not fit": ("\"${ 'a' + 1 }\"", "found no matching overload for '_+_' applied to '(string, int)'"),
+    "types that do not fit": (
+        "\"${ 'a' + 1 }\"",
+        "string + integer has no meaning; write string(...) around the number",
+    ),
     "not the whole": (
         '"Hi ${ payload.a }"',
         "an expression must be the whole value, found 'Hi ${ payload.a }'; "

@@ -11,14 +11,12 @@ from hypothesis import strategies as st
 
 from omnibase_core.contracts.document import (
     DEPTH_MAX,
-    LENGTH_MAX,
-    Document,
     Path,
-    Place,
     nearest,
     parse_document,
 )
 from omnibase_core.contracts.scalars import read_plain
+from omnibase_core.contracts.text import LENGTH_MAX, Place
 
 
 def _problems(text: str) -> list[str]:
@@ -52,6 +50,10 @@ WRONG = {
             "2:4: found the character U+0000; remove it, or escape it in double quotes",
             "3:4: found the character U+007F; remove it, or escape it in double quotes",
         ],
+    ),
+    "a byte that is no UTF-8": (
+        "a: 1\nb: \udcff",
+        ["2:4: found the byte 0xff, which is no UTF-8; save the file as UTF-8"],
     ),
     "half a surrogate pair": (
         "a: \ud83d",
@@ -91,6 +93,10 @@ WRONG = {
     "a key without a colon": (
         "a: 1\nfoo\nb: 2\n",
         ["2:1: found 'foo', expected a colon after a key; write key: value"],
+    ),
+    "a colon without a space": (
+        "a: 1\nname:echo\n",
+        ["2:1: found 'name:echo', expected a colon after a key; write a space after the colon: name: echo"],
     ),
     "crooked indentation": (
         "a:\n  b: 1\n c: 2",
@@ -203,11 +209,31 @@ UNCLEAR = {
         ("YAML 1.1 reads it as a time", ""),
     ),
     **dict.fromkeys((".inf", "-.Inf", ".NAN"), ("JSON has no such number", "a finite number, or as text ")),
-    **dict.fromkeys(("0o17", "0x1F", "-0xff", "0b1_0"), ("it is no decimal number", "one, or as text ")),
-    **dict.fromkeys(
-        ("017", "08", "-017", "1_000", "1_000.5", "+1", "+1.5", "1.", ".5", "-.5", "+1e3"),
-        ("it is no plain number", "one, or as text "),
-    ),
+    **{
+        word: ("it is no decimal number", f"{meant}, or as text ")
+        for word, meant in {
+            "0o17": "15",
+            "0x1F": "31",
+            "-0xff": "-255",
+            "0b1_0": "2",
+            "0x_": "one",
+            "0xffffffffffffffff": "one",
+        }.items()
+    },
+    **{
+        word: ("it is no plain number", f"{meant}, or as text ")
+        for word, meant in {
+            **dict.fromkeys(("017", "08", "-017", "1_" + "0" * 30), "one"),
+            "1_000": "1000",
+            "1_000.5": "1000.5",
+            "+1": "1",
+            "+1.5": "1.5",
+            "1.": "1.0",
+            ".5": "0.5",
+            "-.5": "-0.5",
+            "+1e3": "1e3",
+        }.items()
+    },
 }
 
 
@@ -223,7 +249,7 @@ def test_collects_every_fault() -> None:
     text = "a: on\nb: {c: 1_0, c: off}\na: {<<: *x}\nd: '\n"
     assert _problems(text) == [
         '1:4: found on: YAML 1.1 reads it as a boolean; write true, or as text "on"',
-        '2:8: found 1_0: it is no plain number; write one, or as text "1_0"',
+        '2:8: found 1_0: it is no plain number; write 10, or as text "1_0"',
         "2:13: duplicate key 'c', first in line 2; remove one of them",
         '2:16: found off: YAML 1.1 reads it as a boolean; write false, or as text "off"',
         "3:1: duplicate key 'a', first in line 1; remove one of them",
@@ -240,9 +266,9 @@ def test_keeps_what_is_usable_and_no_more() -> None:
     assert document.tree == {"a": "017", "b": {"c": 1}, "e": None}
     assert set(document.keys) == {("a",), ("b",), ("b", "c"), ("e",)}
     assert set(document.values) == {(), *document.keys}
-    assert parse_document("", f"{text}z: '") == Document(
-        "", {}, {}, {}, (*document.problems, *parse_document("", f"{text}z: '").problems[-1:])
-    )
+    broken = parse_document("", f"{text}z: '")
+    assert (broken.tree, broken.values, broken.keys) == ({}, {}, {})
+    assert broken.problems[:-1] == document.problems
 
 
 @pytest.mark.parametrize(
@@ -298,7 +324,7 @@ def test_finds_the_place_of_a_value_and_of_its_key() -> None:
     assert document.place(("b", 0, "missing", 3), key=True) == Place(4, 5)
     assert document.place(("missing",)) == Place(2, 1)
     assert parse_document("", "").place(("a",)) == Place(1, 1)
-    assert str(document.problem(("a",), "odd", key=True)) == "c.yaml:2:1: odd"
+    assert str(document.problem(("a",), "odd", code="wrong-value", key=True)) == "c.yaml:2:1: odd"
 
 
 def test_refuses_a_deep_nesting_at_once() -> None:

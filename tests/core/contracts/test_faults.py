@@ -8,9 +8,12 @@ from tests.gear.commands import host, node, registry
 GOOD = node("greeter").lstrip()
 HOST = host("greeter").lstrip()
 SLUG = "lower-case words joined by hyphens, such as price-order"
-VERSION = "three numbers, such as 1.0.0"
-WORD = "lower-case words joined by underscores, such as get_user, at most 63 characters"
-KINDS = "'effect', 'compute', 'reducer', 'orchestrator' or 'runtime_host'"
+VERSION = "three numbers joined by dots, such as 1.0.0"
+WORD = "lower-case words joined by underscores, such as get_user, of at most 63 characters"
+HYPHENS = "lower-case words joined by hyphens; write "
+DOTS = "three numbers joined by dots; write "
+UNDERSCORES = "lower-case words joined by underscores; write "
+KINDS = "'effect' or 'compute'"
 KEYS = "contract, name, kind, version, description, handler, target, operations, delivery, idempotency"
 
 
@@ -54,12 +57,13 @@ TOP = {
         "runtime_host",
         ["3:7: kind 'runtime_host' is a host's; a host contract starts with contract: host/v1"],
     ),
-    "slug": ("greeter", "The_Greeter", [f"2:7: found 'The_Greeter', expected {SLUG}"]),
+    "slug": ("greeter", "The_Greeter", [f"2:7: found 'The_Greeter', expected {HYPHENS}the-greeter"]),
+    "slug of another script": ("greeter", "größe", [f"2:7: found 'größe', expected {SLUG}"]),
     "long slug": ("greeter", "a" * 49, [f"2:7: found '{'a' * 49}', expected a length of at most 48"]),
-    "version of two": ("1.0.0", "1.0", ["4:10: found 1.0, expected text"]),
+    "version of two": ("1.0.0", "1.0", [f"4:10: found 1.0, expected {DOTS}1.0.0"]),
     "version of words": ("1.0.0", "one", [f"4:10: found 'one', expected {VERSION}"]),
     "version of other digits": ("1.0.0", "1\u0663.0.0", [f"4:10: found '1\u0663.0.0', expected {VERSION}"]),
-    "version with a zero": ("1.0.0", "1.02.0", [f"4:10: found '1.02.0', expected {VERSION}"]),
+    "version with a zero": ("1.0.0", "1.02.0", [f"4:10: found '1.02.0', expected {DOTS}1.2.0"]),
     "what YAML misreads": (
         "greeter",
         "on",
@@ -77,7 +81,8 @@ def test_a_wrong_key_or_value_is_told_at_its_place(old: str, new: str, expected:
 OPERATIONS = {
     "none at all": ("{}", ["13: found {}, expected a length of at least 1"]),
     "a list": ("[do]", ["13: found a list, expected a mapping"]),
-    "bad name": ("{Do-It: {input: {}}}", [f"14: found 'Do-It', expected {WORD}"]),
+    "bad name": ("{Do-It: {input: {}}}", [f"14: found 'Do-It', expected {UNDERSCORES}do_it"]),
+    "long name": (f"{{{'a' * 64}: {{input: {{}}}}}}", [f"14: found '{'a' * 56}..., expected {WORD}"]),
     "no input": ("{do: {}}", ["18: missing key 'input'"]),
     "input is text": ("{do: {input: text}}", ["26: found 'text', expected a mapping"]),
     "unknown key": ("{do: {input: {}, requst: 1}}", ["30: unknown key 'requst'; did you mean 'request'?"]),
@@ -86,7 +91,7 @@ OPERATIONS = {
         "{do: {input: {}, errors: [{when: 1, code: Bad}, {code: a, retry: true}]}}",
         [
             "46: found 1, expected text",
-            f"55: found 'Bad', expected {WORD}",
+            f"55: found 'Bad', expected {UNDERSCORES}bad",
             "61: missing key 'when'",
             "71: unknown key 'retry'; did you mean 'retryable'?",
         ],
@@ -130,7 +135,7 @@ HOSTS = {
     "node is no slug": (
         "nodes: [greeter]",
         "nodes: [greeter, The_Other]",
-        [f"8:18: found 'The_Other', expected {SLUG}"],
+        [f"8:18: found 'The_Other', expected {HYPHENS}the-other"],
     ),
     "kind": ("limits: {}", "kind: effect", ["9:7: found 'effect', expected 'runtime_host'"]),
     "limits": ("limits: {}", "limits: {drain_s: -1}", ["9:19: found -1, expected 0.0 or more"]),
@@ -159,7 +164,7 @@ def test_all_faults_of_all_documents_are_told_in_one_go() -> None:
         "a/b.yaml:7:1: duplicate key 'version', first in line 4; remove one of them",
         "empty.yaml:1:1: the file is empty, expected a mapping that starts with contract: node/v1 or contract: host/v1",
         "z.yaml:1:1: missing key 'kind'",
-        f"z.yaml:2:7: found 'Greeter', expected {SLUG}",
+        f"z.yaml:2:7: found 'Greeter', expected {HYPHENS}greeter",
         f"z.yaml:3:10: found 'one', expected {VERSION}",
     ]
 

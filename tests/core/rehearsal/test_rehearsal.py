@@ -250,7 +250,6 @@ MUTANTS = {
     "more patience": ("timeout_s: 4", "timeout_s: 5", "a result that comes too late"),
     "a longer wait": ("initial_s: 1", "initial_s: 2", "retries until it is well"),
     "half an answer": (', words: "${ result.words }"', "", "an answer"),
-    "nothing is required": ("required: [about], ", "", "a payload off its schema"),
     "one line for all": (
         "delivery: {",
         "delivery: {ordering: partition, ",

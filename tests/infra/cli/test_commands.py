@@ -45,17 +45,37 @@ def test_the_examples_have_no_problem() -> None:
     assert (done.exit_code, done.stdout) == (0, "nodes: 6, hosts: 2, tests: 25, problems: 0\n")
 
 
-def test_check_prints_every_problem_with_its_place(tmp_path: Path) -> None:
-    """One line a problem on stdout, in a form that editors link; the count on stderr."""
-    faulty = tmp_path / "faulty.yaml"
-    faulty.write_text(node("faulty", handler="locale").replace("1.0.0", '"1"').lstrip())
-    done = call("check", str(faulty))
+def test_check_prints_every_problem_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The problems on stdout, in a form that editors link; how many there are on stderr."""
+    monkeypatch.chdir(tmp_path)
+    Path("faulty.yaml").write_text(node("faulty", handler="locale").replace("1.0.0", '"1"').lstrip())
+    done = call("check", "faulty.yaml")
     assert done.exit_code == 1
-    assert done.stdout.splitlines() == [
-        f"{faulty}:4:10: found '1', expected three numbers, such as 1.0.0",
-        f"{faulty}:6:10: handler 'locale' is not registered; did you mean 'local'?",
-    ]
-    assert done.stderr == "\nproblems: 2\n"
+    heads = [line for line in done.stdout.splitlines() if line.startswith("faulty.yaml:")]
+    assert [head.split(" ")[0] for head in heads] == ["faulty.yaml:4:10:", "faulty.yaml:6:10:"]
+    assert done.stderr == "\n2 problems in 1 file; more: runtime-host explain CODE\n"
+
+
+def test_what_cannot_be_read_hides_no_other_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link that leads nowhere, and a faulty file beside it; in several arguments too."""
+    monkeypatch.chdir(tmp_path)
+    for folder in map(Path, ("a", "b")):
+        folder.mkdir()
+        (folder / "gone.yaml").symlink_to("nowhere.yaml")
+        (folder / "empty.yaml").touch()
+    told = [line.split(" ")[0] for line in call("check", "a", "b").stdout.splitlines() if ".yaml:" in line]
+    assert told == ["a/empty.yaml:1:1:", "a/gone.yaml:1:1:", "b/empty.yaml:1:1:", "b/gone.yaml:1:1:"]
+
+
+def test_a_host_with_problems_is_not_started(tmp_path: Path) -> None:
+    """The problems are told as `check` tells them, on stderr."""
+    host = tmp_path / "host.yaml"
+    host.write_text((ROOT / "contracts/hosts/local-kafka.yaml").read_text().replace("echo, ", "ecko, "))
+    done = call("run", str(host), "--contracts", "contracts")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "there is no node 'ecko'; did you mean 'echo'?" in " ".join(done.stderr.split())
+    assert "nodes: [ecko, score-lead," in done.stderr
+    assert "\nNothing was started: " in done.stderr
 
 
 def test_check_of_a_host_reads_its_nodes_too() -> None:
@@ -73,7 +93,8 @@ def test_check_of_a_host_reads_the_functions_of_its_nodes(tmp_path: Path, monkey
     (tmp_path / "host.yaml").write_text(f"{host('draw')}logic_packages: [lottery]\n")
     done = call("check", str(tmp_path))
     assert done.exit_code == 1
-    assert done.stdout.startswith(f"{tmp_path / 'lottery.py'}:5:18: random.random is ")
+    assert " ".join(done.stdout.split()).startswith(f"{tmp_path / 'lottery.py'}:5:18: random.random is ")
+    assert "    5 |     return {'n': random.random()}\n      |                  ^\n" in done.stdout
     assert "random.Random(seed)" in done.stdout
     assert call("run", str(tmp_path / "host.yaml")).exit_code == 1
     assert call("check", str(tmp_path / "draw.yaml")).exit_code == 0

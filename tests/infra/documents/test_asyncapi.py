@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from omnibase_core.registry import LoadedHost
+from omnibase_core.loaded import LoadedHost
 from omnibase_core.schemas import Schema
 from omnibase_infra.cli.sources import hosts_at
 from omnibase_infra.documents.asyncapi import asyncapi

@@ -89,6 +89,19 @@ def test_one_worker_serves_many_calls_and_imports_no_more_than_it_needs() -> Non
     with_pool(scenario, workers=3)
 
 
+def test_a_function_in_a_worker_takes_and_gives_models_as_on_the_loop() -> None:
+    """The argument is validated into its model and the result dumped; a payload off the model is the sender's fault."""
+
+    async def scenario(pool: WorkerPool) -> None:
+        function = "tests.gear.models:score"
+        assert await pool.call(function, {"visits": 2}, budget_s=LONG_S) == {"score": 10}
+        error = await failure(pool.call(function, {}, budget_s=LONG_S))
+        assert isinstance(error, CommandRejected)
+        assert (error.code, str(error)) == ("payload_invalid", "$.visits: Field required")
+
+    with_pool(scenario)
+
+
 @pytest.mark.parametrize(
     ("function", "argument", "fault"),
     [
@@ -338,7 +351,9 @@ def test_a_pool_may_be_opened_and_closed_any_number_of_times_and_keeps_nothing_o
         with worker_pool(workers=2, worker_bytes_max=ROOM_BYTES) as pool:
             tasks = [await busy(pool) for _ in range(3)]
         ended = await asyncio.gather(*tasks, return_exceptions=True)
-        assert [type(it) for it in ended] == [WorkerDied, WorkerDied, RuntimeError]
+        # On a busy machine, a worker may not have come as far as the function.
+        assert all(isinstance(it, WorkerDied | HandlerError) for it in ended[:2])
+        assert isinstance(ended[2], RuntimeError)
 
     others = set(psutil.Process().children())
     asyncio.run(played())

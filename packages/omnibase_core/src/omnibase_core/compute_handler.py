@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from omnibase_core.errors import FunctionInterrupted, HandlerError
+from omnibase_core.errors import FunctionInterrupted
 from omnibase_core.ports import (
     Budget,
     HandlerCall,
@@ -15,10 +15,9 @@ from omnibase_core.ports import (
     PureFunction,
     Workers,
 )
+from omnibase_core.signatures import NodeFunction, json_object
 
 COMPUTE = "compute"
-
-_OBJECT = TypeAdapter(dict[str, JsonValue], config=ConfigDict(strict=True))
 
 
 class FunctionCall(BaseModel):
@@ -62,6 +61,7 @@ COMPUTE_DESCRIPTION = HandlerDescription(
         "worker_not_started": "No worker process could be started for an isolated node.",
         "function_unavailable": "A worker process could not import the function of an isolated node.",
     },
+    inline=True,
 )
 
 
@@ -73,22 +73,22 @@ class ComputeHandler:
 
     def __init__(self, function: Callable[[str], PureFunction], *, budget: Budget, workers: Workers) -> None:
         """Take what finds a function by name, since importing is the host's affair, and what interrupts one."""
-        self._function = cache(function)
+        self._function = cache(lambda name: NodeFunction.of(name, function(name)))
         self._budget = budget
         self._workers = workers
 
     def execute_inline(self, call: HandlerCall, /) -> Mapping[str, Any]:
         """Call the function on the loop. What it raises itself is its node's bug.
 
-        Raises HandlerError when it gives no object, and FunctionInterrupted when it takes longer than its budget.
+        Raises CommandRejected for an argument off its model, HandlerError when it gives no object, and
+        FunctionInterrupted when it takes longer than its budget.
         """
         asked = _asked(call)
-        work = partial(self._function(asked.function), asked.argument)
+        work = partial(self._function(asked.function).call, asked.argument)
         try:
-            result = self._budget.bounded(work, asked.budget_s)
+            return self._budget.bounded(work, asked.budget_s)
         except TimeoutError as error:
             raise _interrupted(asked) from error
-        return _checked(asked, result)
 
     async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:
         """Call the function in a worker process, which is killed when it takes longer than its budget."""
@@ -97,7 +97,7 @@ class ComputeHandler:
             result = await self._workers.call(asked.function, asked.argument, budget_s=asked.budget_s)
         except TimeoutError as error:
             raise _interrupted(asked) from error
-        return _checked(asked, result)
+        return json_object(asked.function, result)
 
 
 def _asked(call: HandlerCall) -> FunctionCall:
@@ -108,12 +108,3 @@ def _asked(call: HandlerCall) -> FunctionCall:
 def _interrupted(asked: FunctionCall) -> FunctionInterrupted:
     message = f"{asked.function} was interrupted after {asked.budget_s:g} s (delivery.budget_s)"
     return FunctionInterrupted("function_interrupted", message)
-
-
-def _checked(asked: FunctionCall, result: Any) -> Mapping[str, Any]:
-    try:
-        return _OBJECT.validate_python(result)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(str(step) for step in fault["loc"]) or "its result"
-        raise HandlerError("invalid_result", f"{asked.function}: {where}: {fault['msg']}") from error

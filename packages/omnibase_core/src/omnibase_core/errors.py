@@ -24,18 +24,78 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+ProblemCode = Literal[
+    # The file
+    "unreadable-file",
+    "not-a-contract",
+    "bad-character",
+    "too-large",
+    # Its YAML
+    "yaml-syntax",
+    "yaml-tag",
+    "yaml-alias",
+    "many-documents",
+    "duplicate-key",
+    "bad-key",
+    "no-value",
+    "ambiguous-word",
+    "bad-number",
+    # Any contract
+    "unknown-key",
+    "missing-key",
+    "unused-key",
+    "wrong-type",
+    "wrong-value",
+    "name-taken",
+    # A node
+    "kind-not-served",
+    "unknown-handler",
+    "unknown-operation",
+    "bad-schema",
+    "bad-expression",
+    "unknown-field",
+    "optional-field",
+    "expression-type",
+    "timeout-past-deadline",
+    "retry-past-deadline",
+    # A host
+    "unknown-node",
+    "listed-twice",
+    "unbound-target",
+    "package-not-allowed",
+    "unknown-function",
+    "unused-binding",
+    "pool-differs",
+    "guarantee-not-covered",
+    "no-store",
+    "unknown-store",
+    "impure-function",
+    # Tests of a node
+    "bad-test",
+]
+"""Every kind of fault that a contract can have. Each has a page in `docs/errors`: `runtime-host explain` shows it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One fault of a contract: where it is, what was found and what to write. Lines and columns count from 1."""
+    """One fault of a contract: where it is, what was found and what to write. Lines and columns count from 1.
+
+    `code` is stable: programs may compare it. `width` is how many columns of the line are meant, from `column` on;
+    `source` is that line as it is written, empty where there is none to show. `nearest` is the word to write in place
+    of these columns, where one is near enough to be meant.
+    """
 
     path: str
     line: int
     column: int
     message: str
+    code: ProblemCode = field(kw_only=True)
+    width: int = field(default=1, kw_only=True)
+    nearest: str | None = field(default=None, kw_only=True, compare=False)
+    source: str = field(default="", kw_only=True, compare=False, repr=False)
 
     def __str__(self) -> str:
         """`file:line:column: message`, the form that editors and terminals link."""
@@ -61,16 +121,55 @@ class InvalidContracts(OnexError):
 
 
 class InvalidExpression(OnexError):
-    """An expression that does not compile. `line` and `column` count from 1 within its `text`."""
+    """An expression that does not compile. `line` and `column` count from 1 within its `text`.
+
+    `width` is how many characters of it are meant, `problem` the code under which a contract's fault is told, and
+    `nearest` what was probably meant.
+    """
 
     code = "invalid_expression"
 
-    def __init__(self, message: str, *, text: str = "", line: int = 1, column: int = 1) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        text: str = "",
+        line: int = 1,
+        column: int = 1,
+        width: int = 1,
+        problem: ProblemCode = "bad-expression",
+        nearest: str | None = None,
+    ) -> None:
         """Say what is wrong and where in the expression."""
         self.text = text
         self.line = line
         self.column = column
+        self.width = width
+        self.problem: ProblemCode = problem
+        self.nearest = nearest
         super().__init__(message)
+
+    @classmethod
+    def at(
+        cls,
+        message: str,
+        *,
+        text: str,
+        offset: int,
+        width: int = 1,
+        problem: ProblemCode = "bad-expression",
+        nearest: str | None = None,
+    ) -> Self:
+        """Give the error at so many characters from the start of the text."""
+        before = text[:offset]
+        line, column = before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1
+        return cls(message, text=text, line=line, column=column, width=width, problem=problem, nearest=nearest)
+
+    @property
+    def offset(self) -> int:
+        """How many characters of the text are before the place."""
+        before = self.text.split("\n")[: self.line - 1]
+        return sum(len(line) + 1 for line in before) + self.column - 1
 
 
 class InvalidTopicName(OnexError):

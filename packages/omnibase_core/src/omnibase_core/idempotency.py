@@ -164,7 +164,7 @@ class Once:
 
     def _key(self, planned: Plan) -> str:
         """Give the key as the store knows it, of bounded length. Raises CommandFailed for one that is none."""
-        template = self.instance.node.idempotency_key
+        template = planned.operation.idempotency_key
         value = None if template is None else template(planned.scope)
         return store_key(self.scope, planned.operation.name, value)
 

@@ -80,7 +80,7 @@ class NodeInstance:
         isolated = self.node.contract.delivery.isolation is Isolation.PROCESS
         inline = is_inline(self.handler) and not isolated
         object.__setattr__(self, "inline", inline)
-        object.__setattr__(self, "awaits_nothing", inline and self.node.idempotency_key is None)
+        object.__setattr__(self, "awaits_nothing", inline and self.node.contract.idempotency is None)
 
     @property
     def serves_at_once(self) -> bool:

@@ -40,6 +40,7 @@ LOCAL_DESCRIPTION = HandlerDescription(
     settings=LocalSettings,
     transactional=True,
     errors={"told_to_fail": "`fail` was asked for, with no other code."},
+    inline=True,
 )
 
 

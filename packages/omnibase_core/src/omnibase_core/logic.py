@@ -31,7 +31,7 @@ def plan(node: CompiledNode, envelope: OnexEnvelope, *, now: datetime) -> Plan:
     operation = _operation(node, envelope)
     if faults := operation.input.faults(envelope.payload):
         raise CommandRejected("payload_invalid", "; ".join(faults), details={"faults": list(faults)})
-    scope = Scope(envelope)
+    scope = Scope(envelope, coercions=operation.coercions)
     return Plan(operation, scope, _call(node, operation, scope, envelope))
 
 

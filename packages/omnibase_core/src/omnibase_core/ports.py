@@ -73,9 +73,10 @@ class HandlerDescription:
     """What contracts may ask of a handler type. Contracts are checked against it before anything starts.
 
     The first operation is the one meant where a contract names none. `settings` is the model of the host contract's
-    `settings` for this type; `target` that of each of its `targets`, or None for a handler that has none.
-    `transactional` says that a call has no effect but what the bus's transaction covers, so that it may be repeated.
-    `errors` are the codes of its HandlerErrors with what each means, as the reference of a node tells its senders.
+    `settings` for this type; `target` that of each of its `targets`, or None for a handler that has none. `inline` is
+    that of an InlineHandler, which no timeout bounds and no breaker guards. `transactional` says that a call has no
+    effect but what the bus's transaction covers, so that it may be repeated. `errors` are the codes of its
+    HandlerErrors with what each means, as the reference of a node tells its senders.
     """
 
     handler_type: str
@@ -84,6 +85,7 @@ class HandlerDescription:
     target: type[BaseModel] | None = None
     transactional: bool = False
     errors: Mapping[str, str] = field(default_factory=dict)
+    inline: bool = False
 
 
 class Budget(Protocol):

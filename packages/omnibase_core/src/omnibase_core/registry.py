@@ -3,23 +3,30 @@
 The reading is injected: this module opens no file.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from omnibase_core.contracts.case_faults import faults_of_cases
 from omnibase_core.contracts.cases import NodeTests
-from omnibase_core.contracts.compiled import CompiledNode, compile_node
-from omnibase_core.contracts.document import Document, Path, nearest, parse_document
+from omnibase_core.contracts.coherence import faults_of_breakers, faults_of_node, unused_bindings
+from omnibase_core.contracts.compiled import CompiledNode
+from omnibase_core.contracts.compiling import compile_node
+from omnibase_core.contracts.document import Document, nearest, parse_document
 from omnibase_core.contracts.faults import problems_of, without_faults
-from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
-from omnibase_core.contracts.node import ContractModel, NodeContract, NodeKind, OnRetry
+from omnibase_core.contracts.host import RuntimeHostContract
+from omnibase_core.contracts.node import ContractModel, NodeContract, NodeKind
 from omnibase_core.errors import InvalidContracts, Problem
-from omnibase_core.ports import ContractReader, HandlerDescription, PureFunction
+from omnibase_core.hosting import NodesOfHost, SettingsOfHost, untold
+from omnibase_core.loaded import Catalog, HostSettings, LoadedHost
+from omnibase_core.ports import ContractReader
 
+_NAME = re.compile(r"[\"']?name[\"']?:[ ]+[\"']?([a-z0-9-]+)", re.ASCII)
+_UNNAMED = "unnamed"
 _VERSIONS: Mapping[str, type[ContractModel]] = {
     "node/v1": NodeContract,
     "host/v1": RuntimeHostContract,
@@ -28,69 +35,6 @@ _VERSIONS: Mapping[str, type[ContractModel]] = {
 
 _SALVAGES_MAX = 3
 """What was refused may leave a gap that is refused in its turn."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Catalog:
-    """What contracts may refer to: handlers, the models of the settings of the bus and of each store, and functions.
-
-    `import_function` is asked only for functions of packages that a host contract allows. It raises LookupError, which
-    says what is missing. `impurities` is asked after it, with those packages: it reads the function's code, and tells
-    what of it is not pure by its place there; where nobody reads, nothing is found.
-    """
-
-    handlers: Mapping[str, HandlerDescription]
-    bus: type[BaseModel]
-    import_function: Callable[[str], PureFunction]
-    stores: Mapping[str, type[BaseModel]] = field(default_factory=dict)
-    impurities: Callable[[str, Sequence[str]], Iterable[Problem]] = lambda _name, _packages: ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostSettings:
-    """A host contract's open parts, validated by the models of those that read them."""
-
-    bus: BaseModel
-    handlers: Mapping[str, BaseModel]
-    targets: Mapping[str, Mapping[str, BaseModel]]
-    store: BaseModel | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedHost:
-    """A host contract that passed every check, with its settings and its nodes."""
-
-    contract: RuntimeHostContract
-    settings: HostSettings
-    nodes: Sequence[CompiledNode]
-    path: str
-
-    @property
-    def topics(self) -> Sequence[str]:
-        """Every topic that the host reads or writes."""
-        names = self.contract.namespace
-        of_nodes = [
-            name
-            for node in self.nodes
-            for name in (
-                names.command(node.contract.name, node.contract.major),
-                names.event(node.contract.name, node.contract.major),
-            )
-        ]
-        overtaken = any(node.contract.delivery.on_retry is OnRetry.OVERTAKE for node in self.nodes)
-        retry = [names.retry(self.contract.pool)] if overtaken else []
-        return (*of_nodes, *retry, names.dead_letter(self.contract.pool), names.log(self.contract.name))
-
-    def with_bus(self, **changes: object) -> "LoadedHost":
-        """Give the same host with other settings of its bus."""
-        bus = self.settings.bus.model_copy(update=changes)
-        return replace(self, settings=replace(self.settings, bus=bus))
-
-    def with_target(self, handler_type: str, target: str, **changes: object) -> "LoadedHost":
-        """Give the same host with other settings of one target."""
-        targets = dict(self.settings.targets[handler_type])
-        targets[target] = targets[target].model_copy(update=changes)
-        return replace(self, settings=replace(self.settings, targets={**self.settings.targets, handler_type: targets}))
 
 
 class FileRegistry:
@@ -105,6 +49,8 @@ class FileRegistry:
         if loader.problems:
             raise InvalidContracts(loader.problems)
         self.nodes: Mapping[str, CompiledNode] = {name: node for name, (node, _) in loader.nodes.items()}
+        self.documents: Mapping[str, Document] = {name: document for name, (_, document) in loader.nodes.items()}
+        """What each node was read from."""
         self.hosts: Mapping[str, LoadedHost] = loader.loaded
         self.tests: Sequence[tuple[NodeTests, Document]] = loader.tests
 
@@ -123,12 +69,16 @@ class _Loader:
     loaded: dict[str, LoadedHost] = field(default_factory=dict)
     tests: list[tuple[NodeTests, Document]] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
+    salvaged: list[tuple[RuntimeHostContract, Document]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, document: Document) -> None:
         """Validate one document and file it under its name."""
         self.problems.extend(document.problems)
         if not document.tree and document.problems:
+            # Its name is guessed: that a host lists what cannot be read is no second fault.
+            names = [match[1] for match in map(_NAME.match, document.lines) if match]
+            self.broken.update([PurePath(document.path).stem, *names[:1]])
             return
         model = self._model(document)
         if model is None:
@@ -140,13 +90,21 @@ class _Loader:
             self._salvage(document, model, error)
             return
         if isinstance(contract, NodeContract):
-            node, faults = compile_node(contract, document, self.catalog.handlers)
-            self.problems.extend(faults)
+            node = self._compiled(contract, document)
             self._file(contract.name, (node, document), self.nodes)
         elif isinstance(contract, RuntimeHostContract):
+            self.problems.extend(faults_of_breakers(contract, document))
             self._file(contract.name, (contract, document), self.hosts)
         elif isinstance(contract, NodeTests):
             self.tests.append((contract, document))
+
+    def _compiled(self, contract: NodeContract, document: Document) -> CompiledNode:
+        node, faults = compile_node(contract, document, self.catalog.handlers)
+        description = self.catalog.handlers.get(node.handler_type)
+        inline = description is not None and description.inline
+        faults = [*faults, *faults_of_node(contract, document, inline=inline)]
+        self.problems.extend(untold(faults, document))
+        return node
 
     def _salvage(self, document: Document, model: type[ContractModel], error: ValidationError) -> None:
         """Tell what the model refused, and what is wrong in the rest: nobody has to check twice to see it all."""
@@ -154,13 +112,20 @@ class _Loader:
         self.problems.extend(told)
         # A faulty contract still has its name: that a host lists it is no second fault.
         self.broken.add(str(document.tree.get("name")))
-        if model is NodeTests and (tests := _remaining(document.tree, error)) is not None:
-            self.tests.append((tests, document))
-        contract = _completed(without_faults(document.tree, error)) if model is NodeContract else None
-        if contract is not None:
-            known = {(problem.line, problem.column) for problem in told} | {(1, 1)}
-            faults = compile_node(contract, document, self.catalog.handlers)[1]
-            self.problems.extend(fault for fault in faults if (fault.line, fault.column) not in known)
+        if model is NodeTests:
+            if (tests := _remaining(document.tree, error)) is not None:
+                self.tests.append((tests, document))
+            return
+        contract = _completed(without_faults(document.tree, error), model)
+        known = {(problem.line, problem.column) for problem in told} | {(1, 1)}
+        before = len(self.problems)
+        if isinstance(contract, NodeContract):
+            self._compiled(contract, document)
+        elif isinstance(contract, RuntimeHostContract):
+            self.problems.extend(faults_of_breakers(contract, document))
+            self.salvaged.append((contract, document))
+            self.broken.add(_UNNAMED)
+        self.problems[before:] = [it for it in self.problems[before:] if (it.line, it.column) not in known]
 
     def _model(self, document: Document) -> type[ContractModel] | None:
         found = document.tree.get("contract")
@@ -168,13 +133,14 @@ class _Loader:
             return _VERSIONS[found]
         is_test = PurePath(document.path).stem.endswith(".test")
         if found is None:
-            versions = "contract: test/v1" if is_test else "contract: node/v1 or host/v1"
-            self.problems.append(document.problem((), f"missing key 'contract': write {versions}"))
+            missing = f"missing key 'contract': write contract: {'test/v1' if is_test else 'node/v1 or host/v1'}"
+            self.problems.append(document.problem((), missing, code="not-a-contract"))
             return None
         near = nearest(str(found), _VERSIONS)
         versions = "'test/v1'" if is_test else "'node/v1' or 'host/v1'"
         hint = f"did you mean {near!r}?" if near else f"expected {versions}"
-        self.problems.append(document.problem(("contract",), f"contract {found!r} is not known; {hint}"))
+        unknown = f"contract {found!r} is not known; {hint}"
+        self.problems.append(document.problem(("contract",), unknown, code="not-a-contract", nearest=near))
         return None
 
     def _file(self, name: str, entry: Any, shelf: dict[str, Any]) -> None:
@@ -182,22 +148,52 @@ class _Loader:
         if name in shelf:
             other: Document = shelf[name][1]
             first = f"{other.path}:{other.place(('name',)).line}"
-            self.problems.append(document.problem(("name",), f"the name {name!r} is taken by {first}"))
+            taken = f"the name {name!r} is taken by {first}"
+            self.problems.append(document.problem(("name",), taken, code="name-taken"))
             return
         shelf[name] = entry
 
     def resolve(self) -> None:
         """Look across the documents: what each host refers to has to be there and be bound."""
         for name, (contract, document) in self.hosts.items():
-            self.problems.extend(self._faults_of_nodes(contract, document))
-            settings = self._settings(contract, document)
+            settings = self._settings_of(contract, document)
+            nodes = tuple(self.nodes[node][0] for node in contract.nodes if node in self.nodes)
+            if len(nodes) == len(contract.nodes):
+                # What a node that is not there, or is faulty, would use is not known.
+                self.problems.extend(unused_bindings(contract, document, nodes, self.catalog.handlers))
             if settings is not None:
-                nodes = tuple(self.nodes[node][0] for node in contract.nodes if node in self.nodes)
                 self.loaded[name] = LoadedHost(contract, settings, nodes, document.path)
+        self.problems.extend(self._faults_of_pools())
+        for contract, document in self.salvaged:
+            self._settings_of(contract, document)
         for tests, document in self.tests:
             told = {(problem.line, problem.column) for problem in self.problems if problem.path == document.path}
             faults = self._faults_of_tests(tests, document)
             self.problems.extend(fault for fault in faults if (fault.line, fault.column) not in told)
+
+    def _settings_of(self, contract: RuntimeHostContract, document: Document) -> HostSettings | None:
+        """Tell what a host lacks, and give its settings where these are sound."""
+        nodes = NodesOfHost(contract, document, self.catalog, self.nodes, frozenset(self.broken))
+        self.problems.extend(nodes.faults())
+        check = SettingsOfHost(contract, document, self.catalog)
+        settings = check.read()
+        self.problems.extend(check.problems)
+        return settings
+
+    def _faults_of_pools(self) -> Iterator[Problem]:
+        """Every host of a pool hosts the same nodes: each may be given any of the partitions."""
+        first: dict[tuple[str, str, str], RuntimeHostContract] = {}
+        for contract, document in self.hosts.values():
+            other = first.setdefault((contract.environment, contract.tenant, contract.pool), contract)
+            if differing := set(contract.nodes) ^ set(other.nodes):
+                names = ", ".join(sorted(differing))
+                yield document.problem(
+                    ("nodes",),
+                    f"host {other.name!r} of the pool {contract.pool!r} has other nodes (the difference: {names}); "
+                    "list the same, or name another pool",
+                    code="pool-differs",
+                    key=True,
+                )
 
     def _faults_of_tests(self, tests: NodeTests, document: Document) -> Iterable[Problem]:
         if tests.node in self.nodes:
@@ -205,123 +201,23 @@ class _Loader:
         elif tests.node not in self.broken:
             near = nearest(tests.node, self.nodes)
             hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(self.nodes) or 'none'}"
-            yield document.problem(("node",), f"there is no node {tests.node!r}; {hint}")
-
-    def _faults_of_nodes(self, contract: RuntimeHostContract, document: Document) -> Iterable[Problem]:
-        for index, name in enumerate(contract.nodes):
-            at: Path = ("nodes", index)
-            if name in contract.nodes[:index]:
-                yield document.problem(at, f"node {name!r} is listed twice")
-            elif name in self.nodes:
-                yield from self._faults_of_binding(contract, document, at, self.nodes[name][0])
-            elif name not in self.broken:
-                near = nearest(name, self.nodes)
-                hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(self.nodes) or 'none'}"
-                yield document.problem(at, f"there is no node {name!r}; {hint}")
-
-    def _faults_of_binding(
-        self, contract: RuntimeHostContract, document: Document, at: Path, node: CompiledNode
-    ) -> Iterable[Problem]:
-        """What a node needs has to be here: target, store, its functions' packages, and the guarantee promised."""
-        if contract.guarantee is Guarantee.EXACTLY_ONCE:
-            yield from self._faults_of_exactly_once(document, at, node)
-        target = node.contract.target
-        binding = contract.handlers.get(node.handler_type)
-        if target is not None and (binding is None or target not in binding.targets):
-            where = f"handlers.{node.handler_type}.targets.{target}"
-            yield document.problem(at, f"node {node.contract.name!r} needs the target {target!r}; bind it in {where}")
-        if node.contract.idempotency is not None and contract.idempotency is None:
-            stores = ", ".join(self.catalog.stores)
-            message = f"node {node.contract.name!r} has idempotency, and this host has no store for its answers"
-            yield document.problem(at, f"{message}; write idempotency: {{store: ...}} with one of: {stores}")
-        for name, operation in node.contract.operations.items():
-            if operation.logic is None:
-                continue
-            if not any(operation.logic.startswith((f"{it}.", f"{it}:")) for it in contract.logic_packages):
-                message = f"node {node.contract.name!r} runs {operation.logic}; add its package to logic_packages"
-                yield document.problem(at, message)
-                continue
-            try:
-                self.catalog.import_function(operation.logic)
-            except LookupError as error:
-                written: Document = self.nodes[node.contract.name][1]
-                yield written.problem(("operations", name, "logic"), str(error))
-                continue
-            yield from self.catalog.impurities(operation.logic, contract.logic_packages)
-
-    def _faults_of_exactly_once(self, document: Document, at: Path, node: CompiledNode) -> Iterable[Problem]:
-        description = self.catalog.handlers.get(node.handler_type)
-        if description is not None and not description.transactional:
-            covered = ", ".join(name for name, it in self.catalog.handlers.items() if it.transactional)
-            yield document.problem(
-                at,
-                f"node {node.contract.name!r}: no transaction covers what handler {node.handler_type!r} does, so that"
-                f" exactly_once cannot hold for it (it can for: {covered}); host it with guarantee: at_least_once",
-            )
-        if node.contract.idempotency is not None:
-            yield document.problem(
-                at,
-                f"node {node.contract.name!r} has idempotency, whose store is outside of the transaction of"
-                " exactly_once; write guarantee: at_least_once, or remove idempotency from the node",
-            )
-
-    def _settings(self, contract: RuntimeHostContract, document: Document) -> HostSettings | None:
-        before = len(self.problems)
-        bus = self._validated(document, ("bus",), self.catalog.bus, contract.bus)
-        handlers: dict[str, Any] = {}
-        targets: dict[str, dict[str, Any]] = {}
-        for name, binding in contract.handlers.items():
-            description = self.catalog.handlers.get(name)
-            at: Path = ("handlers", name)
-            if description is None:
-                near = nearest(name, self.catalog.handlers)
-                hint = f"; did you mean {near!r}?" if near else f"; there are: {', '.join(self.catalog.handlers)}"
-                self.problems.append(document.problem(at, f"handler {name!r} is not registered{hint}", key=True))
-                continue
-            handlers[name] = self._validated(document, (*at, "settings"), description.settings, binding.settings)
-            if binding.targets and description.target is None:
-                self.problems.append(document.problem((*at, "targets"), f"handler {name!r} has no targets", key=True))
-            elif description.target is not None:
-                targets[name] = {
-                    target: self._validated(document, (*at, "targets", target), description.target, written)
-                    for target, written in binding.targets.items()
-                }
-        store = self._store_settings(contract, document)
-        if len(self.problems) > before:
-            return None
-        return HostSettings(bus=bus, handlers=handlers, targets=targets, store=store)
-
-    def _store_settings(self, contract: RuntimeHostContract, document: Document) -> Any:
-        if contract.idempotency is None:
-            return None
-        written = contract.idempotency
-        if (model := self.catalog.stores.get(written.store)) is None:
-            near = nearest(written.store, self.catalog.stores)
-            hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(self.catalog.stores)}"
-            at: Path = ("idempotency", "store")
-            self.problems.append(document.problem(at, f"store {written.store!r} is not known; {hint}"))
-            return None
-        return self._validated(document, ("idempotency", "settings"), model, written.settings)
-
-    def _validated(self, document: Document, at: Path, model: type[BaseModel], written: Mapping[str, Any]) -> Any:
-        try:
-            return model.model_validate(written)
-        except ValidationError as error:
-            self.problems.extend(problems_of(document, error, model=model, at=at))
-            return None
+            unknown = f"there is no node {tests.node!r}; {hint}"
+            yield document.problem(("node",), unknown, code="unknown-node", nearest=near)
 
 
-def _completed(rest: Mapping[str, Any]) -> NodeContract | None:
-    """Fill in what a node's contract lacks so far as to look at what it has; None where too little is left."""
-    operations = {
-        name: {"input": {}, **operation}
-        for name, operation in rest.get("operations", {}).items()
-        if isinstance(operation, Mapping)
-    }
-    lacking = {"name": "unnamed", "version": "0.0.0", "description": "-"}
-    kind = {"kind": NodeKind.EFFECT if "handler" in rest else NodeKind.COMPUTE}
+def _completed(rest: Mapping[str, Any], model: type[ContractModel]) -> ContractModel | None:
+    """Fill in what a contract lacks so far as to look at what it has; None where too little is left."""
+    lacking: dict[str, Any] = {"name": _UNNAMED, "version": "0.0.0", "description": "-"}
+    if model is RuntimeHostContract:
+        lacking |= dict.fromkeys(("environment", "tenant", "pool"), _UNNAMED)
+        rest = {**rest, "nodes": rest.get("nodes") or [_UNNAMED]}
+    else:
+        lacking["kind"] = NodeKind.EFFECT if "handler" in rest else NodeKind.COMPUTE
+        operations = rest.get("operations", {}).items()
+        filled = {name: dict(written) for name, written in operations if isinstance(written, Mapping)}
+        rest = {**rest, "operations": filled}
     try:
-        return NodeContract.model_validate({**lacking, **kind, **rest, "operations": operations})
+        return model.model_validate({**lacking, **rest})
     except ValidationError:
         return None
 

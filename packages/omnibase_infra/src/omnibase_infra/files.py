@@ -1,6 +1,7 @@
 """Reads contract files for FileRegistry. Nothing here knows what they say."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from omnibase_core.errors import InvalidContracts, Problem
@@ -9,17 +10,36 @@ from omnibase_core.ports import ContractDocument
 _SUFFIXES = frozenset({".yaml", ".yml"})
 
 
-def read_contracts(path: PurePath, /) -> Iterable[ContractDocument]:
-    """Read the file, or every `*.yaml` and `*.yml` below the folder in the order of their paths. A ContractReader.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was read, and what could not be."""
 
-    Hidden files and folders and the tests of contracts (`*.test.yaml`) are left out; links are followed. Raises
-    InvalidContracts with everything that cannot be read, or when there is nothing to read.
+    documents: Sequence[ContractDocument]
+    problems: Sequence[Problem]
+
+
+def read_contracts(path: PurePath, /) -> Iterable[ContractDocument]:
+    """Read as `find_contracts` does. A ContractReader. Raises InvalidContracts with everything that cannot be read."""
+    return _all_of(find_contracts(path))
+
+
+def find_contracts(path: PurePath, /) -> Found:
+    """Read the file, or every `*.yaml` and `*.yml` below the folder in the order of their paths.
+
+    Hidden files and folders and the tests of contracts (`*.test.yaml`) are left out; links are followed. That there is
+    nothing to read is a problem. A byte that is no UTF-8 becomes a lone surrogate, as which its document refuses it at
+    its very place.
     """
     return _read(path, _is_contract)
 
 
 def read_with_tests(path: PurePath, /) -> Iterable[ContractDocument]:
-    """Read the same, and the tests of contracts with it. A ContractReader."""
+    """Read as `find_with_tests` does. A ContractReader. Raises InvalidContracts with everything that cannot be read."""
+    return _all_of(find_with_tests(path))
+
+
+def find_with_tests(path: PurePath, /) -> Found:
+    """Read as `find_contracts` does, and the tests of contracts with it."""
     return _read(path, lambda child: _is_contract(child) or is_test(child))
 
 
@@ -28,12 +48,16 @@ def is_test(path: PurePath) -> bool:
     return path.suffix in _SUFFIXES and path.stem.endswith(".test")
 
 
-def _read(path: PurePath, wanted: Callable[[Path], bool]) -> Iterable[ContractDocument]:
+def _all_of(found: Found) -> Iterable[ContractDocument]:
+    if found.problems:
+        raise InvalidContracts(found.problems)
+    return found.documents
+
+
+def _read(path: PurePath, wanted: Callable[[Path], bool]) -> Found:
     reading = _Reading(wanted)
     reading.visit(Path(path))
-    if reading.problems:
-        raise InvalidContracts(reading.problems)
-    return reading.documents
+    return Found(reading.documents, reading.problems)
 
 
 class _Reading:
@@ -74,17 +98,14 @@ class _Reading:
 
     def _file(self, path: Path) -> None:
         try:
-            text = path.read_bytes().decode()
+            text = path.read_bytes().decode(errors="surrogateescape")
         except OSError as error:
             self._problem(path, f"the file cannot be read: {error.strerror}")
-        except UnicodeDecodeError as error:
-            found = error.object[error.start]
-            self._problem(path, f"found byte 0x{found:02x} at offset {error.start}; expected UTF-8 text")
         else:
             self.documents.append(ContractDocument(path, text))
 
     def _problem(self, path: Path, message: str) -> None:
-        self.problems.append(Problem(str(path), 1, 1, message))
+        self.problems.append(Problem(str(path), 1, 1, message, code="unreadable-file"))
 
 
 def _is_contract(path: Path) -> bool:

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from omnibase_core.loaded import LoadedHost
 from omnibase_core.ports import Handler, InlineHandler
-from omnibase_core.registry import LoadedHost
 from omnibase_core.runtime import NodeRuntime
 from omnibase_infra.console.health import HealthReport, NodeHealth, health_server
 from omnibase_infra.kafka import KafkaBus, KafkaBusFactory

@@ -4,14 +4,15 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from importlib.metadata import entry_points
+from linecache import getline
 
 from pydantic import BaseModel
 
 from omnibase_core.compute_handler import COMPUTE_DESCRIPTION, ComputeHandler, ComputeSettings
 from omnibase_core.errors import OnexError, Problem
+from omnibase_core.loaded import Catalog
 from omnibase_core.local_handler import LOCAL_DESCRIPTION, LocalHandler
 from omnibase_core.ports import HandlerDescription, InlineHandler
-from omnibase_core.registry import Catalog
 from omnibase_infra.budget import alarm_budget
 from omnibase_infra.functions import import_function
 from omnibase_infra.handlers.http import HttpHandlerFactory
@@ -116,6 +117,16 @@ def function_reader() -> Callable[[str, Sequence[str]], Sequence[Problem]]:
     @cache
     def read(name: str, packages: Sequence[str]) -> Sequence[Problem]:
         found = findings_of(import_function(name), name=name, packages=packages, sources=sources)
-        return [Problem(it.path, it.line, it.column, it.message) for it in found]
+        return [
+            Problem(
+                it.path,
+                it.line,
+                it.column,
+                it.message,
+                code="impure-function",
+                source=getline(it.path, it.line).rstrip(),
+            )
+            for it in found
+        ]
 
     return lambda name, packages: read(name, tuple(packages))

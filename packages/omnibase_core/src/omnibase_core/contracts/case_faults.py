@@ -13,7 +13,7 @@ from omnibase_core.contracts.cases import OF_A_CASE, Case, Expectation, Given, N
 from omnibase_core.contracts.compiled import CompiledNode, CompiledOperation
 from omnibase_core.contracts.document import Document, Path, nearest
 from omnibase_core.contracts.faults import problems_of
-from omnibase_core.errors import Problem
+from omnibase_core.errors import Problem, ProblemCode
 from omnibase_core.local_handler import LOCAL_DESCRIPTION
 from omnibase_core.ports import HandlerDescription
 
@@ -54,7 +54,7 @@ class _Checker:
         for at, name in named:
             if name in seen:
                 line = self.document.place((*seen[name], "name")).line
-                yield self._fault((*at, "name"), f"the name {name!r} is taken in line {line}")
+                yield self._fault((*at, "name"), f"the name {name!r} is taken in line {line}", code="name-taken")
             seen.setdefault(name, at)
 
     def _order(self, at: Path, case: Case) -> Iterator[Problem]:
@@ -130,8 +130,8 @@ class _Checker:
             except ValidationError as error:
                 yield from problems_of(self.document, error, model=result, at=(*at, "result"))
 
-    def _fault(self, at: Path, message: str, *, key: bool = False) -> Problem:
-        return self.document.problem(at, message, key=key)
+    def _fault(self, at: Path, message: str, *, code: ProblemCode = "bad-test", key: bool = False) -> Problem:
+        return self.document.problem(at, message, code=code, key=key)
 
 
 def _name_of(given: Given, node: CompiledNode) -> str | None:

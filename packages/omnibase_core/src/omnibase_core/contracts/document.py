@@ -13,22 +13,14 @@ from typing import Any
 import yaml
 
 from omnibase_core.contracts.scalars import read_plain, shortened, shown
-from omnibase_core.errors import InvalidExpression, Problem
+from omnibase_core.contracts.spots import spot_in_scalar
+from omnibase_core.contracts.text import Place, problem_at, syntax_problem, unreadable
+from omnibase_core.errors import InvalidExpression, Problem, ProblemCode
 
 DEPTH_MAX = 32
-LENGTH_MAX = 262_144
-"""In characters."""
 
 Path = tuple[str | int, ...]
 """The keys and indices that lead to a value: `("operations", "get_user", "errors", 0, "when")`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where something stands. Lines and columns count from 1."""
-
-    line: int
-    column: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,38 +39,63 @@ class Document:
     lines: Sequence[str] = ()
 
     def place(self, path: Path, *, key: bool = False) -> Place:
-        """Find a value, or its key; what is not there is looked for at its nearest ancestor."""
+        """Find a value, or its key; what is not there is looked for at its nearest ancestor.
+
+        A mapping or a list that starts below its key is found at the key: where it starts, its own first key stands.
+        """
         if key and path in self.keys:
             return self.keys[path]
         while path and path not in self.values:
             path = path[:-1]
-        return self.values.get(path, Place(1, 1))
+        value = self.values.get(path, Place(1, 1))
+        owner = self.keys.get(path, value)
+        return owner if owner.line < value.line and self._is_collection(path) else value
 
-    def problem(self, path: Path, message: str, *, key: bool = False) -> Problem:
-        """Describe a fault at a value, or at its key."""
-        place = self.place(path, key=key)
-        return Problem(self.path, place.line, place.column, message)
+    def _is_collection(self, path: Path) -> bool:
+        return isinstance(self._value(path), dict | list)
 
-    def problem_within(self, path: Path, error: InvalidExpression, message: str) -> Problem:
-        """Describe a fault of an expression at its very place, if the line holds it as it reads; else at the value."""
-        place = self.place(path)
-        start = self.lines[place.line - 1].find(error.text, place.column - 1)
-        if start < 0 or error.line > 1:
-            return self.problem(path, message)
-        return Problem(self.path, place.line, start + error.column, message)
+    def problem(
+        self, path: Path, message: str, *, code: ProblemCode, key: bool = False, nearest: str | None = None
+    ) -> Problem:
+        """Describe a fault at a value, or at its key. `nearest` is what was probably meant."""
+        return self.problem_at(self.place(path, key=key), message, code=code, nearest=nearest)
+
+    def problem_within(self, path: Path, error: InvalidExpression, message: str, *, code: ProblemCode) -> Problem:
+        """Describe a fault of an expression at its very place, however its text is written; else at the value."""
+        place, written = self.place(path), self._value(path)
+        start = written.find(error.text) if isinstance(written, str) and error.text else -1
+        spot = (
+            spot_in_scalar(self.lines, place.line, place.column, written, start + error.offset) if start >= 0 else None
+        )
+        if spot is None:
+            return self.problem(path, message, code=code)
+        line, column = spot
+        width = min(error.width, max(1, len(self.lines[line - 1]) - column + 1))
+        return self.problem_at(Place(line, column, width), message, code=code, nearest=error.nearest)
+
+    def _value(self, path: Path) -> Any:
+        value = self.tree
+        for step in path:
+            value = value[step]
+        return value
+
+    def problem_at(self, place: Place, message: str, *, code: ProblemCode, nearest: str | None = None) -> Problem:
+        """Describe a fault at a place of the text."""
+        return problem_at(self.path, self.lines, place, message, code=code, nearest=nearest)
 
 
 def parse_document(path: str, text: str) -> Document:
     """Parse any text. Never raises: what is wrong is in the document's problems, in the order of their places."""
-    unreadable = tuple(_unreadable(path, text))
-    if unreadable:
-        return Document(path, {}, {}, {}, unreadable)
-    reader = _Reader(path, _events(path, text))
+    lines = text.split("\n")
+    odd = tuple(unreadable(path, lines, length=len(text)))
+    if odd:
+        return Document(path, {}, {}, {}, odd, lines)
+    reader = _Reader(path, lines, _events(path, text, lines))
     try:
         tree = reader.root()
     except _Ended as ended:
-        return Document(path, {}, {}, {}, tuple(sorted([*reader.problems, ended.problem])))
-    return Document(path, tree, reader.values, reader.keys, tuple(sorted(reader.problems)), text.split("\n"))
+        return Document(path, {}, {}, {}, tuple(sorted([*reader.problems, ended.problem])), lines)
+    return Document(path, tree, reader.values, reader.keys, tuple(sorted(reader.problems)), lines)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -106,6 +123,7 @@ class _Reader:
     """Builds the tree from YAML's events by recursive descent, which DEPTH_MAX bounds. Raises _Ended."""
 
     path: str
+    lines: Sequence[str]
     events: Iterator[yaml.Event]
     problems: list[Problem] = field(default_factory=list)
     values: dict[Path, Place] = field(default_factory=dict)
@@ -115,29 +133,31 @@ class _Reader:
         next(self.events)  # the start of the stream
         start = next(self.events)
         if not isinstance(start, yaml.DocumentStartEvent):
-            raise _Ended(Problem(self.path, 1, 1, f"the file is empty, {_ROOT}"))
+            raise _Ended(Problem(self.path, 1, 1, f"the file is empty, {_ROOT}", code="not-a-contract"))
         if start.version or start.tags:
-            self._fault(start, "directives (%YAML, %TAG) are not allowed; remove them")
+            self._fault(start, "directives (%YAML, %TAG) are not allowed; remove them", code="yaml-tag")
         first = next(self.events)
         if not isinstance(first, yaml.MappingStartEvent):
-            raise self._end(first, f"found {_kind(first)}, {_ROOT}")
+            raise self._end(first, f"found {_kind(first)}, {_ROOT}", code="not-a-contract")
         tree = self.value(first, ())
         next(self.events)  # the end of the document
         after = next(self.events)
         if not isinstance(after, yaml.StreamEndEvent):
-            self._fault(after, "a second document starts here; write each contract in a file of its own")
+            again = "a second document starts here; write each contract in a file of its own"
+            self._fault(after, again, code="many-documents")
         return tree
 
     def value(self, event: yaml.Event, at: Path) -> Any:
-        self.values[at] = _place(event)
+        self.values[at] = self._place(event)
         if isinstance(event, yaml.AliasEvent):
-            self._fault(event, f"found the alias *{shortened(str(event.anchor))}; aliases are refused, {_WRITE_OUT}")
+            alias = f"found the alias *{shortened(str(event.anchor))}; aliases are refused, {_WRITE_OUT}"
+            self._fault(event, alias, code="yaml-alias")
             return None
         self._refuse_properties(event)
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event)
         if len(at) >= DEPTH_MAX:
-            raise self._end(event, f"nested deeper than {DEPTH_MAX} levels; make it flatter")
+            raise self._end(event, f"nested deeper than {DEPTH_MAX} levels; make it flatter", code="too-large")
         return self._mapping(at) if isinstance(event, yaml.MappingStartEvent) else self._sequence(at)
 
     def _mapping(self, at: Path) -> dict[str, Any]:
@@ -149,10 +169,10 @@ class _Reader:
                 self._skip(next(self.events), here)
             elif key in mapping:
                 again = f"duplicate key {shown(key)}, first in line {self.keys[here].line}; remove one of them"
-                self._fault(event, again)
+                self._fault(event, again, code="duplicate-key")
                 self._skip(next(self.events), here)
             else:
-                self.keys[here] = _place(event)
+                self.keys[here] = self._place(event)
                 mapping[key] = self.value(next(self.events), here)
         return mapping
 
@@ -165,13 +185,13 @@ class _Reader:
     def _key(self, event: yaml.Event, at: Path) -> str | None:
         """Give a key's text, faulty or not; None for what is no scalar."""
         if not isinstance(event, yaml.ScalarEvent):
-            self._fault(event, f"found {_kind(event)} as a key; write a key as text")
+            self._fault(event, f"found {_kind(event)} as a key; write a key as text", code="bad-key")
             self._skip(event, (*at, ""))
             return None
         self._refuse_properties(event)
         word = event.value
         if _is_plain(event) and read_plain(word) != (word, None):
-            self._fault(event, _fault_of_key(word))
+            self._fault(event, *_fault_of_key(word))
         return word
 
     def _scalar(self, event: yaml.ScalarEvent) -> Any:
@@ -179,7 +199,7 @@ class _Reader:
             return event.value
         value, fault = read_plain(event.value)
         if fault is not None:
-            self._fault(event, fault)
+            self._fault(event, *fault)
         return value
 
     def _skip(self, event: yaml.Event, at: Path) -> None:
@@ -188,26 +208,33 @@ class _Reader:
 
     def _refuse_properties(self, event: Any) -> None:
         if event.anchor is not None:
-            self._fault(event, f"found the anchor &{shortened(event.anchor)}; anchors are refused, {_WRITE_OUT}")
+            anchor = f"found the anchor &{shortened(event.anchor)}; anchors are refused, {_WRITE_OUT}"
+            self._fault(event, anchor, code="yaml-alias", word=True)
         if event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
-            self._fault(event, f"found the tag {shortened(tag)}; tags are refused, remove it")
+            told = f"found the tag {shortened(tag)}; tags are refused, remove it"
+            self._fault(event, told, code="yaml-tag", word=True)
 
-    def _fault(self, event: yaml.Event, message: str) -> None:
-        place = _place(event)
-        self.problems.append(Problem(self.path, place.line, place.column, message))
+    def _fault(self, event: yaml.Event, message: str, code: ProblemCode, *, word: bool = False) -> None:
+        """Describe a fault of an event, or of the one `word` with which it starts."""
+        place = self._place(event)
+        if word:
+            match = _BLANKLESS.match(self.lines[place.line - 1], place.column - 1)
+            place = Place(place.line, place.column, len(match[0]) if match else 1)
+        self.problems.append(problem_at(self.path, self.lines, place, message, code=code))
 
-    def _end(self, event: yaml.Event, message: str) -> _Ended:
-        place = _place(event)
-        return _Ended(Problem(self.path, place.line, place.column, message))
+    def _end(self, event: yaml.Event, message: str, code: ProblemCode) -> _Ended:
+        return _Ended(problem_at(self.path, self.lines, self._place(event), message, code=code))
+
+    def _place(self, event: Any) -> Place:
+        start, end = event.start_mark, event.end_mark
+        # What goes on below ends here with its line: a place never leaves the line where it starts.
+        end_column = end.column if end.line == start.line else len(self.lines[start.line].rstrip())
+        return Place(start.line + 1, start.column + 1, max(1, end_column - start.column))
 
 
+_BLANKLESS = re.compile(r"\S+")
 _WRITE_OUT = "write the value out where it is needed"
-
-
-def _place(event: Any) -> Place:
-    mark = event.start_mark
-    return Place(mark.line + 1, mark.column + 1)
 
 
 def _is_plain(event: yaml.ScalarEvent) -> bool:
@@ -221,99 +248,21 @@ def _kind(event: yaml.Event) -> str:
     return kinds.get(type(event), "a mapping")
 
 
-def _fault_of_key(word: str) -> str:
+def _fault_of_key(word: str) -> tuple[str, ProblemCode]:
     if word == "<<":
-        return "found the merge key <<; merging is refused, write the keys out"
+        return "found the merge key <<; merging is refused, write the keys out", "yaml-alias"
     if not word:
-        return "found no key; write its name before the colon"
-    return f'found the key {shortened(word)}, which YAML may not read as text; write "{shortened(word)}"'
+        return "found no key; write its name before the colon", "bad-key"
+    quoted = f'"{shortened(word)}"'
+    return f"found the key {shortened(word)}, which YAML may not read as text; write {quoted}", "ambiguous-word"
 
 
-# --- The text -----------------------------------------------------------------------------------------------------
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's parser where PyYAML was built with it, as its wheels are: it is many times faster."""
-
-_UNREADABLE = re.compile(
-    r"^\t|\r(?!\Z)|[^\t\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-)
-"""Within a line: what YAML refuses, and what ends a line for YAML but not for an editor."""
-
-_UNREADABLE_WORDING = {
-    "\t": "found a tab, expected spaces; indent with spaces",
-    "\r": "found a carriage return without a line feed; end lines with a line feed",
-    "\ufeff": "found a byte order mark; save the file as UTF-8 without it",
-}
-
-_LATE = "could not find expected ':'"
-_SYNTAX_WORDING = {
-    "mapping values are not allowed in this context": (
-        "but no key can stand here",
-        "quote text that holds ': ', or indent the key like its neighbours",
-    ),
-    "block sequence entries are not allowed in this context": (
-        "but no list can start here",
-        "write each item on a line of its own, below the key",
-    ),
-    _LATE: ("expected a colon after a key", "write key: value"),
-    "did not find expected key": ("expected a key", "indent it like its neighbours, or quote the value as a whole"),
-    "did not find expected '-' indicator": ("expected '- '", "indent it like the items above"),
-    "did not find expected ',' or ']'": ("expected ',' or ']'", "close the list, or quote the item"),
-    "did not find expected ',' or '}'": ("expected ',' or '}'", "close the mapping, or quote the value"),
-    "did not find expected node content": ("expected a value", "write one, or null"),
-    "did not find expected <document start>": ("expected the end of the file", "a contract is one mapping"),
-    "found character that cannot start any token": ("but no value starts like this", "quote the text"),
-    "found unexpected end of stream": ("expected the closing quote", "close the text that starts here"),
-    "found unknown escape character": ("which double quotes do not know", r"write \\ for \, or use single quotes"),
-    "found invalid Unicode character escape code": ("which is no character", "write the character itself"),
-    "found undefined tag handle": ("which is a tag", "tags are refused, remove it"),
-}
-"""What libyaml reports, as what was expected and what to write."""
-
-_END = "the end of the file"
-_TAB = "a tab"
-
-
-def _unreadable(path: str, text: str) -> Iterator[Problem]:
-    if len(text) > LENGTH_MAX:
-        yield Problem(path, 1, 1, f"found {len(text)} characters, expected at most {LENGTH_MAX}; split the contract")
-        return
-    for number, line in enumerate(text.split("\n"), start=1):
-        if match := _UNREADABLE.search(line):
-            other = f"found the character U+{ord(match[0]):04X}; remove it, or escape it in double quotes"
-            yield Problem(path, number, match.start() + 1, _UNREADABLE_WORDING.get(match[0], other))
-
-
-def _events(path: str, text: str) -> Iterator[yaml.Event]:
+def _events(path: str, text: str, lines: Sequence[str]) -> Iterator[yaml.Event]:
     try:
         yield from yaml.parse(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
-        raise _Ended(_syntax_problem(path, text.split("\n"), error)) from error
+        raise _Ended(syntax_problem(path, lines, error)) from error
 
 
-def _syntax_problem(path: str, lines: list[str], error: yaml.MarkedYAMLError) -> Problem:
-    said = str(error.problem)
-    place, found = _found(lines, error.problem_mark)
-    if error.context_mark is not None and (found == _END or said == _LATE):
-        # What is never closed is best shown where it starts; it is noticed only where something else comes.
-        place, start = _found(lines, error.context_mark)
-        found = found if found == _END else start
-    expected, advice = _SYNTAX_WORDING.get(said, (f"which is no YAML: {said}", "quote it if it is text"))
-    if found == _TAB:
-        expected, advice = "expected spaces", "indent with spaces"
-    elif "${" in lines[place.line - 1]:
-        advice = 'quote the whole expression: "${ ... }"'
-    return Problem(path, place.line, place.column, f"found {found}, {expected}; {advice}")
-
-
-def _found(lines: list[str], mark: Any) -> tuple[Place, str]:
-    """Give the place of a mark and what stands there. The end of the file may be marked one line too far."""
-    line = min(mark.line, len(lines) - 1)
-    column = mark.column if line == mark.line else len(lines[line])
-    rest = lines[line][column:]
-    if rest.startswith("\t"):
-        return Place(line + 1, column + 1), _TAB
-    at_end = not any(later.strip() for later in (rest, *lines[line + 1 :]))
-    return Place(line + 1, column + 1), _END if at_end else shown(
-        rest.strip()
-    ) if rest.strip() else "the end of the line"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's parser where PyYAML was built with it, as its wheels are: it is many times faster."""

@@ -1,18 +1,20 @@
 """What a model refused, said in the words of the contract: where it stands, what was found, what to write. Pure."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
-from omnibase_core.contracts.document import Document, Path, Place, nearest
-from omnibase_core.contracts.forms import MEANINGS
+from omnibase_core.contracts import forms
+from omnibase_core.contracts.document import Document, Path, nearest
 from omnibase_core.contracts.scalars import shown
-from omnibase_core.errors import Problem
+from omnibase_core.contracts.text import Place
+from omnibase_core.errors import Problem, ProblemCode
 
 _EXPECTED = {
     "bool_type": "true or false",
@@ -42,6 +44,16 @@ _EXPECTED = {
 """Pydantic's types of errors in the words of a contract."""
 
 
+class Refused(ValueError):
+    """What a model's own check refuses, with the kind of fault that it is."""
+
+    def __init__(self, message: str, *, code: ProblemCode, nearest: str | None = None) -> None:
+        """Say what was found and what to write; `nearest` is the word that was probably meant."""
+        self.code = code
+        self.nearest = nearest
+        super().__init__(message)
+
+
 def problems_of(document: Document, error: ValidationError, *, model: type[BaseModel], at: Path = ()) -> list[Problem]:
     """Give each fault that a model found in the part of the document at `at`, at its place and in a contract's words.
 
@@ -49,16 +61,13 @@ def problems_of(document: Document, error: ValidationError, *, model: type[BaseM
     """
     told = {Place(problem.line, problem.column) for problem in document.problems}
     root = _Spot(at, model, _part(document.tree, at))
-    faults: dict[tuple[Place, str], list[str]] = {}
+    faults: dict[tuple[Place, str], list[_Refusal]] = {}
     for details in error.errors(include_url=False):
         refusal = _refusal(document, dict(details), root)
         if not _is_told(refusal, document, told):
             place = document.place(refusal.path, key=refusal.key)
-            faults.setdefault((place, refusal.found), []).append(refusal.expected)
-    return [
-        Problem(document.path, place.line, place.column, _joined(found, expected))
-        for (place, found), expected in faults.items()
-    ]
+            faults.setdefault((place, refusal.found), []).append(refusal)
+    return [_problem(document, place, refusals) for (place, _), refusals in faults.items()]
 
 
 def without_faults(tree: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:
@@ -83,6 +92,8 @@ class _Refusal:
     found: str
     expected: str = ""
     key: bool = False
+    code: ProblemCode = "wrong-value"
+    nearest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,24 +140,35 @@ def _refusal(document: Document, details: Mapping[str, Any], root: _Spot) -> _Re
             return _missing_key(document, root.follow(location), context["discriminator"].strip("'"))
         case "union_tag_invalid":
             path = (*root.follow(location).path, context["discriminator"].strip("'"))
-            return _Refusal(path, f"found {shown(context['tag'])}", _choice(context["tag"], context["expected_tags"]))
+            expected, near = _choice(context["tag"], context["expected_tags"])
+            return _Refusal(path, f"found {shown(context['tag'])}", expected, nearest=near)
+        case "enum" | "literal_error":
+            expected, near = _choice(details["input"], context["expected"])
+            return _Refusal(root.follow(location).path, f"found {shown(details['input'])}", expected, nearest=near)
     spot = root.follow(location)
     found, expected = _worded(details["type"], details["input"], details["msg"], context)
-    return _Refusal(spot.path, found, expected, key=spot.key)
+    pattern = context.get("pattern") or (_pattern(spot.declared) if details["type"] == "string_type" else "")
+    if correction := forms.corrected(pattern, details["input"]):
+        code: ProblemCode = "wrong-type" if details["type"] == "string_type" else "wrong-value"
+        told = f"{correction[0]}; write {correction[1]}"
+        return _Refusal(spot.path, found, told, key=spot.key, code=code, nearest=correction[1])
+    expected = forms.expected(pattern) or expected
+    near = getattr(context.get("error"), "nearest", None)
+    return _Refusal(spot.path, found, expected, key=spot.key, code=_code(details["type"], context), nearest=near)
 
 
 def _unknown_key(owner: _Spot, key: str) -> _Refusal:
     known = owner.known_keys()
     near = nearest(key, known)
     hint = f"did you mean {near!r}?" if near else f"expected one of: {', '.join(known) or '(none)'}"
-    return _Refusal((*owner.path, key), f"unknown key {shown(key)}; {hint}", key=True)
+    return _Refusal((*owner.path, key), f"unknown key {shown(key)}; {hint}", key=True, code="unknown-key", nearest=near)
 
 
 def _missing_key(document: Document, owner: _Spot, key: str) -> _Refusal:
     """Name the key from where the document ends: what should hold it may be missing too."""
     path = (*owner.path, key)
     present = next((length for length in range(len(path), 0, -1) if path[:length] in document.values), 0)
-    return _Refusal(path, f"missing key {'.'.join(map(str, path[present:]))!r}")
+    return _Refusal(path, f"missing key {'.'.join(map(str, path[present:]))!r}", code="missing-key")
 
 
 def _worded(kind: str, value: Any, message: str, context: Mapping[str, Any]) -> tuple[str, str]:
@@ -154,26 +176,36 @@ def _worded(kind: str, value: Any, message: str, context: Mapping[str, Any]) -> 
     found = f"found {shown(value)}"
     if kind in ("value_error", "assertion_error"):
         return message.removeprefix("Value error, ").removeprefix("Assertion failed, "), ""
-    if kind in ("literal_error", "enum"):
-        return found, _choice(value, context["expected"])
     if kind == "string_pattern_mismatch":
-        return found, MEANINGS.get(context["pattern"], f"text that matches {context['pattern']}")
+        return found, f"text that matches {context['pattern']}"
     if kind in _EXPECTED:
         return found, _EXPECTED[kind].format(**context)
     said, _, expected = message.partition("Input should be ")
     return (found, expected) if expected else (f"{found}: {said}", "")
 
 
-def _choice(found: Any, allowed: str) -> str:
+def _code(kind: str, context: Mapping[str, Any]) -> ProblemCode:
+    """Tell a value of another type from one of the right type that is not allowed."""
+    error = context.get("error")
+    if isinstance(error, Refused):
+        return error.code
+    return "wrong-type" if kind.endswith(("_type", "_parsing", "_from_float")) else "wrong-value"
+
+
+def _choice(found: Any, allowed: str) -> tuple[str, str | None]:
     """Give what pydantic lists (`'a', 'b' or 'c'`) and, where there is a choice, what was probably meant."""
     words = re.findall(r"'([^']*)'", allowed)
     near = nearest(found, words) if isinstance(found, str) and len(words) > 1 else None
-    return f"{allowed}; did you mean {near!r}?" if near else allowed
+    return (f"{allowed}; did you mean {near!r}?" if near else allowed), near
 
 
-def _joined(found: str, expected: Iterable[str]) -> str:
-    alternatives = " or ".join(dict.fromkeys(it for it in expected if it))
-    return f"{found}, expected {alternatives}" if alternatives else found
+def _problem(document: Document, place: Place, refusals: Sequence[_Refusal]) -> Problem:
+    """Tell as one what the members of a union said of one value."""
+    first = refusals[0]
+    alternatives = " or ".join(dict.fromkeys(it.expected for it in refusals if it.expected))
+    message = f"{first.found}, expected {alternatives}" if alternatives else first.found
+    near = next((it.nearest for it in refusals if it.nearest), None)
+    return document.problem_at(place, message, code=first.code, nearest=near)
 
 
 def _is_told(refusal: _Refusal, document: Document, told: set[Place]) -> bool:
@@ -219,9 +251,19 @@ def _is_model(declared: Any) -> bool:
 def _fields(model: type[BaseModel]) -> dict[str, Any]:
     """Give what a model declares, by the keys that a contract writes."""
     return {
-        field.validation_alias if isinstance(field.validation_alias, str) else name: field.annotation
+        field.validation_alias if isinstance(field.validation_alias, str) else name: _annotated(field)
         for name, field in model.model_fields.items()
     }
+
+
+def _annotated(field: FieldInfo) -> Any:
+    return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+
+
+def _pattern(declared: Any) -> str:
+    """Give the pattern that text is held to by its declaration; none is the empty one."""
+    bounds = get_args(declared)[1:] if get_origin(declared) is Annotated else ()
+    return next((it.pattern for it in bounds if getattr(it, "pattern", None)), "")
 
 
 def _holds(part: Any, step: str | int) -> bool:

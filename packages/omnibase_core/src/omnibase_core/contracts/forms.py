@@ -1,5 +1,6 @@
-"""The forms that names of a contract have: their patterns, and how a message describes them."""
+"""The forms that names of a contract have: their patterns, how a message describes them, and what was meant. Pure."""
 
+import re
 from collections.abc import Mapping
 
 from omnibase_core.topics import SLUG_PATTERN
@@ -10,10 +11,36 @@ IDENTIFIER = r"^[a-z][a-z0-9_]{0,62}$"
 FUNCTION = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 PACKAGE = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
 
-MEANINGS: Mapping[str, str] = {
-    SLUG: "lower-case words joined by hyphens, such as price-order",
-    VERSION: "three numbers, such as 1.0.0",
-    IDENTIFIER: "lower-case words joined by underscores, such as get_user, at most 63 characters",
-    FUNCTION: "a function as package.module:function",
-    PACKAGE: "a package as package or package.module",
+_MEANINGS: Mapping[str, tuple[str, str]] = {
+    SLUG: ("lower-case words joined by hyphens", "price-order"),
+    VERSION: ("three numbers joined by dots", "1.0.0"),
+    IDENTIFIER: ("lower-case words joined by underscores", "get_user, of at most 63 characters"),
+    FUNCTION: ("a function as package.module:function", "acme.orders:price"),
+    PACKAGE: ("a package as package or package.module", "acme.orders"),
 }
+
+
+def expected(pattern: str) -> str | None:
+    """Describe a form, with an example; None for a pattern that is none of ours."""
+    meaning = _MEANINGS.get(pattern)
+    return meaning and f"{meaning[0]}, such as {meaning[1]}"
+
+
+def corrected(pattern: str, found: object) -> tuple[str, str] | None:
+    """Give a form's description and the text of that form which was probably meant, if it can be told."""
+    words = _words(str(found))
+    if pattern == VERSION:
+        numbers = [str(int(word)) for word in words if _NUMBER.fullmatch(word)]
+        meant = ".".join([*numbers, "0", "0"][: max(3, len(numbers))]) if numbers else ""
+    else:
+        meant = {SLUG: "-", IDENTIFIER: "_"}.get(pattern, " ").join(words).lower()
+    fits = pattern in _MEANINGS and re.fullmatch(pattern.removesuffix("$"), meant)
+    return (_MEANINGS[pattern][0], meant) if fits else None
+
+
+_NUMBER = re.compile(r"[0-9]{1,6}")
+
+
+def _words(text: str) -> list[str]:
+    """Split text into its words, `theOther` too; what is not ASCII has none, as nobody can tell how to spell it."""
+    return re.findall(r"[A-Za-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text)) if text.isascii() else []

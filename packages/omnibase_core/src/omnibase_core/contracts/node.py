@@ -6,6 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from omnibase_core.contracts import forms
+from omnibase_core.contracts.document import nearest
+from omnibase_core.contracts.faults import Refused
+from omnibase_core.contracts.scalars import shown
 from omnibase_core.envelope import JsonObject
 from omnibase_core.policies import RetryPolicy
 from omnibase_core.topics import SLUG_LENGTH_MAX
@@ -28,6 +31,9 @@ class NodeKind(StrEnum):
     REDUCER = "reducer"
     ORCHESTRATOR = "orchestrator"
     RUNTIME_HOST = "runtime_host"
+
+
+_SERVED = (NodeKind.EFFECT.value, NodeKind.COMPUTE.value)
 
 
 class Ordering(StrEnum):
@@ -137,8 +143,9 @@ class ErrorRule(ContractModel):
 class Operation(ContractModel):
     """One operation of a node: what it takes, what it asks of the handler or function, what it answers.
 
-    - `input`: JSON Schema of the command's payload.
-    - `output`: JSON Schema of the answer's payload.
+    - `input`: JSON Schema of the command's payload. Where a function takes the payload as a model and none is written,
+      that of the model is meant.
+    - `output`: JSON Schema of the answer's payload, or of the model that a function gives.
     - `call`: the handler's operation, where it is not the first that the handler offers.
     - `request`: mapping to the handler's request; for `logic`, to the function's argument (else the payload).
     - `logic`: the pure function of a compute node.
@@ -146,7 +153,7 @@ class Operation(ContractModel):
     - `answer`: mapping to the answer's payload (else the result itself).
     """
 
-    input: JsonObject
+    input: JsonObject | None = None
     call: str | None = None
     request: Any = None
     logic: FunctionName | None = None
@@ -180,13 +187,26 @@ class NodeContract(ContractModel):
     delivery: DeliveryPolicy = DeliveryPolicy()
     idempotency: Idempotency | None = None
 
+    @field_validator("kind", mode="before")
+    @classmethod
+    def _is_known(cls, kind: object) -> object:
+        # The kinds that are not served yet are no advice to anybody.
+        if not isinstance(kind, str) or kind not in list(NodeKind):
+            near = nearest(kind, _SERVED) if isinstance(kind, str) else None
+            hint = f"; did you mean {near!r}?" if near else ""
+            message = f"found {shown(kind)}, expected {' or '.join(map(repr, _SERVED))}{hint}"
+            raise Refused(message, code="wrong-value", nearest=near)
+        return kind
+
     @field_validator("kind")
     @classmethod
     def _is_served(cls, kind: NodeKind) -> NodeKind:
         if kind is NodeKind.RUNTIME_HOST:
-            raise ValueError("kind 'runtime_host' is a host's; a host contract starts with contract: host/v1")
+            message = "kind 'runtime_host' is a host's; a host contract starts with contract: host/v1"
+            raise Refused(message, code="wrong-value")
         if kind in (NodeKind.REDUCER, NodeKind.ORCHESTRATOR):
-            raise ValueError(f"kind {kind.value!r} is not served yet; expected 'effect' or 'compute'")
+            message = f"kind {kind.value!r} is not served yet; expected {' or '.join(map(repr, _SERVED))}"
+            raise Refused(message, code="kind-not-served")
         return kind
 
     @property

@@ -10,7 +10,12 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
+from omnibase_core.errors import ProblemCode
+
 Scalar = str | int | float | bool | None
+
+Fault = tuple[str, ProblemCode]
+"""What is wrong with a word, and the kind of fault that it is."""
 
 INTEGER_BITS = 64
 """Integers are signed: that is what an expression, a schema and a database column can hold."""
@@ -25,6 +30,7 @@ _NOT_TEXT = re.compile(r"[-+.\d~=<]|\Z|(?i:on|off|yes|no|y|n|true|false|null)\Z"
 """How every word starts that is not simply text: most words are told apart by this one look."""
 
 _TIME = r"(?:[Tt]|[ \t]+)\d\d?:\d\d(?::\d\d(?:\.\d*)?)?(?:[ \t]*(?:[Zz]|[-+]\d\d?(?::?\d\d)?))?"
+_NO_NUMBER = "JSON has no such number"
 _MISREAD = tuple(
     (re.compile(pattern, re.ASCII), why, instead)
     for pattern, why, instead in (
@@ -36,20 +42,20 @@ _MISREAD = tuple(
         (r"<<|=", "YAML 1.1 gives it a meaning of its own", ""),
         (r"[-+]?\d[\d_]*(?::[0-5]?\d)+(?:\.[\d_]*)?", "YAML 1.1 reads it as a number to the base of 60", ""),
         (rf"\d{{4}}-\d\d?-\d\d?(?:{_TIME})?", "YAML 1.1 reads it as a time", ""),
-        (r"[-+]?\.(?i:inf|nan)", "JSON has no such number", "a finite number, or as text "),
-        (r"[-+]?0(?:x[\da-fA-F_]+|o[0-7_]+|b[01_]+)", "it is no decimal number", "one, or as text "),
-        (r"[-+]?(?:\d[\d_]*(?:\.[\d_]*)?|\.\d[\d_]*)(?:[eE][-+]?\d+)?", "it is no plain number", "one, or as text "),
+        (r"[-+]?\.(?i:inf|nan)", _NO_NUMBER, "a finite number, or as text "),
+        (r"[-+]?0(?:x[\da-fA-F_]+|o[0-7_]+|b[01_]+)", "it is no decimal number", "{}, or as text "),
+        (r"[-+]?(?:\d[\d_]*(?:\.[\d_]*)?|\.\d[\d_]*)(?:[eE][-+]?\d+)?", "it is no plain number", "{}, or as text "),
     )
 )
 """Words on which readers of YAML differ: the pattern, why it is refused, and what to write beside the quoted word."""
 
 
-def read_plain(word: str) -> tuple[Scalar, str | None]:
+def read_plain(word: str) -> tuple[Scalar, Fault | None]:
     """Give what a plain scalar stands for and, where that is unclear, the fault; the value is then the word itself."""
     if _NOT_TEXT.match(word) is None:
         return word, None
     if not word:
-        return None, "found no value; write one, or null, or {}"
+        return None, ("found no value; write one, or null, or {}", "no-value")
     if word in _WORDS:
         return _WORDS[word], None
     if _INTEGER.fullmatch(word):
@@ -75,22 +81,39 @@ def shortened(text: str) -> str:
     return text if len(text) <= _SHOWN_LENGTH_MAX else text[: _SHOWN_LENGTH_MAX - 3] + "..."
 
 
-def _read_integer(word: str) -> tuple[Scalar, str | None]:
+def _read_integer(word: str) -> tuple[Scalar, Fault | None]:
     # The length is looked at first: Python refuses to convert some thousands of digits.
     if len(word) > _INTEGER_LENGTH_MAX or not -(2 ** (INTEGER_BITS - 1)) <= int(word) < 2 ** (INTEGER_BITS - 1):
-        return word, f"found {shortened(word)}, which does not fit {INTEGER_BITS} bits; write it as text, in quotes"
+        fits = f"found {shortened(word)}, which does not fit {INTEGER_BITS} bits; write it as text, in quotes"
+        return word, (fits, "bad-number")
     return int(word), None
 
 
-def _read_float(word: str) -> tuple[Scalar, str | None]:
+def _read_float(word: str) -> tuple[Scalar, Fault | None]:
     number = float(word)
     if not isfinite(number):
-        return word, f"found {shortened(word)}, which is too large for a number; write it as text, in quotes"
+        large = f"found {shortened(word)}, which is too large for a number; write it as text, in quotes"
+        return word, (large, "bad-number")
     return number, None
 
 
-def _fault_of_text(word: str) -> str | None:
+def _fault_of_text(word: str) -> Fault | None:
     for pattern, why, instead in _MISREAD:
         if pattern.fullmatch(word):
-            return f'found {shortened(word)}: {why}; write {instead}"{shortened(word)}"'
+            code: ProblemCode = "bad-number" if why == _NO_NUMBER else "ambiguous-word"
+            meant = _decimal(word) or "one"
+            return f'found {shortened(word)}: {why}; write {instead.format(meant)}"{shortened(word)}"', code
     return None
+
+
+def _decimal(word: str) -> str | None:
+    """Give a number as JSON writes it; None where readers differ on which number it is (`017`), and for a long one."""
+    digits = word.replace("_", "").removeprefix("+")
+    if _OTHER_BASE.fullmatch(digits):
+        number = int(digits, 0)
+        return str(number) if number.bit_length() < INTEGER_BITS else None
+    whole = re.sub(r"\A(-?)\.", r"\g<1>0.", re.sub(r"\.(?!\d)", ".0", digits))
+    return whole if len(whole) <= _INTEGER_LENGTH_MAX and _NUMBER.fullmatch(whole) else None
+
+
+_OTHER_BASE = re.compile(r"-?0(?:x[\da-fA-F]{1,16}|o[0-7]{1,22}|b[01]{1,64})", re.ASCII)

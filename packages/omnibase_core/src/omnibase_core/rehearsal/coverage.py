@@ -73,7 +73,7 @@ def percentage(coverages: Sequence[Coverage]) -> float:
 def _goals(operation: CompiledOperation, node: CompiledNode) -> list[Goal]:
     ways = [_way(operation, index, holds=holds) for index in range(len(operation.rules)) for holds in (True, False)]
     codes = dict.fromkeys(compiled.rule.code for compiled in operation.rules)
-    if _refuses(node.contract.operations[operation.name].input):
+    if _refuses(operation.input_schema):
         codes[_REFUSED] = None
     if operation.call is not None and node.handler_type not in PURE:
         codes[_FAILURE] = None

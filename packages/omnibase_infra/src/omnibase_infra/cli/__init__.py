@@ -13,10 +13,13 @@ from omnibase_infra.cli.completion import completion
 from omnibase_infra.cli.demo import demo
 from omnibase_infra.cli.dlq import dlq
 from omnibase_infra.cli.docs import docs
+from omnibase_infra.cli.eval import evaluate
+from omnibase_infra.cli.explain import explain
 from omnibase_infra.cli.export import export
 from omnibase_infra.cli.fmt import fmt
 from omnibase_infra.cli.graph import graph
 from omnibase_infra.cli.new import new
+from omnibase_infra.cli.problems import report, summary, terminal_width
 from omnibase_infra.cli.run import run
 from omnibase_infra.cli.schema import schema
 from omnibase_infra.cli.send import send
@@ -24,7 +27,7 @@ from omnibase_infra.cli.test import test
 
 _VERBS = {
     "Run": (demo, run, send, dlq),
-    "Write contracts": (new, check, test, fmt),
+    "Write contracts": (new, check, explain, evaluate, test, fmt),
     "Show contracts": (docs, graph, export, topics),
     "Set up": (schema, completion),
 }
@@ -38,7 +41,8 @@ class _Commands(click.Group):
         try:
             super().invoke(ctx)
         except InvalidContracts as error:
-            click.echo(f"{error}\n\n{count(len(error.problems), 'problem')} found, nothing was started.", err=True)
+            click.echo(report(error.problems, "text", width=terminal_width()), err=True)
+            click.echo(f"\nNothing was started: {summary(error.problems)}", err=True)
             ctx.exit(1)
         except OnexError as error:
             click.echo(f"error: {error.code}: {error}", err=True)
@@ -49,11 +53,6 @@ class _Commands(click.Group):
         for title, verbs in _VERBS.items():
             with formatter.section(title):
                 formatter.write_dl([(f"{verb.name:<{width}}", verb.get_short_help_str(64)) for verb in verbs])
-
-
-def count(number: int, noun: str) -> str:
-    """Give `1 problem`, `2 problems`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 @click.group(cls=_Commands, context_settings={"max_content_width": 80, "help_option_names": ["-h", "--help"]})

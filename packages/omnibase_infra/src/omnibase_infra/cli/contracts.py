@@ -1,13 +1,15 @@
 """Finds and loads the contracts that a verb is about."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from omnibase_core.contracts.document import parse_document
-from omnibase_core.errors import OnexError
+from omnibase_core.errors import InvalidContracts, OnexError, Problem
+from omnibase_core.loaded import LoadedHost
 from omnibase_core.ports import ContractDocument
-from omnibase_core.registry import FileRegistry, LoadedHost
-from omnibase_infra.files import read_contracts
+from omnibase_core.registry import FileRegistry
+from omnibase_infra.files import Found, find_contracts
 from omnibase_infra.wiring import catalog
 
 
@@ -31,27 +33,42 @@ def contracts_dir_above(folder: Path) -> Path:
 
 def load_host(host_path: Path, contracts_dir: Path | None) -> LoadedHost:
     """Load a host and its nodes. Raises InvalidContracts with every problem of every contract in the folder."""
-    documents = documents_of_host(host_path, contracts_dir or contracts_dir_of(host_path))
-    loaded = registry_of(documents).host_at(host_path)
+    found = documents_of_host(host_path, contracts_dir or contracts_dir_of(host_path))
+    loaded = registry_of(found.documents, found.problems).host_at(host_path)
     if loaded is None:
         raise NotAHost(f"{host_path} is a node contract; expected a host contract (contract: host/v1)")
     return loaded
 
 
-def documents_of_host(host_path: Path, contracts_dir: Path) -> list[ContractDocument]:
+def documents_of_host(host_path: Path, contracts_dir: Path) -> Found:
     """Read the host's own file and every node of the folder; other hosts are not this one's affair."""
-    own = list(read_contracts(host_path))
-    rest = [it for it in read_contracts(contracts_dir) if not is_host(it)]
-    return [*own, *(it for it in rest if Path(it.path).resolve() != host_path.resolve())]
+    own, rest = find_contracts(host_path), find_contracts(contracts_dir)
+    nodes = (it for it in rest.documents if not is_host(it) and Path(it.path).resolve() != host_path.resolve())
+    return Found([*own.documents, *nodes], [*own.problems, *rest.problems])
+
+
+_CONTRACT = re.compile(r"^contract:[ ]+[\"']?(\w+)", re.MULTILINE)
 
 
 def is_host(document: ContractDocument) -> bool:
     """Say whether a document calls itself a host contract."""
+    # What stands at the start of a line can be nothing else. To parse each file twice would take as long again.
+    if match := _CONTRACT.search(document.text):
+        return match[1] == "host"
     tree = parse_document(str(document.path), document.text).tree
     return str(tree.get("contract", "")).startswith("host/")
 
 
-def registry_of(documents: Iterable[ContractDocument]) -> FileRegistry:
-    """Check documents against each other and against this machine's handlers. Raises InvalidContracts."""
+def registry_of(documents: Iterable[ContractDocument], unreadable: Sequence[Problem] = ()) -> FileRegistry:
+    """Check documents against each other and against this machine's handlers.
+
+    Raises InvalidContracts, which tells of what could not be read too: that hides no other problem.
+    """
     found = list(documents)
-    return FileRegistry(PurePath(), lambda _: found, catalog())
+    try:
+        registry = FileRegistry(PurePath(), lambda _: found, catalog())
+    except InvalidContracts as error:
+        raise InvalidContracts([*unreadable, *error.problems]) from error
+    if unreadable:
+        raise InvalidContracts(unreadable)
+    return registry

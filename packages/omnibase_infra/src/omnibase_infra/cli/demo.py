@@ -16,7 +16,7 @@ import click
 
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.envelope import OnexEnvelope
-from omnibase_core.registry import LoadedHost
+from omnibase_core.loaded import LoadedHost
 from omnibase_infra.cli.contracts import load_host
 from omnibase_infra.cli.run import stop_on_signals
 from omnibase_infra.cli.send import new_command
@@ -110,8 +110,8 @@ def _call_each(loaded: LoadedHost, address: str) -> bool:
 
 def _examples(loaded: LoadedHost) -> Iterator[tuple[CompiledNode, OnexEnvelope]]:
     for node in loaded.nodes:
-        for name, operation in node.contract.operations.items():
-            examples: Any = operation.input.get("examples") or [{}]
+        for name, operation in node.operations.items():
+            examples: Any = operation.input_schema.get("examples") or [{}]
             yield node, new_command(node.contract.name, name, examples[0])
 
 

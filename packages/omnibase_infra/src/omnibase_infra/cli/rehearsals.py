@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from omnibase_core.contracts.cases import NodeTests
+from omnibase_core.contracts.coherence import is_of_package
 from omnibase_core.contracts.compiled import CompiledNode
+from omnibase_core.contracts.compiling import compile_node
 from omnibase_core.contracts.document import Document, parse_document
 from omnibase_core.errors import InvalidContracts, Problem
 from omnibase_core.ports import ContractDocument, HandlerDescription
 from omnibase_core.rehearsal import Coverage, Failure, Stage, judge
+from omnibase_core.signatures import NodeFunction
 from omnibase_infra.cli.contracts import contracts_dir_above, is_host, registry_of
 from omnibase_infra.cli.pure import pure_handlers
 from omnibase_infra.files import is_test, read_contracts, read_with_tests
@@ -95,10 +98,15 @@ def load_rehearsals(paths: Iterable[Path]) -> Rehearsals:
         hosts.update(_by_file(it for it in beside if "host/v1" in it.text and is_host(it)))
     registry = registry_of(documents.values())
     allowed = [_tree(it) for it in hosts.values()]
-    faults = [it for tests in registry.tests for it in _faults_of_functions(*tests, registry.nodes, allowed)]
+    nodes = dict(registry.nodes)
+    faults: list[Problem] = []
+    for tests, document in registry.tests:
+        written = registry.documents[tests.node]
+        nodes[tests.node], told = _with_functions(tests, document, nodes[tests.node], written, allowed)
+        faults += told
     if faults:
         raise InvalidContracts(faults)
-    return Rehearsals(registry.tests, registry.nodes, catalog().handlers)
+    return Rehearsals(registry.tests, nodes, catalog().handlers)
 
 
 def documents_at(path: Path, found: Sequence[ContractDocument]) -> Iterator[ContractDocument]:
@@ -124,24 +132,28 @@ def _tree(document: ContractDocument) -> Mapping[str, Any]:
     return tree
 
 
-def _faults_of_functions(
-    tests: NodeTests, document: Document, nodes: Mapping[str, CompiledNode], hosts: Sequence[Mapping[str, Any]]
-) -> Iterator[Problem]:
-    """A function runs where the tests themselves, or a host that lists the node, allow its package."""
+def _with_functions(
+    tests: NodeTests, document: Document, node: CompiledNode, written: Document, hosts: Sequence[Mapping[str, Any]]
+) -> tuple[CompiledNode, list[Problem]]:
+    """Give the node as it is with its functions. The tests, or a host of the node, allow their package."""
     of_hosts = [it for host in hosts if tests.node in _listed(host, "nodes") for it in _listed(host, "logic_packages")]
     packages = [*tests.logic_packages, *of_hosts]
-    for operation in nodes[tests.node].contract.operations.values():
-        function = operation.logic
-        if function is None:
-            continue
-        if not any(function.startswith((f"{package}.", f"{package}:")) for package in packages):
+    functions: dict[str, NodeFunction] = {}
+    faults: list[Problem] = []
+    for name in filter(None, (operation.logic for operation in node.contract.operations.values())):
+        if not any(isinstance(it, str) and is_of_package(name, it) for it in packages):
             where = "add its package to logic_packages, here or in the contract of a host that lists the node"
-            yield document.problem(("node",), f"node {tests.node!r} runs {function}; {where}")
+            unallowed = f"node {tests.node!r} runs {name}; {where}"
+            faults.append(document.problem(("node",), unallowed, code="package-not-allowed"))
             continue
         try:
-            import_function(function)
-        except LookupError as error:
-            yield document.problem(("node",), str(error))
+            functions[name] = NodeFunction.of(name, import_function(name))
+        except (LookupError, ValueError) as error:
+            faults.append(document.problem(("node",), str(error), code="unknown-function"))
+    if not functions or faults:
+        return node, faults
+    compiled, of_node = compile_node(node.contract, written, catalog().handlers, functions)
+    return compiled, list(of_node)
 
 
 def _listed(tree: Mapping[str, Any], key: str) -> Sequence[Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from omnibase_core.registry import LoadedHost
+from omnibase_core.loaded import LoadedHost
 from omnibase_infra.cli.completion import complete_hosts
 from omnibase_infra.cli.contracts import contracts_dir_of, load_host
 from omnibase_infra.settings import process_secrets, process_settings

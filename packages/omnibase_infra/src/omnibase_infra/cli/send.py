@@ -1,7 +1,6 @@
 """`runtime-host send`: one command to a node, and its answer."""
 
 import json
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ import click
 
 from omnibase_core.codec import encode
 from omnibase_core.envelope import ENVELOPE_VERSION, OnexEnvelope
-from omnibase_core.registry import LoadedHost
+from omnibase_core.loaded import LoadedHost
 from omnibase_infra.cli.completion import complete_nodes
+from omnibase_infra.cli.objects import object_of
 from omnibase_infra.cli.target import broker_option, bus_of, host_of, host_option, major_of
 from omnibase_infra.kafka import KafkaCaller
 
@@ -48,7 +48,7 @@ def send(
     Example:
       runtime-host send echo --payload '{"text": "hello"}'
     """
-    document = _parsed(payload)
+    document = object_of("--payload", payload)
     loaded = host_of(node, host, broker)
     answer = _call(loaded, node, new_command(node, operation, document), key=key, timeout_s=timeout_s)
     if answer is None:
@@ -63,22 +63,9 @@ def send(
         raise SystemExit(1)
 
 
-def _parsed(payload: str) -> dict[str, Any]:
-    """Read the payload from where it is. Raises UsageError for anything but an object."""
-    try:
-        if payload.startswith("@"):
-            payload = Path(payload[1:]).read_text(encoding="utf-8")
-        elif payload == "-":
-            payload = sys.stdin.buffer.read().decode()
-        document = json.loads(payload)
-    except (OSError, ValueError) as error:
-        raise click.UsageError(f"--payload: {error}") from error
-    if not isinstance(document, dict):
-        raise click.UsageError(f"--payload: found {type(document).__name__}, expected an object such as '{{\"a\": 1}}'")
-    return document
-
-
-def new_command(node: str, operation: str | None, payload: dict[str, Any]) -> OnexEnvelope:
+def new_command(
+    node: str, operation: str | None, payload: dict[str, Any], *, metadata: dict[str, Any] | None = None
+) -> OnexEnvelope:
     """Make a command that nothing has caused: the root of a correlation."""
     identity = uuid4()
     return OnexEnvelope(
@@ -88,6 +75,7 @@ def new_command(node: str, operation: str | None, payload: dict[str, Any]) -> On
         node_slug=node,
         operation=operation,
         payload=payload,
+        metadata=metadata or {},
         timestamp=datetime.now(UTC),
     )
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from omnibase_core.contracts.compiled import CompiledNode
-from omnibase_core.registry import LoadedHost
+from omnibase_core.loaded import LoadedHost
 from omnibase_infra.cli.completion import complete_hosts
 from omnibase_infra.cli.contracts import is_host, load_host, registry_of
 from omnibase_infra.files import read_contracts

@@ -8,7 +8,7 @@ import click
 
 from omnibase_core.contracts.document import nearest
 from omnibase_core.errors import OnexError
-from omnibase_core.registry import LoadedHost
+from omnibase_core.loaded import LoadedHost
 from omnibase_infra.cli.completion import complete_hosts
 from omnibase_infra.cli.contracts import load_host
 from omnibase_infra.cli.run import with_broker

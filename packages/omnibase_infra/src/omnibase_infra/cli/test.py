@@ -8,6 +8,7 @@ import click
 from omnibase_core.errors import InvalidContracts
 from omnibase_core.rehearsal.coverage import percentage
 from omnibase_infra.cli.junit import write_outcomes, write_problems
+from omnibase_infra.cli.problems import report, summary, terminal_width
 from omnibase_infra.cli.rehearsals import FileOutcome, Rehearsals, load_rehearsals
 from omnibase_infra.cli.verdict_text import coverage_lines, file_lines, total_line
 from omnibase_infra.cli.watching import watch
@@ -62,9 +63,8 @@ def _loaded(paths: tuple[Path, ...], junit: Path | None) -> Rehearsals:
     try:
         rehearsals = load_rehearsals(paths)
     except InvalidContracts as error:
-        for problem in error.problems:
-            click.echo(str(problem))
-        click.echo(f"\nproblems: {len(error.problems)}, nothing was run", err=True)
+        click.echo(report(error.problems, "text", width=terminal_width()))
+        click.echo(f"\nNothing was run: {summary(error.problems)}", err=True)
         if junit is not None:
             write_problems(junit, error.problems)
         raise SystemExit(FAULTY) from error

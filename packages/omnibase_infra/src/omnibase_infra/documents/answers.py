@@ -22,7 +22,7 @@ def answers_of(
     """Serve each operation's example, and give the answers by node and operation; what fails gives none."""
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for node in nodes:
-        for name, operation in node.contract.operations.items():
+        for name, operation in node.operations.items():
             try:
                 answer = _answer(node, example_command(node, name, example_payload(operation)), handlers)
             except OnexError:

@@ -11,10 +11,10 @@ from typing import Any
 from msgspec.json import schema_components
 
 from omnibase_core.codec import encode
-from omnibase_core.contracts.compiled import CompiledNode
+from omnibase_core.contracts.compiled import CompiledNode, CompiledOperation
 from omnibase_core.contracts.node import NodeContract, Operation
 from omnibase_core.envelope import EnvelopeError, OnexEnvelope
-from omnibase_core.registry import LoadedHost
+from omnibase_core.loaded import LoadedHost
 from omnibase_infra.documents.answers import example_command
 from omnibase_infra.documents.failures import failures_of
 from omnibase_infra.documents.reference import example_payload
@@ -183,8 +183,8 @@ def _told_of(node: CompiledNode, operation: Operation) -> str:
 
 def _messages(nodes: Any) -> Iterator[tuple[str, Any]]:
     for node in nodes:
-        for name, operation in node.contract.operations.items():
-            yield f"{node.contract.name}.{name}.command", _command(node, name, operation)
+        for name, operation in node.operations.items():
+            yield f"{node.contract.name}.{name}.command", _command(node, operation)
             yield f"{node.contract.name}.{name}.answer", _answer(node.contract, name)
         yield f"{node.contract.name}.error", _error(node.contract)
     original = "The original bytes and headers; what is known of the failure is in headers named onex-dlq-*."
@@ -203,8 +203,8 @@ def _bytes(title: str, summary: str) -> dict[str, Any]:
     }
 
 
-def _command(node: CompiledNode, name: str, operation: Operation) -> dict[str, Any]:
-    contract = node.contract
+def _command(node: CompiledNode, operation: CompiledOperation) -> dict[str, Any]:
+    contract, name = node.contract, operation.name
     payload = {
         "node_slug": {"const": contract.name},
         "operation": {"const": name},
@@ -269,10 +269,11 @@ def _envelope_schemas() -> dict[str, JsonSchema]:
 
 
 def _schemas(nodes: Any) -> Iterator[tuple[str, JsonSchema]]:
-    for node in (it.contract for it in nodes):
+    for node in nodes:
         for name, operation in node.operations.items():
-            for part, schema in (("input", operation.input), ("output", operation.output or _output_of(operation))):
-                at = f"{node.name}.{name}.{part}"
+            gives = operation.output_schema or _output_of(node.contract.operations[name])
+            for part, schema in (("input", operation.input_schema), ("output", gives)):
+                at = f"{node.contract.name}.{name}.{part}"
                 yield at, _draft_7(schema, at=at)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.node import NodeKind
-from omnibase_core.registry import LoadedHost
+from omnibase_core.loaded import LoadedHost
 
 EXPRESSIONS = "expressions"
 

@@ -5,10 +5,10 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from omnibase_core.contracts.compiled import CompiledNode
+from omnibase_core.contracts.compiled import CompiledNode, CompiledOperation
 from omnibase_core.contracts.node import NodeContract, NodeKind, OnRetry, Operation
+from omnibase_core.loaded import LoadedHost
 from omnibase_core.ports import HandlerDescription
-from omnibase_core.registry import LoadedHost
 from omnibase_infra.documents.failures import ENGINE, failures_of
 from omnibase_infra.documents.fields import fields_of
 from omnibase_infra.documents.samples import sample
@@ -35,9 +35,9 @@ def reference(
     return pages
 
 
-def example_payload(operation: Operation) -> Any:
+def example_payload(operation: CompiledOperation) -> Any:
     """Give the payload that shows how an operation is asked: the first example of its input, or one made up."""
-    made = sample(operation.input)
+    made = sample(operation.input_schema)
     return made if isinstance(made, dict) else {}
 
 
@@ -69,8 +69,8 @@ def _page(
     contract = node.contract
     parts = [MARK, f"# {contract.name}", contract.description, _facts(node)]
     parts += ["## Topics", _topics(contract, hosts)]
-    for name, operation in contract.operations.items():
-        parts += _operation(contract, name, operation, answers.get(name))
+    for name, operation in node.operations.items():
+        parts += _operation(contract, operation, answers.get(name))
     parts += ["## Errors of every operation", _errors_of_all(node, handler)]
     parts += ["## Delivery", _delivery(contract)]
     return _joined(parts)
@@ -101,19 +101,20 @@ def _topics(contract: NodeContract, hosts: Sequence[LoadedHost]) -> str:
     return _table(("Host", "Commands", "Answers", "Dead letters"), rows)
 
 
-def _operation(
-    contract: NodeContract, name: str, operation: Operation, answer: Mapping[str, Any] | None
-) -> Iterator[str]:
+def _operation(contract: NodeContract, operation: CompiledOperation, answer: Mapping[str, Any] | None) -> Iterator[str]:
+    name, takes = operation.name, operation.input_schema
+    written = contract.operations[name]
     yield f"## Operation `{name}`"
-    if "description" in operation.input:
-        yield str(operation.input["description"])
+    if "description" in takes:
+        yield str(takes["description"])
     yield "### Takes"
-    yield _fields(operation.input, nothing="Any object.")
+    yield _fields(takes, nothing="Any object.")
     yield "### Answers"
-    yield _answer(operation)
-    if operation.errors:
+    gives = operation.output_schema
+    yield _answer(written) if gives is None else _fields(gives, nothing="Any object.")
+    if written.errors:
         yield "### Errors"
-        yield _rules(operation)
+        yield _rules(written)
     yield "### Example"
     yield from _example(contract, name, example_payload(operation), answer, several=len(contract.operations) > 1)
 
@@ -130,8 +131,6 @@ def _fields(schema: Mapping[str, Any], *, nothing: str) -> str:
 
 
 def _answer(operation: Operation) -> str:
-    if operation.output is not None:
-        return _fields(operation.output, nothing="Any object.")
     match operation.answer:
         case dict(answer):
             return _table(("Field", "Value"), [(_code(key), _written(value)) for key, value in answer.items()])

@@ -203,7 +203,7 @@ def _failed_case(node: CompiledNode, handler: HandlerDescription) -> Document:
 
 
 def _example(node: CompiledNode) -> Any:
-    return sample(next(iter(node.contract.operations.values())).input)
+    return sample(next(iter(node.operations.values())).input_schema)
 
 
 def _refused_case() -> Document:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from omnibase_core.contracts.forms import MEANINGS
+from omnibase_core.contracts.forms import expected
 
 JsonSchema = dict[str, Any]
 
@@ -89,9 +89,9 @@ def _tidied(schema: JsonSchema) -> JsonSchema:
     result = {key: value for key, value in schema.items() if key != "title" or not isinstance(value, str)}
     if result.get("default", 0) is None:
         del result["default"]
-    if result.get("pattern") in MEANINGS:
-        result.setdefault("description", _sentence(MEANINGS[result["pattern"]]))
-        result["patternErrorMessage"] = f"expected {MEANINGS[result['pattern']]}"
+    if (form := expected(result.get("pattern", ""))) is not None:
+        result.setdefault("description", _sentence(form))
+        result["patternErrorMessage"] = f"expected {form}"
     if "patternProperties" in result:
         result.setdefault("additionalProperties", False)
     if "properties" in result and "description" in result:

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 from copy import deepcopy
+from functools import wraps
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -76,6 +77,7 @@ class Guard:
     def guarded(self, function: PureFunction, *, name: str) -> PureFunction:
         """Give a function that does the same, and raises ImpureFunction where it is not pure."""
 
+        @wraps(function)  # its models are read from its annotations
         def watched(argument: Any) -> Any:
             before = deepcopy(argument)
             result = self._watched(function, argument, name)

@@ -1,7 +1,9 @@
 """What runs inside a worker process: functions, one after the other, as the host at the other end of a socket asks.
 
-A worker imports the standard library and what its functions import: it costs no more than a bare interpreter. A frame
-is the length of its body in four bytes, big-endian, and the body as JSON.
+A worker imports the standard library and what its functions import: it costs no more than a bare interpreter. Where
+these know pydantic, it is core that calls them, as on the loop, since they may take or give a model.
+
+A frame is the length of its body in four bytes, big-endian, and the body as JSON.
 
 - `{"load": name}` is answered by `{"loaded": true}` or `{"missing": why}`.
 - `{"call": name, "argument": value}` by `result`, `unfit` (why the result is no JSON) or `raised`, and `bytes`: what
@@ -34,7 +36,7 @@ _STANDARD_INPUT = 0
 def serve(host_pid: int, find: Find = import_function) -> None:
     """Serve the host that is at standard input until it hangs up; `find` gives functions by name."""
     _follow(host_pid)
-    find = cache(find)
+    find = cache(_with_models(find))
     asked, told = _take_over_input()
     memory = _memory()
     with suppress(ConnectionError):
@@ -53,6 +55,20 @@ def framed(content: dict[str, Any]) -> bytes:
     if len(body) > FRAME_BYTES_MAX:
         raise ValueError(f"{len(body)} bytes as JSON, at most {FRAME_BYTES_MAX} can be passed on")
     return len(body).to_bytes(LENGTH_BYTES, "big") + body
+
+
+def _with_models(find: Find) -> Find:
+    """Have functions that may take or give a model called as on the loop, through core."""
+
+    def found(name: str) -> Callable[[Any], Any]:
+        function = find(name)
+        if "pydantic" not in sys.modules:
+            return function  # nothing that it is annotated with can be a model
+        from omnibase_core.signatures import NodeFunction
+
+        return NodeFunction.of(name, function).call
+
+    return found
 
 
 def _follow(host_pid: int) -> None:

@@ -1,0 +1,114 @@
+"""What the expressions of one command can read."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from pydantic_core import to_json
+
+from omnibase_core.envelope import OnexEnvelope
+from omnibase_core.expressions.types import DYNAMIC, Field, Type, object_of, scalar
+from omnibase_core.expressions.values import Coercion, holds_nul, plain, within_64_bits
+
+REQUEST_NAMES = ("payload", "metadata", "envelope")
+"""What an expression may read before the handler has answered."""
+ANSWER_NAMES = (*REQUEST_NAMES, "result")
+"""What an expression may read afterwards."""
+
+_TEXT, _PERHAPS_TEXT = Field(scalar("string"), required=True), Field(scalar("string", "null"), required=True)
+_ENVELOPE = {
+    "envelope_id": _TEXT,
+    "correlation_id": _TEXT,
+    "causation_id": _PERHAPS_TEXT,
+    "node_slug": _TEXT,
+    "operation": _PERHAPS_TEXT,
+    "timestamp": _TEXT,
+    "expires_at": _PERHAPS_TEXT,
+}
+_METADATA = object_of({}, extra=DYNAMIC)
+
+
+def request_types(payload: Type) -> Mapping[str, Type]:
+    """Give the types of what may be read before the handler has answered."""
+    return {"payload": payload, "metadata": _METADATA, "envelope": object_of(_ENVELOPE)}
+
+
+class Coercions(NamedTuple):
+    """What brings the payload and the result to the types of their schemas, for the engine; None where nothing has to.
+
+    A leaf that only reads a field gets the value as it came.
+    """
+
+    payload: Coercion | None = None
+    result: Coercion | None = None
+
+
+_NO_COERCIONS = Coercions()
+
+
+class Scope:
+    """What the expressions of one command can read. The engine's view of it is built once, and only if needed."""
+
+    __slots__ = ("_coercions", "_envelope", "_result", "_view", "activation", "narrowed")
+
+    def __init__(
+        self,
+        envelope: OnexEnvelope,
+        result: Mapping[str, Any] | None = None,
+        coercions: Coercions = _NO_COERCIONS,
+    ) -> None:
+        """Hold the command and, after the handler has answered, its result."""
+        self._envelope = envelope
+        self._result = result
+        self._coercions = coercions
+        self._view: dict[str, Any] | None = None
+        self.activation: Any = None
+        """The engine's own form of the view, once it was asked for."""
+        self.narrowed = False
+
+    def with_result(self, result: Mapping[str, Any]) -> "Scope":
+        """Give the scope of the same command once its result is known."""
+        return Scope(self._envelope, result, self._coercions)
+
+    def read(self, name: str) -> Any:
+        """Give what a name stands for, as it came."""
+        match name:
+            case "payload":
+                return self._envelope.payload
+            case "metadata":
+                return self._envelope.metadata
+            case "result":
+                return self._result
+        return self._envelope_view()
+
+    def view(self) -> dict[str, Any]:
+        """Give every name with its value, for the engine. Raises ValueError for text that it would cut."""
+        if self._view is None:
+            envelope, (of_payload, of_result) = self._envelope, self._coercions
+            view = {
+                "payload": envelope.payload if of_payload is None else of_payload(envelope.payload),
+                "metadata": envelope.metadata,
+                "envelope": self._envelope_view(),
+            }
+            if self._result is not None:
+                view["result"] = self._result if of_result is None else of_result(self._result)
+            if b"\\u0000" in to_json(view, fallback=str) and holds_nul(view):
+                raise ValueError("an expression cannot read text with the character U+0000")
+            self._view = view
+        return self._view
+
+    def narrow(self) -> None:
+        """Take integers beyond 64 bits, which the engine refuses as a whole, out of the view."""
+        self._view = within_64_bits(self.view())
+        self.activation, self.narrowed = None, True
+
+    def _envelope_view(self) -> dict[str, Any]:
+        envelope = self._envelope
+        return {
+            "envelope_id": str(envelope.envelope_id),
+            "correlation_id": str(envelope.correlation_id),
+            "causation_id": None if envelope.causation_id is None else str(envelope.causation_id),
+            "node_slug": envelope.node_slug,
+            "operation": envelope.operation,
+            "timestamp": plain(envelope.timestamp),
+            "expires_at": plain(envelope.expires_at),
+        }

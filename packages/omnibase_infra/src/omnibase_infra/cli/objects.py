@@ -1,0 +1,23 @@
+"""JSON objects that are given to a verb: as text, as a file, or on stdin."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def object_of(option: str, written: str) -> dict[str, Any]:
+    """Read an object from where it is (`{...}`, `@FILE` or `-`). Raises UsageError for anything else."""
+    try:
+        if written.startswith("@"):
+            written = Path(written[1:]).read_text(encoding="utf-8")
+        elif written == "-":
+            written = sys.stdin.buffer.read().decode()
+        document = json.loads(written)
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"{option}: {error}") from error
+    if not isinstance(document, dict):
+        raise click.UsageError(f"{option}: found {type(document).__name__}, expected an object such as '{{\"a\": 1}}'")
+    return document
