@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnibase_core.errors import CommandFailed, CommandRejected, OnexError, WorkerDied
+from omnibase_core.errors import CommandFailed, CommandRejected, HandlerError, OnexError, WorkerDied
 from omnibase_infra.workers.pool import WorkerPool, worker_pool
 from tests.gear.processes import Child, until
 
