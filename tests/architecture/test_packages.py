@@ -108,7 +108,7 @@ def test_importing_core_loads_nothing_of_the_layers_above() -> None:
     code = f"import sys, {modules}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
-    assert not loaded & {"omnibase_spi", "omnibase_infra", "confluent_kafka", "httpx"}
+    assert not loaded & {"omnibase_spi", "omnibase_infra", "confluent_kafka", "httpcore"}
     assert "omnibase_core" in loaded
 
 
@@ -116,4 +116,4 @@ def test_the_command_line_does_not_wait_for_the_http_client() -> None:
     """What a verb does not need, it does not import."""
     code = "import sys, omnibase_infra.cli; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert "httpx" not in done.stdout.split()
+    assert "httpcore" not in done.stdout.split()

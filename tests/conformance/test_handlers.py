@@ -4,7 +4,8 @@ How a handler joins: write `tests/gear/<type>_member.py` with a function that ta
 needs) and gives a `Member` (see `tests.gear.handlers`, which says what each field is for), and add a line to `MEMBERS`
 here. The server is a session fixture of `tests/conftest.py`; nobody stops it: the suite stands between the two with a
 `Wire`, by which the server goes away, comes back, hangs, breaks off and talks rubbish in milliseconds. So a member
-gives no faults of its own. Put its name in `WITH_SERVER` too. A handler that has no server (`port=None`) takes part in the first section alone.
+gives no faults of its own. Put its name in `WITH_SERVER` too.
+A handler that has no server (`port=None`) takes part in the first section alone.
 
 What the suite asks of each:
 

@@ -522,7 +522,8 @@ def test_a_target_does_not_show_its_headers() -> None:
 def test_a_request_may_name_an_allowed_host() -> None:
     """The other host is called on the same port, with the same headers."""
     hosts = ["127.0.0.1", "localhost"]
-    _, seen = ask(OK, {"allowed_hosts": hosts, "headers": {"authorization": SECRET}}, host="LOCALHOST")
+    target = {"allowed_hosts": hosts, "allow": ["loopback"], "headers": {"authorization": SECRET}}
+    _, seen = ask(OK, target, host="LOCALHOST")
     assert seen.headers["host"].startswith("localhost:")
     assert seen.headers["authorization"] == SECRET
 
@@ -1210,7 +1211,10 @@ def test_trusts_nobody_else(identity: Identity, monkeypatch: pytest.MonkeyPatch)
     """A certificate that no public authority signed, or that is another host's, ends the call; so says the contract."""
     monkeypatch.setenv("SSL_CERT_FILE", str(identity.certificate))
     assert ask_over_tls(identity) == "unreachable"
-    assert ask_over_tls(identity, host="localhost", tls_ca_file=str(identity.certificate)) == "unreachable"
+    assert (
+        ask_over_tls(identity, host="localhost", allow=["loopback"], tls_ca_file=str(identity.certificate))
+        == "unreachable"
+    )
 
 
 def test_a_handshake_that_stalls_leaves_nothing_open() -> None:
@@ -1277,7 +1281,7 @@ def test_calls_the_demo_server() -> None:
     assert (unknown["status"], unknown["json"]["error"]) == (404, "unknown_language")
 
 
-def test_importing_the_handler_does_not_import_httpx() -> None:
+def test_importing_the_handler_does_not_import_its_client() -> None:
     """Commands that call nobody do not wait for the client's import."""
-    code = "import sys, omnibase_infra.handlers.http; sys.exit('httpx' in sys.modules)"
+    code = "import sys, omnibase_infra.handlers.http; sys.exit('httpcore' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
