@@ -1,4 +1,4 @@
-"""When an exchange is an error of the `http` handler, and which one. Without the client: tests of contracts ask here too."""
+"""When an exchange is an error of the `http` handler, and which one. Without I/O: tests of contracts ask here too."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
