@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from omnibase_core.contracts.host import TargetLimits
 from omnibase_core.instance import is_inline
+from omnibase_infra.calls import MeasuredHandler
+from omnibase_infra.limits import LimitedHandler
 from omnibase_spi import Handler, HandlerCall, HandlerError, HandlerFactory, InlineHandler
 from tests.gear.wire import Wire
 
@@ -70,15 +73,17 @@ class HandlerWorld:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Handler | InlineHandler]:
-        """Open the handler as a host does."""
+        """Open the handler as a host does, behind its limits and figures."""
         description = self.member.factory.description
         targets = {}
         if description.target is not None:
             targets[TARGET] = description.target.model_validate(self.member.target(self.wire.port))
         settings = description.settings.model_validate(self.member.settings)
         self.told += [repr(settings), str(settings), repr(targets)]
-        async with self.member.factory.open(settings=settings, targets=targets) as handler:
-            yield handler
+        limits = {name: TargetLimits() for name in targets}
+        async with self.member.factory.open(settings=settings, targets=targets) as opened:
+            handler: Any = opened
+            yield handler if is_inline(handler) else MeasuredHandler(LimitedHandler(handler, limits), {})
 
     def call(self, ask: Ask, *, timeout_s: float) -> HandlerCall:
         """Plan a call as the runtime does."""

@@ -15,7 +15,7 @@ from omnibase_core.contracts.cases import NodeTests
 from omnibase_core.contracts.compiled import CompiledNode, compile_node
 from omnibase_core.contracts.document import Document, Path, nearest, parse_document
 from omnibase_core.contracts.faults import problems_of, without_faults
-from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
+from omnibase_core.contracts.host import Guarantee, HandlerBinding, RuntimeHostContract
 from omnibase_core.contracts.node import ContractModel, NodeContract, NodeKind, OnRetry
 from omnibase_core.errors import InvalidContracts, Problem
 from omnibase_core.ports import ContractReader, HandlerDescription, PureFunction
@@ -286,6 +286,7 @@ class _Loader:
                     target: self._validated(document, (*at, "targets", target), description.target, written)
                     for target, written in binding.targets.items()
                 }
+            self.problems.extend(_faults_of_limits(document, at, binding))
         store = self._store_settings(contract, document)
         if len(self.problems) > before:
             return None
@@ -309,6 +310,15 @@ class _Loader:
         except ValidationError as error:
             self.problems.extend(problems_of(document, error, model=model, at=at))
             return None
+
+
+def _faults_of_limits(document: Document, at: Path, binding: HandlerBinding) -> Iterable[Problem]:
+    """Limits of a target that is not there would bound nothing."""
+    for target in binding.limits.keys() - binding.targets.keys():
+        near = nearest(target, binding.targets)
+        hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(binding.targets) or 'none'}"
+        message = f"there is no target {target!r} to limit; {hint}"
+        yield document.problem((*at, "limits", target), message, key=True)
 
 
 def _completed(rest: Mapping[str, Any]) -> NodeContract | None:
