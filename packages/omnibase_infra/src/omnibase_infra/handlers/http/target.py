@@ -28,7 +28,7 @@ class HttpSettings(HttpModel):
 
 
 class BasicAuth(HttpModel):
-    """User and password with each request (RFC 7617)."""
+    """By `type` `basic`: `username` and `password` with each request (RFC 7617)."""
 
     type: Literal["basic"]
     username: Annotated[Text, Field(pattern=r"^[^:\x00-\x1f\x7f]*$")]
@@ -36,15 +36,18 @@ class BasicAuth(HttpModel):
 
 
 class BearerAuth(HttpModel):
-    """A token with each request (RFC 6750)."""
+    """By `type` `bearer`: the `token` with each request (RFC 6750)."""
 
     type: Literal["bearer"]
     token: Annotated[SecretStr, AfterValidator(checked_token)]
 
 
 class OAuth2Auth(HttpModel):
-    """A token that the host gets by its client credentials (RFC 6749, section 4.4), keeps, and renews in time.
+    """By `type` `oauth2`: a token that the host gets by its client credentials, keeps, and renews in time.
 
+    RFC 6749, section 4.4.
+
+    - `client_id`, `client_secret`: whom the token server knows the host as.
     - `token_url`: where it is asked for; `scopes` and `parameters` (such as `audience`) go along.
     - `client_auth`: whether id and secret go into a header, as the standard wants, or into the `body`.
     """
