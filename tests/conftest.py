@@ -8,6 +8,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
+from tests.gear import http_server
 from tests.gear.brokers import Broker, broker
 from tests.gear.postgres import Postgres, PostgresMissing
 
@@ -59,6 +60,14 @@ def _postgres(folder: Path) -> Postgres:
         pytest.skip(str(missing))
     _SERVERS.add(server.name)
     return server
+
+
+@pytest.fixture(scope="session")
+def http_port() -> Iterator[int]:
+    """Run one HTTP server for all tests, and give its port. Nobody may stop it."""
+    _SERVERS.add(http_server.NAME)
+    with http_server.http_server() as port:
+        yield port
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ BREACHES = {
     "schemas": (f"{CORE}/logic.py", "import jsonschema_rs", "One importer of the schema validator"),
     "yaml": (f"{INFRA}/files.py", "import yaml", "One reader of YAML, and one formatter"),
     "kafka": (f"{INFRA}/host.py", "import confluent_kafka", "One room that imports the Kafka client"),
-    "httpx": (f"{INFRA}/handlers/http/models.py", "import httpx", "One importer of httpx"),
+    "httpcore": (f"{INFRA}/demo/server.py", "import httpcore", "One room that imports the HTTP client"),
     "h11": (f"{INFRA}/handlers/http/client.py", "import h11", "One importer of h11"),
     "structlog": (f"{INFRA}/host.py", "import structlog", "One importer of structlog"),
     "web": (f"{INFRA}/host.py", "import starlette.applications", "One room that serves HTTP"),

@@ -11,7 +11,7 @@ import pytest
 
 from omnibase_core.codec import decode
 from omnibase_core.compute_handler import ComputeHandler
-from omnibase_core.errors import HandlerError
+from omnibase_core.errors import HandlerError, TargetBusy
 from omnibase_core.local_handler import LocalHandler
 from omnibase_core.ports import HandlerCall
 from omnibase_core.runtime import NodeRuntime
@@ -268,6 +268,82 @@ def test_an_open_breaker_lets_commands_wait_and_none_fail() -> None:
             assert sorted(it.payload["n"] for it in stage.answers("a")) == list(range(40))
             assert stage.broker.messages(LETTERS) == []
             assert asyncio.get_running_loop().time() < 700
+
+    play(scenario)
+
+
+def busy(times: int, *, retry_after_s: float | None = None, then: Behaviour) -> Behaviour:
+    """Let this often nothing through, as limits of the host do."""
+    left = times
+
+    async def behave(request: dict[str, Any]) -> Mapping[str, Any]:
+        nonlocal left
+        if left:
+            left -= 1
+            raise TargetBusy("as told", retry_after_s=retry_after_s)
+        return await then(request)
+
+    return behave
+
+
+def test_a_call_that_had_no_turn_is_no_attempt() -> None:
+    """Its command waits for as long as it takes, past attempts and deadline, and its breaker hears nothing of it."""
+
+    async def scenario() -> None:
+        delivery = "{deadline_s: 30, retry: {attempts: 2, initial_s: 1, jitter: 0}}"
+        behaviour = busy(50, retry_after_s=7, then=failing(1))
+        async with running(behaviour, a=delivery, handlers="{scripted: {breaker: {failures: 2}}}") as stage:
+            stage.send("a", 1)
+            await stage.until(lambda: stage.committed() == 1)
+            moments = [moment for moment, _ in stage.asked]
+            assert [round(later - sooner, 6) for sooner, later in pairwise(moments)] == [7] * 50 + [1]
+            assert [it.payload for it in stage.answers("a")] == [{"n": 1}]
+            assert stage.runtime.figures["a"].retries == 1
+            assert stage.runtime.breakers == {"scripted": "closed"}
+
+    play(scenario)
+
+
+def test_a_call_that_had_no_turn_gives_its_probe_back() -> None:
+    """A breaker that lets one call through does not wait for ever for one that asked nothing."""
+
+    async def scenario() -> None:
+        delivery = "{retry: {attempts: 9, initial_s: 1, jitter: 0}}"
+        breaker = "{scripted: {breaker: {failures: 1, open_s: 5}}}"
+
+        calls = 0
+
+        async def behave(request: dict[str, Any]) -> Mapping[str, Any]:
+            nonlocal calls
+            calls += 1
+            match calls:
+                case 1:
+                    raise HandlerError("down", "as told", retryable=True)
+                case 2 | 3:
+                    raise TargetBusy("as told")
+            return request
+
+        async with running(behave, a=delivery, handlers=breaker) as stage:
+            stage.send("a", 1)
+            await stage.until(lambda: stage.committed() == 1)
+            moments = [round(moment - stage.asked[0][0], 6) for moment, _ in stage.asked]
+            assert moments == [0, 5, 5.05, 5.1]
+            assert stage.runtime.breakers == {"scripted": "closed"}
+
+    play(scenario)
+
+
+def test_a_host_that_stops_does_not_wait_for_a_turn() -> None:
+    """The command is left to the next host, uncommitted and unanswered."""
+
+    async def scenario() -> None:
+        async with running(busy(10**6, retry_after_s=500, then=failing(0)), a="{}") as stage:
+            stage.send("a", 1)
+            await stage.until(lambda: len(stage.asked) == 1)
+            began_s = asyncio.get_running_loop().time()
+            await stage.runtime.stop()
+            assert asyncio.get_running_loop().time() - began_s < 1
+            assert (stage.committed(), stage.answers("a"), stage.broker.messages(LETTERS)) == (0, [], [])
 
     play(scenario)
 

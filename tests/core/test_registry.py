@@ -151,6 +151,13 @@ REFUSED = {
         _host("greeter", more="handlers: {scripted: {targets: {main: {}}}}\n"),
         ["h.yaml:11:23: handler 'scripted' has no targets"],
     ),
+    "limits of no target": (
+        _host("greeter", more="handlers: {remote: {limits: {mian: {}, xyz: {}}, targets: {main: {address: x}}}}\n"),
+        [
+            "h.yaml:11:30: there is no target 'mian' to limit; did you mean 'main'?",
+            "h.yaml:11:40: there is no target 'xyz' to limit; there are: main",
+        ],
+    ),
     "bad settings": (
         _host("away", more=WRONG),
         ["h.yaml:11:32: unknown key 'siz'; did you mean 'size'?", "h.yaml:11:67: found 7, expected text"],

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 
@@ -66,7 +67,7 @@ def answers(report: HealthReport, *paths: str, method: str = "GET") -> list[Answ
     """Serve a report, and ask for each path."""
 
     async def scenario() -> list[Answer]:
-        async with health_server(host=HERE, port=0, report=lambda: report) as url:
+        async with health_server(host=HERE, port=0, report=lambda: report, metrics=str) as url:
             return [await asked(url, path, method) for path in paths]
 
     return asyncio.run(scenario())
@@ -146,7 +147,7 @@ def test_each_answer_tells_of_its_own_moment() -> None:
 
     async def scenario() -> None:
         now = REPORT
-        async with health_server(host=HERE, port=0, report=lambda: now) as url:
+        async with health_server(host=HERE, port=0, report=lambda: now, metrics=str) as url:
             assert (await asked(url, "/ready"))[0] == 200
             now = replace(REPORT, stopping=True)
             assert (await asked(url, "/ready"))[0] == 503
@@ -154,9 +155,25 @@ def test_each_answer_tells_of_its_own_moment() -> None:
     asyncio.run(scenario())
 
 
+def test_the_figures_are_served_as_prometheus_asks_for_them() -> None:
+    """As text, in the version that its scrapers know, made anew for each question."""
+
+    def ask(url: str) -> tuple[str, str]:
+        with urlopen(f"{url}/metrics", timeout=10) as response:  # noqa: S310 - our own server
+            return response.headers["content-type"], response.read().decode()
+
+    async def scenario() -> list[tuple[str, str]]:
+        pages = ["a 1\n", "a 2\n"]
+        async with health_server(host=HERE, port=0, report=lambda: REPORT, metrics=lambda: pages.pop(0)) as url:
+            return [await asyncio.to_thread(ask, url) for _ in range(2)]
+
+    kind = "text/plain; version=0.0.4; charset=utf-8"
+    assert asyncio.run(scenario()) == [(kind, "a 1\n"), (kind, "a 2\n")]
+
+
 def test_an_unknown_path_is_told_what_there_is() -> None:
     """Who guesses need not guess twice."""
-    there_are = ["/live", "/ready", "/health"]
+    there_are = ["/live", "/ready", "/health", "/metrics"]
     assert answers(REPORT, "/", "/healthz") == [(404, {"error": "Not Found", "there_are": there_are})] * 2
     assert answers(REPORT, "/live", method="POST") == [(405, {"error": "Method Not Allowed", "there_are": there_are})]
 
@@ -165,7 +182,7 @@ def test_a_port_in_use_is_refused_by_its_number() -> None:
     """The message says where to write another."""
 
     async def scenario(port: int) -> None:
-        async with health_server(host=HERE, port=port, report=lambda: REPORT):
+        async with health_server(host=HERE, port=port, report=lambda: REPORT, metrics=str):
             pytest.fail("it listens where another does")
 
     with socket.create_server((HERE, 0)) as other:
@@ -179,11 +196,11 @@ def test_two_hosts_cannot_share_a_port() -> None:
     """The second one is told, however close together they start."""
 
     async def scenario() -> None:
-        async with health_server(host=HERE, port=0, report=lambda: REPORT) as url:
+        async with health_server(host=HERE, port=0, report=lambda: REPORT, metrics=str) as url:
             port = urlsplit(url).port
             assert port is not None
             with pytest.raises(HealthUnavailable, match=f"{port}: it is in use"):
-                async with health_server(host=HERE, port=port, report=lambda: REPORT):
+                async with health_server(host=HERE, port=port, report=lambda: REPORT, metrics=str):
                     pytest.fail("it listens where another does")
 
     asyncio.run(scenario())
@@ -194,7 +211,7 @@ def test_an_address_of_ipv6_makes_a_url() -> None:
     """The brackets belong to the URL, not to the contract."""
 
     async def scenario() -> None:
-        async with health_server(host="::1", port=0, report=lambda: REPORT) as url:
+        async with health_server(host="::1", port=0, report=lambda: REPORT, metrics=str) as url:
             assert url.startswith("http://[::1]:")
             assert (await asked(url, "/live"))[0] == 200
 
@@ -205,11 +222,11 @@ def test_the_port_is_free_again_at_the_end() -> None:
     """A host may start where one has just stopped."""
 
     async def scenario() -> None:
-        async with health_server(host=HERE, port=0, report=lambda: REPORT) as url:
+        async with health_server(host=HERE, port=0, report=lambda: REPORT, metrics=str) as url:
             assert (await asked(url, "/live"))[0] == 200
         port = urlsplit(url).port
         assert port is not None
-        async with health_server(host=HERE, port=port, report=lambda: REPORT) as again:
+        async with health_server(host=HERE, port=port, report=lambda: REPORT, metrics=str) as again:
             assert again == url
             assert (await asked(again, "/live"))[0] == 200
 
@@ -221,7 +238,7 @@ def test_signals_are_left_to_the_host() -> None:
 
     async def scenario() -> None:
         before = [signal.getsignal(it) for it in (signal.SIGINT, signal.SIGTERM)]
-        async with health_server(host=HERE, port=0, report=lambda: REPORT) as url:
+        async with health_server(host=HERE, port=0, report=lambda: REPORT, metrics=str) as url:
             await asked(url, "/live")
             assert [signal.getsignal(it) for it in (signal.SIGINT, signal.SIGTERM)] == before
 

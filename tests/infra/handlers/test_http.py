@@ -4,20 +4,16 @@ import asyncio
 import gzip
 import json
 import re
-import shutil
 import socket
-import ssl
 import struct
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Coroutine, Iterable, Mapping
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
-from uuid import UUID
 
 import pytest
 from hypothesis import example, given, settings
@@ -25,164 +21,27 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from omnibase_infra.demo.server import demo_server
-from omnibase_infra.handlers.http import HttpHandlerFactory, HttpRequest, HttpResponse, HttpSettings, HttpTarget
-from omnibase_spi import Handler, HandlerCall, HandlerError, HandlerFactory
+from omnibase_infra.handlers.http import HttpHandlerFactory, HttpRequest, HttpSettings, HttpTarget
+from omnibase_spi import Handler, HandlerError, HandlerFactory
+from tests.gear.identity import Identity, identity_in
+from tests.gear.scripted_http import (
+    OK,
+    PLAIN,
+    Script,
+    Seen,
+    Server,
+    ask,
+    call_of,
+    opened,
+    outcome,
+    refusal,
+    reply,
+    run_with,
+    says,
+    says_and_ends,
+)
 
 SECRET = "Bearer s3cr3t-t0ken-of-the-host"  # noqa: S105 - it opens nothing
-
-# --- The server ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One request as it arrived, by the number of its connection."""
-
-    method: str
-    target: str
-    headers: Mapping[str, str]
-    body: bytes
-    connection: int
-
-
-Script = Callable[[Seen, asyncio.StreamWriter], Awaitable[None]]
-
-
-def reply(body: bytes = b"", *headers: str, status: str = "200 OK") -> bytes:
-    """Spell a whole response."""
-    lines = [f"HTTP/1.1 {status}", f"content-length: {len(body)}", *headers]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-def says(data: bytes) -> Script:
-    """Answer every request with the same bytes."""
-
-    async def script(_seen: Seen, writer: asyncio.StreamWriter) -> None:
-        writer.write(data)
-
-    return script
-
-
-def says_and_ends(data: bytes) -> Script:
-    """Answer with the bytes and end the connection."""
-
-    async def script(_seen: Seen, writer: asyncio.StreamWriter) -> None:
-        writer.write(data)
-        writer.close()
-
-    return script
-
-
-@dataclass
-class Server:
-    """A server that notes what arrives and lets a script answer it, byte by byte."""
-
-    script: Script
-    port: int = 0
-    seen: list[Seen] = field(default_factory=list)
-    connections: int = 0
-    open: int = 0
-    arrived: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @asynccontextmanager
-    async def listen(self, tls: ssl.SSLContext | None = None) -> AsyncIterator["Server"]:
-        """Serve on `port`, or a free one, while the context is open."""
-        tasks: set[asyncio.Task[None]] = set()
-
-        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            tasks.add(asyncio.create_task(self._converse(reader, writer)))
-
-        server = await asyncio.start_server(connected, "127.0.0.1", self.port, ssl=tls)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
-            yield self
-        finally:
-            server.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        self.open += 1
-        number = self.connections
-        try:
-            while True:
-                seen = await self._read(reader, number)
-                self.seen.append(seen)
-                self.arrived.set()
-                await self.script(seen, writer)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.transport.abort()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
-            self.open -= 1
-            self.ended.set()
-
-    async def _read(self, reader: asyncio.StreamReader, number: int) -> Seen:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        first, *lines = head.rstrip().split("\r\n")
-        method, target, _ = first.split(" ")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        body = await reader.readexactly(int(headers.get("content-length", "0")))
-        return Seen(method, target, headers, body, number)
-
-
-# --- Using the handler --------------------------------------------------------------------------------------------
-
-
-def call_of(request: HttpRequest, *, target: str = "api", timeout_s: float = 10.0) -> HandlerCall:
-    """Plan a call as the runtime does."""
-    return HandlerCall(
-        handler_type="http",
-        operation="request",
-        request=request,
-        target=target,
-        timeout_s=timeout_s,
-        call_id=UUID(int=1),
-    )
-
-
-def opened(port: int, **written: Any) -> Any:
-    """Open the handler with one target, `api`, on the loopback."""
-    target = HttpTarget.model_validate({"base_url": f"http://127.0.0.1:{port}"} | written)
-    return HttpHandlerFactory().open(settings=HttpSettings(), targets={"api": target})
-
-
-def run_with(script: Script, use: Callable[[Server, Handler], Awaitable[Any]], **target: Any) -> Any:
-    """Run a scenario with a server and a handler whose target it is."""
-
-    async def scenario() -> Any:
-        async with Server(script).listen() as server, opened(server.port, **target) as handler:
-            return await use(server, handler)
-
-    return asyncio.run(scenario())
-
-
-def ask(script: Script, target: Mapping[str, Any] | None = None, **request: Any) -> tuple[Mapping[str, Any], Seen]:
-    """Do one call; gives the result and what the server saw."""
-
-    async def use(server: Server, handler: Handler) -> tuple[Mapping[str, Any], Seen]:
-        result = await handler.execute(call_of(HttpRequest.model_validate({"path": "/"} | request)))
-        HttpResponse.model_validate(result)
-        return result, server.seen[-1]
-
-    found: tuple[Mapping[str, Any], Seen] = run_with(script, use, **(target or {}))
-    return found
-
-
-def refusal(script: Script, target: Mapping[str, Any] | None = None, **request: Any) -> HandlerError:
-    """Do one call that fails; gives its error."""
-    with pytest.raises(HandlerError) as caught:
-        ask(script, target, **request)
-    return caught.value
-
-
-OK = says(reply(b"{}", "content-type: application/json"))
-PLAIN = HttpRequest(path="/")
 
 # --- Requests -----------------------------------------------------------------------------------------------------
 
@@ -522,7 +381,8 @@ def test_a_target_does_not_show_its_headers() -> None:
 def test_a_request_may_name_an_allowed_host() -> None:
     """The other host is called on the same port, with the same headers."""
     hosts = ["127.0.0.1", "localhost"]
-    _, seen = ask(OK, {"allowed_hosts": hosts, "headers": {"authorization": SECRET}}, host="LOCALHOST")
+    target = {"allowed_hosts": hosts, "allow": ["loopback"], "headers": {"authorization": SECRET}}
+    _, seen = ask(OK, target, host="LOCALHOST")
     assert seen.headers["host"].startswith("localhost:")
     assert seen.headers["authorization"] == SECRET
 
@@ -989,14 +849,6 @@ def test_a_server_may_go_away_and_come_back() -> None:
     assert asyncio.run(returning()) == ["200", "unreachable", "unreachable", "200"]
 
 
-async def outcome(handler: Handler, request: HttpRequest = PLAIN) -> str:
-    """Do a call; gives its status or its error's code."""
-    try:
-        return str((await handler.execute(call_of(request)))["status"])
-    except HandlerError as error:
-        return error.code
-
-
 # --- Connections --------------------------------------------------------------------------------------------------
 
 
@@ -1156,37 +1008,10 @@ def test_an_unknown_target_is_an_error_of_the_request() -> None:
 # --- TLS ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Identity:
-    """A certificate for 127.0.0.1 that signs itself, and its key."""
-
-    certificate: Path
-    key: Path
-
-    def context(self) -> ssl.SSLContext:
-        """Give what a server needs to show it."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.certificate, self.key)
-        return context
-
-
 @pytest.fixture(scope="module")
 def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
-    """Make a certificate that nobody trusts by default."""
-    if shutil.which("openssl") is None:
-        pytest.skip("the openssl command is not installed")
-    folder = tmp_path_factory.mktemp("tls")
-    made = Identity(folder / "certificate.pem", folder / "key.pem")
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-keyout", str(made.key), "-out", str(made.certificate), "-days", "2", "-subj", "/CN=test"),
-            *("-addext", "subjectAltName=IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return made
+    """Give a certificate that nobody trusts by default."""
+    return identity_in(tmp_path_factory.mktemp("tls"))
 
 
 def ask_over_tls(identity: Identity, *, host: str = "127.0.0.1", **target: Any) -> str:
@@ -1210,7 +1035,10 @@ def test_trusts_nobody_else(identity: Identity, monkeypatch: pytest.MonkeyPatch)
     """A certificate that no public authority signed, or that is another host's, ends the call; so says the contract."""
     monkeypatch.setenv("SSL_CERT_FILE", str(identity.certificate))
     assert ask_over_tls(identity) == "unreachable"
-    assert ask_over_tls(identity, host="localhost", tls_ca_file=str(identity.certificate)) == "unreachable"
+    assert (
+        ask_over_tls(identity, host="localhost", allow=["loopback"], tls_ca_file=str(identity.certificate))
+        == "unreachable"
+    )
 
 
 def test_a_handshake_that_stalls_leaves_nothing_open() -> None:
@@ -1277,7 +1105,7 @@ def test_calls_the_demo_server() -> None:
     assert (unknown["status"], unknown["json"]["error"]) == (404, "unknown_language")
 
 
-def test_importing_the_handler_does_not_import_httpx() -> None:
+def test_importing_the_handler_does_not_import_its_client() -> None:
     """Commands that call nobody do not wait for the client's import."""
-    code = "import sys, omnibase_infra.handlers.http; sys.exit('httpx' in sys.modules)"
+    code = "import sys, omnibase_infra.handlers.http; sys.exit('httpcore' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

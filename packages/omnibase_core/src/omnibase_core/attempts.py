@@ -13,7 +13,7 @@ from typing import Self
 
 from omnibase_core.contracts.node import OnRetry
 from omnibase_core.envelope import OnexEnvelope
-from omnibase_core.errors import CommandFailed, CommandRejected
+from omnibase_core.errors import CommandFailed, CommandRejected, TargetBusy
 from omnibase_core.idempotency import UNCLAIMED, Held, Once, Wait
 from omnibase_core.instance import NodeInstance
 from omnibase_core.leaving import is_set_within
@@ -96,12 +96,17 @@ class Attempts:
                 if await is_set_within(leaving, wait_s):
                     return None
                 continue
-            attempt += 1
             began_s = self.clock.monotonic_s()
             outcome = await self._attempt(delivery, command, planned, leaving)
-            spent_s += self.clock.monotonic_s() - began_s
             if outcome is None:
                 return None
+            if isinstance(outcome, TargetBusy):
+                # The target was not asked: it is no attempt, and the command waits as it does for a breaker.
+                if await is_set_within(leaving, max(outcome.retry_after_s or 0.0, _PROBE_LEAST_S)):
+                    return None
+                continue
+            attempt += 1
+            spent_s += self.clock.monotonic_s() - began_s
             if not isinstance(outcome, CommandFailed | CommandRejected):
                 return await self._settled(claim, delivery, command, outcome, leaving)
             first_failed_at = first_failed_at or self.clock.now()
@@ -152,10 +157,12 @@ class Attempts:
                 if leaving.is_set():
                     return None
                 outcome = await self.instance.attempt(delivery, command, planned)
-            ended = True
+            ended = not isinstance(outcome, TargetBusy)
         finally:
             if not ended:
                 self.instance.breaker.cancelled(period=period)
+        if isinstance(outcome, TargetBusy):
+            return outcome
         if isinstance(outcome, CommandFailed) and outcome.tells_of_trouble:
             self.instance.breaker.failed(self.clock.monotonic_s(), period=period)
         else:

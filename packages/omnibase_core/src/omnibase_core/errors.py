@@ -8,6 +8,7 @@
     ├── CommandRejected           the sender's fault: answered, not dead-lettered
     ├── CommandFailed             a command at the end of its attempts: answered and dead-lettered
     │   ├── HandlerError          what a handler met in the outside world
+    │   │   └── TargetBusy        a call that the host's own limits did not let through in time
     │   ├── FunctionInterrupted   a function that ran past its budget
     │   ├── StoreFailed           the store of recorded answers could not be asked
     │   ├── WorkerDied            a worker process that ended under a function
@@ -256,6 +257,17 @@ class ImpureFunction(CommandFailed):
 
 class HandlerError(CommandFailed):
     """What a handler met in the outside world, translated from the vendor's own error."""
+
+
+class TargetBusy(HandlerError):
+    """A call that the host's own limits did not let through in time: the target was not asked.
+
+    So it is no attempt, and tells nothing of how the target is. Its command waits, and asks again.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        """Say which limit it was, and after how many seconds there may be a turn, if that is known."""
+        super().__init__("target_busy", message, retryable=True, retry_after_s=retry_after_s)
 
 
 class ExpressionFailed(CommandFailed):

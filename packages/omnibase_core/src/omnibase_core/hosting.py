@@ -14,7 +14,7 @@ from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.compiling import compile_node
 from omnibase_core.contracts.document import Document, Path, nearest
 from omnibase_core.contracts.faults import problems_of
-from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
+from omnibase_core.contracts.host import Guarantee, HandlerBinding, RuntimeHostContract
 from omnibase_core.errors import Problem
 from omnibase_core.loaded import Catalog, HostSettings
 from omnibase_core.signatures import NodeFunction
@@ -136,8 +136,18 @@ class SettingsOfHost:
                     target: self._validated((*at, "targets", target), description.target, written)
                     for target, written in binding.targets.items()
                 }
+            self._limits(at, binding)
         store = self._store()
         return None if self.problems else HostSettings(bus=bus, handlers=handlers, targets=targets, store=store)
+
+    def _limits(self, at: Path, binding: HandlerBinding) -> None:
+        """Limits of a target that is not there would bound nothing."""
+        for target in binding.limits.keys() - binding.targets.keys():
+            near = nearest(target, binding.targets)
+            hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(binding.targets) or 'none'}"
+            unread = f"there is no target {target!r} to limit; {hint}"
+            fault = self.document.problem((*at, "limits", target), unread, code="unknown-key", key=True, nearest=near)
+            self.problems.append(fault)
 
     def _store(self) -> Any:
         if (written := self.contract.idempotency) is None:

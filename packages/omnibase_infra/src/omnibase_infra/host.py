@@ -8,13 +8,18 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
+from omnibase_core.contracts.host import HandlerBinding, TargetLimits
+from omnibase_core.instance import is_inline
 from omnibase_core.loaded import LoadedHost
 from omnibase_core.ports import Handler, InlineHandler
 from omnibase_core.runtime import NodeRuntime
+from omnibase_infra.calls import Asked, CallFigures, MeasuredHandler
 from omnibase_infra.console.health import HealthReport, NodeHealth, health_server
+from omnibase_infra.console.metrics import page_of
 from omnibase_infra.kafka import KafkaBus, KafkaBusFactory
+from omnibase_infra.limits import LimitedHandler
 from omnibase_infra.logs import open_log
 from omnibase_infra.settings import Settings, resolved
 from omnibase_infra.state import HostState, remove_state, write_state
@@ -62,6 +67,7 @@ class RuntimeHostProcess:
         )
         self._clock = SystemClock()
         self._started_at = self._clock.now()
+        self._calls: dict[Asked, CallFigures] = {}
         self._stack = AsyncExitStack()
         self._stopping = False
 
@@ -79,7 +85,7 @@ class RuntimeHostProcess:
             self.runtime.load_nodes(self._loaded.nodes)
             endpoint = self.contract.health
             self.health_url = await stack.enter_async_context(
-                health_server(host=endpoint.address, port=endpoint.port, report=self.report)
+                health_server(host=endpoint.address, port=endpoint.port, report=self.report, metrics=self.metrics)
             )
             await self.runtime.start()
             stack.push_async_callback(self._stop)
@@ -138,6 +144,10 @@ class RuntimeHostProcess:
             nodes=nodes,
         )
 
+    def metrics(self) -> str:
+        """Give the figures of the host, its nodes and its handlers' calls, for Prometheus."""
+        return page_of(self.report(), self._calls)
+
     def _open_bus(self) -> AbstractAsyncContextManager[KafkaBus]:
         return KafkaBusFactory().open(
             settings=resolved(self._loaded.settings.bus, self._secrets),
@@ -146,15 +156,23 @@ class RuntimeHostProcess:
             observer=self._log,
         )
 
-    def _open_handler(self, handler_type: str) -> AbstractAsyncContextManager[Handler | InlineHandler]:
-        """Open a handler with what the host contract says of it, or with nothing."""
+    @asynccontextmanager
+    async def _open_handler(self, handler_type: str) -> AsyncIterator[Handler | InlineHandler]:
+        """Open a handler with what the host contract says of it, or with nothing; count its calls and limit them."""
         factory = handler_factories(strict=self._strict)[handler_type]
         settings = self._loaded.settings.handlers.get(handler_type) or factory.description.settings()
         targets = self._loaded.settings.targets.get(handler_type, {})
-        return factory.open(
+        opened = factory.open(
             settings=resolved(settings, self._secrets),
             targets={name: resolved(target, self._secrets) for name, target in targets.items()},
         )
+        written = self.contract.handlers.get(handler_type, HandlerBinding()).limits
+        limits = {name: written.get(name, TargetLimits()) for name in targets}
+        async with opened as handler:
+            if is_inline(handler):
+                yield handler
+            else:
+                yield MeasuredHandler(LimitedHandler(cast("Handler", handler), limits), self._calls)
 
     def _open_store(self) -> AbstractAsyncContextManager[IdempotencyStore]:
         binding, settings = self.contract.idempotency, self._loaded.settings.store

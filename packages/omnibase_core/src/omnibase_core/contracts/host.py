@@ -23,13 +23,26 @@ class Breaker(ContractModel):
     probes: Annotated[int, Field(ge=1, le=100)] = 1
 
 
+class TargetLimits(ContractModel):
+    """How much this host asks of one target; what is more waits for its turn, and no command fails for it.
+
+    `concurrency` bounds the calls under way. `rate_per_s` bounds the calls begun in a second, which are spread evenly;
+    without it there is no such bound. Each host of a pool keeps to them by itself.
+    """
+
+    concurrency: Annotated[int, Field(ge=1, le=10_000)] = 100
+    rate_per_s: Annotated[float, Field(gt=0, le=100_000)] | None = None
+
+
 class HandlerBinding(ContractModel):
     """A handler's settings, the breaker in front of each of its targets, and the targets that nodes may name.
 
-    Each handler's own models say what may stand in `settings` and `targets`.
+    Each handler's own models say what may stand in `settings` and `targets`. `limits` are those of targets, by name;
+    a target without an entry has the defaults.
     """
 
     breaker: Breaker = Breaker()
+    limits: dict[Slug, TargetLimits] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
     targets: dict[Slug, dict[str, Any]] = Field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""The one health endpoint of a host: `/live`, `/ready` and `/health`, JSON."""
+"""The one health endpoint of a host: `/live`, `/ready` and `/health`, JSON, and `/metrics` for Prometheus."""
 
 import asyncio
 import errno
@@ -13,12 +13,14 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from omnibase_core.errors import OnexError
 
 _CLOSE_S = 1
+_PAGES = ["/live", "/ready", "/health", "/metrics"]
+METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class HealthUnavailable(OnexError):
@@ -79,10 +81,16 @@ class HealthReport:
 
 
 @asynccontextmanager
-async def health_server(*, host: str, port: int, report: Callable[[], HealthReport]) -> AsyncIterator[str]:
+async def health_server(
+    *, host: str, port: int, report: Callable[[], HealthReport], metrics: Callable[[], str]
+) -> AsyncIterator[str]:
     """Serve while the context is open; gives the URL. Port 0 is any free port. Raises HealthUnavailable."""
     config = uvicorn.Config(
-        _application(report), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_CLOSE_S
+        _application(report, metrics),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=_CLOSE_S,
     )
     with _listening(host, port) as listener:
         server = _Server(config)
@@ -119,7 +127,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         listener.close()
 
 
-def _application(report: Callable[[], HealthReport]) -> Starlette:
+def _application(report: Callable[[], HealthReport], metrics: Callable[[], str]) -> Starlette:
     async def live(_: Request) -> JSONResponse:
         return JSONResponse({"status": "live"})
 
@@ -132,11 +140,14 @@ def _application(report: Callable[[], HealthReport]) -> Starlette:
         said = report()
         return JSONResponse(_json(said), 503 if said.hindrances else 200)
 
+    async def figures(_: Request) -> Response:
+        return Response(metrics(), headers={"content-type": METRICS_CONTENT_TYPE})
+
     async def refuse(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these alone
-        return JSONResponse({"error": error.detail, "there_are": ["/live", "/ready", "/health"]}, error.status_code)
+        return JSONResponse({"error": error.detail, "there_are": _PAGES}, error.status_code)
 
-    routes = [Route("/live", live), Route("/ready", ready), Route("/health", health)]
+    routes = [Route("/live", live), Route("/ready", ready), Route("/health", health), Route("/metrics", figures)]
     return Starlette(routes=routes, exception_handlers={HTTPException: refuse})
 
 

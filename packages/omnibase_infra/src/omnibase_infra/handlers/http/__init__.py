@@ -1,15 +1,23 @@
-"""The `http` handler: one HTTP/1.1 request to a target of the host contract, and its answer as a typed result.
+"""The `http` handler: a request to a target of the host contract, and its answer as a typed result.
 
 Where a request goes is the host contract's affair alone (`HttpTarget`); what it says is the node's (`HttpRequest`).
-`models` holds what contracts may write, `verdicts` when a reply is an error, `client` does the I/O.
+
+    target, models      what contracts may write, in the words of `grammar`
+    addresses           which addresses may be connected to
+    messages, bodies    what goes over the wire, and where a reply may lead
+    connections         one checked connection for one call at a time
+    tokens, exchange    credentials, redirects, reading within limits
+    verdicts            when a reply is an error, and which
+    client              the handler: reads pages, tells failures
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from pydantic import BaseModel
 
-from omnibase_infra.handlers.http.models import HttpRequest, HttpResponse, HttpSettings, HttpTarget
+from omnibase_infra.handlers.http.models import HttpRequest, HttpResponse
+from omnibase_infra.handlers.http.target import HttpSettings, HttpTarget
 from omnibase_infra.handlers.http.verdicts import late, refusal
 from omnibase_spi import Handler, HandlerDescription, OperationDescription
 
@@ -17,7 +25,10 @@ __all__ = ["HttpHandlerFactory", "HttpRequest", "HttpResponse", "HttpSettings", 
 
 
 class HttpHandlerFactory:
-    """Makes the `http` handler: one pool of connections for each target."""
+    """Makes the `http` handler: connections of its own for each target.
+
+    `resolve` gives the addresses of a host name and a port; by default, the system is asked.
+    """
 
     description = HandlerDescription(
         handler_type="http",
@@ -35,16 +46,27 @@ class HttpHandlerFactory:
             "invalid_response": "The reply's body cannot be unpacked, or is not the JSON that it says it is.",
             "request_invalid": "The request has no form in HTTP, or replaces a header of the target.",
             "host_not_allowed": "The request names a host that the target does not allow.",
+            "address_refused": "The name leads to an address that is not public, which the target does not allow.",
+            "redirect_refused": "A redirect leads out of the target, or is one more than the request follows.",
+            "page_refused": "The address of the next page leads out of the target.",
+            "token_refused": "The token server gives no token for the target's `auth`.",
+            "token_unavailable": "The token server could not answer.",
         },
     )
 
+    def __init__(self, *, resolve: Callable[[str, int], Awaitable[Sequence[str]]] | None = None) -> None:
+        """Hold the resolver."""
+        self._resolve = resolve
+
     @asynccontextmanager
     async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[Handler]:
-        """Give the handler; closing it closes its connections. Raises HandlerError for an unusable `tls_ca_file`."""
-        # httpx takes a quarter of a second to import: `check` and `send`, which call nobody, do not wait for it.
+        """Give the handler; closing it closes its connections. Raises HandlerError for an unusable TLS file."""
+        # httpcore takes long to import: `check` and `send`, which call nobody, do not wait for it.
         from omnibase_infra.handlers.http.client import http_handler
+        from omnibase_infra.handlers.http.connections import system_resolve
 
         assert isinstance(settings, HttpSettings)  # noqa: S101 - narrows the type; the registry validated it
         http_targets = {name: target for name, target in targets.items() if isinstance(target, HttpTarget)}
-        async with http_handler(settings=settings, targets=http_targets) as handler:
+        resolve = self._resolve or system_resolve
+        async with http_handler(settings=settings, targets=http_targets, resolve=resolve) as handler:
             yield handler

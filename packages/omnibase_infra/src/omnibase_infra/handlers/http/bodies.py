@@ -1,14 +1,17 @@
 """Bodies of requests and responses: between JSON values, parameters, text and bytes. Pure."""
 
+import hashlib
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from base64 import b64decode
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote, quote_plus
 
 from pydantic import ConfigDict, JsonValue, TypeAdapter
 from pydantic_core import from_json, to_json
 
-from omnibase_infra.handlers.http.models import HttpRequest, Parameters
+from omnibase_infra.handlers.http.grammar import Parameters
+from omnibase_infra.handlers.http.models import HttpRequest, Part
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.ASCII | re.IGNORECASE)
@@ -33,8 +36,17 @@ def content_of(request: HttpRequest) -> tuple[Mapping[str, str], bytes | None]:
     if request.has_json:
         return {"content-type": "application/json"}, to_json(request.json_body)
     if request.form is not None:
-        return {"content-type": "application/x-www-form-urlencoded"}, _encoded(request.form, escape=quote_plus).encode()
-    return {}, None
+        return {"content-type": "application/x-www-form-urlencoded"}, form_of(request.form)
+    if request.text is not None:
+        return {"content-type": "text/plain; charset=utf-8"}, request.text.encode()
+    if request.bytes_ is not None:
+        return {"content-type": "application/octet-stream"}, b64decode(request.bytes_)
+    return ({}, None) if request.multipart is None else _multipart(request.multipart)
+
+
+def form_of(parameters: Parameters) -> bytes:
+    """Give parameters as the body of a form."""
+    return _encoded(parameters, escape=quote_plus).encode()
 
 
 def is_json(content_type: str) -> bool:
@@ -94,6 +106,37 @@ class Unpacker:
             unpacked += self._member.decompress(piece, bytes_max - len(unpacked))
             piece = self._member.unconsumed_tail or self._member.unused_data
         return bytes(unpacked)
+
+
+def _multipart(parts: Sequence[Part]) -> tuple[Mapping[str, str], bytes]:
+    """Give `multipart/form-data` (RFC 7578). The boundary follows from the contents, so that none can hold it."""
+    contents = [part.text.encode() if part.text is not None else b64decode(part.bytes_ or "") for part in parts]
+    digest = hashlib.sha256()
+    for content in contents:
+        digest.update(hashlib.sha256(content).digest())
+    boundary = digest.hexdigest()
+    body = bytearray()
+    for part, content in zip(parts, contents, strict=True):
+        body += f"--{boundary}\r\n{_part_head(part)}\r\n\r\n".encode() + content + b"\r\n"
+    return {"content-type": f"multipart/form-data; boundary={boundary}"}, bytes(body) + f"--{boundary}--\r\n".encode()
+
+
+def _part_head(part: Part) -> str:
+    disposition = f'content-disposition: form-data; name="{_quoted(part.name)}"'
+    if part.filename is not None:
+        disposition += f'; filename="{_quoted(part.filename)}"'
+    default = "application/octet-stream" if part.filename is not None else None
+    content_type = part.content_type or default
+    return disposition if content_type is None else f"{disposition}\r\ncontent-type: {content_type}"
+
+
+def _quoted(text: str) -> str:
+    """Escape as browsers do (HTML, multipart/form-data encoding); no other control character is let through."""
+    for character, escaped in (('"', "%22"), ("\r", "%0D"), ("\n", "%0A")):
+        text = text.replace(character, escaped)
+    if any(ord(character) < ord(" ") for character in text):
+        raise ValueError("the name of a part holds a control character")
+    return text
 
 
 def _encoded(parameters: Parameters, *, escape: Callable[..., str]) -> str:

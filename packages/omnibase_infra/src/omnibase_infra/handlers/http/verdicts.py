@@ -1,4 +1,4 @@
-"""When an exchange is an error of the `http` handler, and which one. Without httpx: tests of contracts ask here too."""
+"""When an exchange is an error of the `http` handler, and which one. Without I/O: tests of contracts ask here too."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -27,22 +27,23 @@ def is_expected(status: int, expect: list[int] | None) -> bool:
     return status not in _RETRYABLE_STATUSES if expect is None else status in expect
 
 
-def status_error(what: str, request: HttpRequest, status: int, headers: Mapping[str, str], body: str) -> HandlerError:
+def status_error(
+    what: str, request: HttpRequest, status: int, headers: Mapping[str, str], body: str, *, repeatable: bool
+) -> HandlerError:
     """Give the error for a status that is no result."""
     expected = "" if request.expect is None else f", expected {' or '.join(str(it) for it in request.expect)}"
     return HandlerError(
         "http_status",
         f"{what}: status {status}{expected}",
-        retryable=status in (_RETRYABLE_STATUSES if is_repeatable(request.method) else _UNDONE_STATUSES),
+        retryable=status in (_RETRYABLE_STATUSES if repeatable else _UNDONE_STATUSES),
         retry_after_s=_seconds(headers.get("retry-after", "")),
         details={"status": status, "body": body[:_EXCERPT_LENGTH_MAX]},
     )
 
 
-def timeout_error(what: str, request: HttpRequest, timeout_s: float) -> HandlerError:
+def timeout_error(what: str, timeout_s: float, *, repeatable: bool) -> HandlerError:
     """Give the error for an exchange that was not done in time."""
-    retryable = is_repeatable(request.method)
-    return HandlerError("timeout", f"{what}: not done within {timeout_s:g} s", retryable=retryable)
+    return HandlerError("timeout", f"{what}: not done within {timeout_s:g} s", retryable=repeatable)
 
 
 def refusal(request: HttpRequest, response: HttpResponse) -> HandlerError | None:
@@ -50,12 +51,13 @@ def refusal(request: HttpRequest, response: HttpResponse) -> HandlerError | None
     if is_expected(response.status, request.expect):
         return None
     body = to_json(response.json_body).decode() if response.text is None else response.text
-    return status_error(_what(request), request, response.status, response.headers, body)
+    repeatable = is_repeatable(request.method)
+    return status_error(_what(request), request, response.status, response.headers, body, repeatable=repeatable)
 
 
 def late(request: HttpRequest, timeout_s: float) -> HandlerError:
     """Give the error that the handler raises when the time is over."""
-    return timeout_error(_what(request), request, timeout_s)
+    return timeout_error(_what(request), timeout_s, repeatable=is_repeatable(request.method))
 
 
 def _what(request: HttpRequest) -> str:

@@ -1,0 +1,69 @@
+"""The page `/metrics`: a host's figures in the text format that Prometheus reads (version 0.0.4). Pure."""
+
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
+
+from omnibase_infra.calls import BOUNDS_S, Asked, CallFigures
+from omnibase_infra.console.health import HealthReport
+
+_OF_NODES = {
+    "commands": "Commands that a node was given.",
+    "answers": "Results that a node answered with.",
+    "error_answers": "Errors that a node answered with.",
+    "retries": "Attempts of a node that were put off after a failure.",
+    "dead_letters": "Dead letters of a node.",
+    "replays": "Commands of a node that got an answer which was recorded before.",
+}
+
+
+def page_of(report: HealthReport, calls: Mapping[Asked, CallFigures]) -> str:
+    """Give the page."""
+    return "".join(f"{line}\n" for line in (*_of_host(report), *_of_nodes(report), *_of_calls(calls)))
+
+
+def _of_host(report: HealthReport) -> Iterator[str]:
+    yield from _family("ready", "gauge", "Whether the host serves.")
+    yield _sample("ready", {}, int(not report.hindrances))
+    yield from _family("in_flight", "gauge", "Commands that are taken and not yet done.")
+    yield _sample("in_flight", {}, report.in_flight)
+    yield from _family("breaker_open", "gauge", "Whether a circuit breaker lets nothing through.")
+    for name, state in report.breakers.items():
+        yield _sample("breaker_open", {"breaker": name}, int(state == "open"))
+
+
+def _of_nodes(report: HealthReport) -> Iterator[str]:
+    yield from _family("node_degraded", "gauge", "Whether a node is not well.")
+    for name, node in report.nodes.items():
+        yield _sample("node_degraded", {"node": name}, int(node.state != "ok"))
+    for figure, meaning in _OF_NODES.items():
+        yield from _family(f"node_{figure}_total", "counter", meaning)
+        for name, node in report.nodes.items():
+            yield _sample(f"node_{figure}_total", {"node": name}, getattr(node, figure))
+
+
+def _of_calls(calls: Mapping[Asked, CallFigures]) -> Iterator[str]:
+    yield from _family("handler_calls_total", "counter", "Calls of a handler by outcome: ok, or the code of the error.")
+    for asked, figures in calls.items():
+        for outcome, count in figures.outcomes.items():
+            yield _sample("handler_calls_total", {**asked._asdict(), "outcome": outcome}, count)
+    yield from _family("handler_call_seconds", "histogram", "How long calls took, the wait for their turn included.")
+    for asked, figures in calls.items():
+        counts = list(accumulate(figures.within))
+        for bound, count in zip((*map(repr, BOUNDS_S), "+Inf"), counts, strict=True):
+            yield _sample("handler_call_seconds_bucket", {**asked._asdict(), "le": bound}, count)
+        yield _sample("handler_call_seconds_sum", asked._asdict(), figures.seconds)
+        yield _sample("handler_call_seconds_count", asked._asdict(), counts[-1])
+
+
+def _family(name: str, kind: str, meaning: str) -> Iterator[str]:
+    yield f"# HELP onex_{name} {meaning}"
+    yield f"# TYPE onex_{name} {kind}"
+
+
+def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
+    written = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+    return f"onex_{name}{{{written}}} {value!r}" if written else f"onex_{name} {value!r}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,160 @@
+"""One call's exchange with its target: send, show who we are, follow redirects, read within the limits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpcore
+
+from omnibase_core.errors import HandlerError
+from omnibase_infra.handlers.http.bodies import Unpacker
+from omnibase_infra.handlers.http.connections import Connection, Connections
+from omnibase_infra.handlers.http.messages import Message, Reply, Writer
+from omnibase_infra.handlers.http.target import BasicAuth, BearerAuth, HttpTarget
+from omnibase_infra.handlers.http.tokens import Tokens, basic
+
+_UNAUTHORIZED = 401
+_SECRET_LENGTH_MIN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTarget:
+    """A target with its connections, and its token where it has one."""
+
+    name: str
+    target: HttpTarget
+    writer: Writer
+    connections: Connections
+    tokens: Tokens | None
+
+    def redacted(self, text: str) -> str:
+        """Give a text without the target's secrets: servers and vendors like to repeat what they were sent."""
+        held = [*self.target.secrets, *(self.tokens.secrets if self.tokens else [])]
+        if isinstance(self.target.auth, BasicAuth):
+            held.append(basic(self.target.auth))
+        for secret in sorted({part for value in held for part in (value, *value.split())}, key=len, reverse=True):
+            if len(secret) >= _SECRET_LENGTH_MIN:
+                text = text.replace(secret, "***")
+        return text
+
+    async def roundtrip(self, message: Message, *, bytes_max: int, progress: "Progress") -> Reply:
+        """Send a message and read what comes back, no further than it may be."""
+        progress.connection = None
+        async with self.connections.one(message.origin) as connection:
+            progress.connection = connection
+            response = await connection.http.handle_async_request(self._wire_request(message))
+            try:
+                headers = _headers_of(response.headers)
+                body, fault = await _read(response, headers, bytes_max=bytes_max)
+            finally:
+                # Keeps the connection for the next request where all was read, and ends it otherwise.
+                await response.aclose()
+        return Reply(response.status, headers, body, fault)
+
+    def _wire_request(self, message: Message) -> httpcore.Request:
+        origin, silence_s = message.origin, self.target.read_timeout_s
+        headers = {"host": origin.authority, **message.headers}
+        return httpcore.Request(
+            message.method,
+            httpcore.URL(
+                scheme=origin.scheme.encode(),
+                host=origin.host.strip("[]").encode(),
+                port=origin.port,
+                target=message.target.encode("ascii"),
+            ),
+            headers=[(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()],
+            content=message.content or b"",
+            extensions={"timeout": {"connect": self.target.connect_timeout_s, "read": silence_s, "write": silence_s}},
+        )
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a call has come: what fails before anything can have been done may be repeated."""
+
+    connection: Connection | None = None
+    has_acted: bool = False
+
+    @property
+    def may_have_acted(self) -> bool:
+        """Whether the server may have begun to do what was asked."""
+        return self.has_acted or (self.connection is not None and self.connection.is_made)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What one call does with its target."""
+
+    opened: OpenTarget
+    progress: Progress
+
+    async def send(self, message: Message, *, redirects: int, bytes_max: int) -> tuple[Message, Reply]:
+        """Send a message, follow as many redirects as may be, and give the last message with its reply."""
+        reply = await self._authorized(message, bytes_max=bytes_max)
+        for _ in range(redirects):
+            if reply.location is None:
+                return message, reply
+            followed = self.opened.writer.redirected(message, reply.status, reply.location)
+            # A POST that is answered with where to look has been done.
+            self.progress.has_acted |= followed.method != message.method
+            message = followed
+            reply = await self._authorized(message, bytes_max=bytes_max)
+        if redirects and reply.location is not None:
+            raise HandlerError("redirect_refused", f"{message}: more than {redirects} redirects (redirects)")
+        return message, reply
+
+    async def _authorized(self, message: Message, *, bytes_max: int) -> Reply:
+        """Send a message as who we are; with a token that is refused, once more with another."""
+        match self.opened.target.auth:
+            case BasicAuth() as auth:
+                return await self._with(message, basic(auth), bytes_max=bytes_max)
+            case BearerAuth(token=secret):
+                return await self._with(message, f"Bearer {secret.get_secret_value()}", bytes_max=bytes_max)
+        tokens = self.opened.tokens
+        if tokens is None:
+            return await self.opened.roundtrip(message, bytes_max=bytes_max, progress=self.progress)
+        self.progress.connection = None
+        token = await tokens.token()
+        reply = await self._with(message, f"Bearer {token}", bytes_max=bytes_max)
+        if reply.status != _UNAUTHORIZED:
+            return reply
+        self.progress.connection = None
+        token = await tokens.token(instead_of=token)
+        return await self._with(message, f"Bearer {token}", bytes_max=bytes_max)
+
+    async def _with(self, message: Message, authorization: str, *, bytes_max: int) -> Reply:
+        signed = Message(
+            method=message.method,
+            origin=message.origin,
+            target=message.target,
+            headers={**message.headers, "authorization": authorization},
+            content=message.content,
+        )
+        return await self.opened.roundtrip(signed, bytes_max=bytes_max, progress=self.progress)
+
+
+def _headers_of(raw: list[tuple[bytes, bytes]]) -> Mapping[str, str]:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in raw:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+async def _read(
+    response: httpcore.Response, headers: Mapping[str, str], *, bytes_max: int
+) -> tuple[bytes, HandlerError | None]:
+    """Read and unpack the body up to the limit, and say why it is not whole if it is not."""
+    body = bytearray()
+    unpacker = Unpacker(headers.get("content-encoding", ""))
+    stream: Any = response.aiter_stream()
+    try:
+        async for piece in stream:
+            body += unpacker.unpack(piece, bytes_max=bytes_max + 1 - len(body))
+            if len(body) > bytes_max:
+                message = f"the body is over {bytes_max} bytes (response_bytes_max of the target)"
+                return bytes(body[:bytes_max]), HandlerError("response_too_large", message)
+        unpacker.finish()
+    except ValueError as error:
+        return bytes(body), HandlerError("invalid_response", f"the body cannot be unpacked: {error}")
+    return bytes(body), None
