@@ -152,7 +152,7 @@ REFUSED = {
         ["h.yaml:11:23: handler 'scripted' has no targets"],
     ),
     "limits of no target": (
-        _host("greeter", more="handlers: {remote: {limits: {mian: {}, xyz: {}}, targets: {main: {address: x}}}}\n"),
+        _host("away", more="handlers: {remote: {limits: {mian: {}, xyz: {}}, targets: {main: {address: x}}}}\n"),
         [
             "h.yaml:11:30: there is no target 'mian' to limit; did you mean 'main'?",
             "h.yaml:11:40: there is no target 'xyz' to limit; there are: main",

@@ -142,7 +142,7 @@ class SettingsOfHost:
 
     def _limits(self, at: Path, binding: HandlerBinding) -> None:
         """Limits of a target that is not there would bound nothing."""
-        for target in binding.limits.keys() - binding.targets.keys():
+        for target in sorted(binding.limits.keys() - binding.targets.keys()):
             near = nearest(target, binding.targets)
             hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(binding.targets) or 'none'}"
             unread = f"there is no target {target!r} to limit; {hint}"
