@@ -112,8 +112,9 @@ def test_importing_core_loads_nothing_of_the_layers_above() -> None:
     assert "omnibase_core" in loaded
 
 
-def test_the_command_line_does_not_wait_for_the_http_client() -> None:
-    """What a verb does not need, it does not import."""
-    code = "import sys, omnibase_infra.cli; print(*sys.modules)"
+@pytest.mark.parametrize("module", ["cli", "wiring", "host"])
+def test_only_a_host_that_calls_pays_for_the_client(module: str) -> None:
+    """Neither the command line nor a host without such nodes imports what a handler talks through."""
+    code = f"import sys, omnibase_infra.{module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert "httpcore" not in done.stdout.split()
+    assert not {"httpcore", "httpx", "h2", "certifi"} & set(done.stdout.split())

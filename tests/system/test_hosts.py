@@ -2,6 +2,9 @@
 
 import json
 import signal
+import time
+from contextlib import suppress
+from urllib.request import urlopen
 from uuid import uuid4
 
 from confluent_kafka.admin import AdminClient
@@ -69,6 +72,71 @@ operations:
         assert host.child.stop() == 0
 
     asyncio.run(scenario())
+
+
+def test_a_target_is_asked_no_faster_than_its_limits(machine: Machine) -> None:
+    """However many commands come at once: all are answered, none is tried again, and `/metrics` tells of the calls."""
+    import asyncio
+
+    ask = """
+contract: node/v1
+name: ask
+kind: effect
+version: 1.0.0
+description: Asks.
+handler: http
+target: slow
+operations:
+  ask:
+    input: {type: object}
+    request: {path: [numbers, 1], expect: [200]}
+    answer: {number: "${ result.json.number }"}
+delivery: {ordering: none, timeout_s: 0.5}
+"""
+    at_once: list[int] = [0]
+    began_s: list[float] = []
+
+    async def scenario() -> None:
+        under_way = 0
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal under_way
+            with suppress(asyncio.IncompleteReadError, ConnectionError):
+                while await reader.readuntil(b"\r\n\r\n"):
+                    began_s.append(time.monotonic())
+                    under_way += 1
+                    at_once.append(under_way)
+                    await asyncio.sleep(0.1)
+                    under_way -= 1
+                    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 13\r\n\r\n"
+                    writer.write(head + b'{"number": 1}')
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            limits = {"slow": {"concurrency": 2, "rate_per_s": 10}}
+            machine.write({"ask": ask}, handlers={"http": {"targets": {"slow": {"base_url": url}}, "limits": limits}})
+            host = machine.start()
+            await asyncio.to_thread(host.until_ready)
+            commands = topic(machine, "cmd", "ask")
+            sent = [command(commands, "ask", {"n": n}, envelope_id=uuid4()) for n in range(30)]
+            publish(machine.broker, sent)
+            with Reader(machine.broker, [topic(machine, "evt", "ask")]) as reader:
+                answers = await asyncio.to_thread(reader.until, lambda found: len(found) >= 30, within_s=60)
+            assert {json.loads(it.value())["payload"]["number"] for it in answers} == {1}
+            assert host.health()["nodes"]["ask"]["retries"] == 0
+            [started] = host.events("host_started")
+            with await asyncio.to_thread(urlopen, f"{started['health']}/metrics", timeout=10) as response:
+                page = response.read().decode()
+            labels = 'handler="http",target="slow",operation="request"'
+            assert f'onex_handler_calls_total{{{labels},outcome="ok"}} 30\n' in page
+            assert f'onex_handler_calls_total{{{labels},outcome="target_busy"}}' in page
+            assert await asyncio.to_thread(host.child.stop) == 0
+
+    asyncio.run(scenario())
+    assert max(at_once) <= 2
+    assert len(began_s) == 30
+    assert began_s[-1] - began_s[0] > 2.5
 
 
 def test_ten_nodes_share_one_consumer_and_one_producer(machine: Machine) -> None:

@@ -1,5 +1,6 @@
 """The command line without a broker: what it prints, where, and with which exit status."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,9 @@ def test_the_verbs_are_those_of_the_documentation() -> None:
 def test_the_examples_have_no_problem() -> None:
     """They are the first contracts that a user reads."""
     done = call("check", "contracts")
-    assert (done.exit_code, done.stdout) == (0, "nodes: 6, hosts: 2, tests: 25, problems: 0\n")
+    nodes = [it for it in (ROOT / "contracts/nodes").glob("*.yaml") if not it.name.endswith(".test.yaml")]
+    assert done.exit_code == 0
+    assert re.fullmatch(rf"nodes: {len(nodes)}, hosts: 2, tests: \d\d+, problems: 0\n", done.stdout)
 
 
 def test_check_prints_every_problem_with_its_place(tmp_path: Path) -> None:
@@ -60,7 +63,7 @@ def test_check_prints_every_problem_with_its_place(tmp_path: Path) -> None:
 
 def test_check_of_a_host_reads_its_nodes_too() -> None:
     """The folder of a host's nodes is known from where its file is."""
-    assert call("check", "contracts/hosts/demo.yaml").stdout == "nodes: 6, hosts: 1, problems: 0\n"
+    assert re.fullmatch(r"nodes: [1-9]\d*, hosts: 1, problems: 0\n", call("check", "contracts/hosts/demo.yaml").stdout)
 
 
 def test_check_of_a_host_reads_the_functions_of_its_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

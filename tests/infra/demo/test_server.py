@@ -127,6 +127,24 @@ def test_answers_what_it_does_not_know_with_404(target: str, content: dict[str, 
     assert status == (404 if "error" in content else 200)
 
 
+def test_serves_a_page() -> None:
+    """As HTML, with a tag that a client may come back with."""
+    [(status, headers, content)] = replies("/about")
+    assert (status, headers[b"content-type"], headers[b"etag"]) == (200, b"text/html; charset=utf-8", b'"1"')
+    assert content.startswith(b"<!doctype html>")
+
+
+def test_a_page_that_is_known_is_not_sent_again() -> None:
+    """304, and nothing after it: the connection serves the next request."""
+    both = exchange(
+        b'GET /about HTTP/1.1\r\nhost: demo\r\nif-none-match: "1"\r\n\r\n'
+        b'GET /about HTTP/1.1\r\nhost: demo\r\nif-none-match: "0"\r\nconnection: close\r\n\r\n'
+    )
+    known, _, sent = both.partition(b"HTTP/1.1 200")
+    assert known.startswith(b"HTTP/1.1 304")
+    assert (known.count(b"doctype"), sent.count(b"doctype")) == (0, 1)
+
+
 def test_keeps_the_connection() -> None:
     """One connection serves requests in a row, after errors too."""
     statuses = [status for status, _, _ in replies("/greetings/Ada", "/nowhere", "/greetings/Bob")]

@@ -179,3 +179,54 @@ def test_a_name_that_changes_its_address_is_checked_each_time() -> None:
             return str(first["status"]), caught.value.code, len(answers)
 
     assert asyncio.run(scenario()) == ("200", "address_refused", 1)
+
+
+@pytest.mark.parametrize(
+    ("address", "code"),
+    [("10.0.0.1", "address_refused"), ("169.254.169.254", "address_refused"), ("::ffff:a00:1", "address_refused")],
+)
+def test_a_redirect_is_connected_to_as_a_first_request_is(address: str, code: str) -> None:
+    """To a host that the target allows, whose name leads inside: the address is checked there too."""
+
+    async def scenario() -> str:
+        def connected(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            there = f"http://other.example:{port}/"
+            writer.write(f"HTTP/1.1 307 X\r\nlocation: {there}\r\ncontent-length: 0\r\n\r\n".encode())
+            writer.close()
+
+        async def resolve(_host: str, _port: int) -> Sequence[str]:
+            return [address]
+
+        server = await asyncio.start_server(connected, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        written = {"base_url": f"http://127.0.0.1:{port}", "allowed_hosts": ["127.0.0.1", "other.example"]}
+        targets = {"api": HttpTarget.model_validate(written)}
+        factory = HttpHandlerFactory(resolve=resolve)
+        async with server, factory.open(settings=HttpSettings(), targets=targets) as handler:
+            with pytest.raises(HandlerError) as caught:
+                await handler.execute(call_of(redirects=1))
+            assert address in str(caught.value)
+            return caught.value.code
+
+    assert asyncio.run(scenario()) == code
+
+
+@pytest.mark.parametrize(
+    "headers", [{"x": "a\r\nhost: evil"}, {"x\r\ny": "a"}, {"x": "a\nb"}, {"x": "a\0"}, {"host": "evil"}]
+)
+def test_no_header_leaves_its_line(headers: dict[str, str]) -> None:
+    """Neither a name nor a value can begin a second header, or a second request; the message names the header."""
+    with pytest.raises(ValidationError, match="header"):
+        HttpRequest.model_validate({"path": "/", "headers": headers})
+
+
+@pytest.mark.parametrize(
+    "path", [[".."], ["a", "..", "b"], ["."], [""], "/a/../b", "/a//b", "/%2e%2e", "//evil.example/", "http://evil/"]
+)
+def test_no_path_leaves_its_place(path: Any) -> None:
+    """A segment is one segment, and a text of the contract plain; what else a segment may hold is escaped."""
+    with pytest.raises(ValidationError, match="path"):
+        HttpRequest.model_validate({"path": path})
+    assert HttpRequest.model_validate({"path": ["../x", "a/b?c#d", "%2e%2e"]}).escaped_path == (
+        "/..%2Fx/a%2Fb%3Fc%23d/%252e%252e"
+    )

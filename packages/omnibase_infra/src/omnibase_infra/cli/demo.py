@@ -55,8 +55,9 @@ async def _demo(contracts: Path, *, once: bool) -> bool:
     stop = stop_on_signals()
     loaded = load_host(contracts / "hosts" / "demo.yaml", contracts)
     async with AsyncExitStack() as stack:
-        greetings_url = await stack.enter_async_context(demo_server())
-        loaded = loaded.with_target("http", "greetings", base_url=greetings_url)
+        url = await stack.enter_async_context(demo_server())
+        for target in ("greetings", "site"):
+            loaded = loaded.with_target("http", target, base_url=url)
         # What the host logs in the normal course of things would bury what the demo shows.
         settings = replace(process_settings(), log_level="error")
         process = RuntimeHostProcess(loaded, settings=settings, secrets=process_secrets(), contracts_dir=contracts)

@@ -1,6 +1,7 @@
-"""The greetings service of the demo: a small server inside the host, for the example `http` node to call.
+"""The greetings service of the demo: a small server inside the host, for the example `http` nodes to call.
 
     GET /greetings/{name}?language=xx  ->  200 {"greeting": "Hello, Ada", "language": "en"}
+    GET /about                         ->  200, a page of HTML with an entity tag; 304 for who knows it
 
 A language it does not speak is 404, and so is any other path. It speaks HTTP/1.1 through h11, on the loopback only.
 """
@@ -15,6 +16,8 @@ from urllib.parse import parse_qs, unquote
 
 import h11
 
+_ABOUT = "<!doctype html><title>About</title><p>This service greets.</p>"
+_ABOUT_TAG = '"1"'
 _WORDS: Mapping[str, str] = {"de": "Hallo", "en": "Hello", "fr": "Bonjour"}
 
 
@@ -35,7 +38,8 @@ async def demo_server() -> AsyncIterator[str]:
 @dataclass(frozen=True, slots=True)
 class _Answer:
     status: int
-    content: Mapping[str, str]
+    content: Mapping[str, str] | str
+    """JSON, or a page."""
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -47,6 +51,9 @@ def _answer(request: h11.Request) -> _Answer:
     match path.split("/"):
         case ["", "greetings", name] if name:
             return _greet(unquote(name), parse_qs(query).get("language", ["en"])[-1])
+        case ["", "about"]:
+            is_known = (b"if-none-match", _ABOUT_TAG.encode()) in list(request.headers)
+            return _Answer(304 if is_known else 200, "" if is_known else _ABOUT, (("etag", _ABOUT_TAG),))
     return _Answer(404, {"error": "not_found"})
 
 
@@ -105,8 +112,10 @@ class _Conversation(asyncio.Protocol):
         return True
 
     def _send(self, answer: _Answer, *, with_body: bool) -> None:
-        body = json.dumps(answer.content, ensure_ascii=False).encode()
-        headers = [("content-type", "application/json"), ("content-length", str(len(body))), *answer.headers]
+        page = answer.content if isinstance(answer.content, str) else None
+        body = (json.dumps(answer.content, ensure_ascii=False) if page is None else page).encode()
+        kind = "application/json" if page is None else "text/html; charset=utf-8"
+        headers = [("content-type", kind), ("content-length", str(len(body))), *answer.headers]
         self._write(h11.Response(status_code=answer.status, headers=headers))
         if with_body:
             self._write(h11.Data(data=body))
