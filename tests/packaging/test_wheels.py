@@ -49,7 +49,7 @@ def test_the_demo_runs_from_the_wheels_in_any_folder(installed: Path, tmp_path: 
     said = run(installed / "runtime-host", "demo", "--once", cwd=tmp_path, RUNTIME_HOST_STATE_DIR=state)
     answered = re.search(r"(\d+) of (\d+) commands answered", said)
     assert answered is not None
-    assert answered[1] == answered[2] == "7"
+    assert answered[1] == answered[2] != "0"
     assert max(map(len, said.splitlines())) <= 80
     assert run(installed / "omninode-runtime-host", "--version", cwd=tmp_path) == "runtime-host, version 1.0.0\n"
 
