@@ -42,7 +42,7 @@ def test_the_verbs_are_those_of_the_documentation() -> None:
 def test_the_examples_have_no_problem() -> None:
     """They are the first contracts that a user reads."""
     done = call("check", "contracts")
-    assert (done.exit_code, done.stdout) == (0, "nodes: 6, hosts: 2, tests: 25, problems: 0\n")
+    assert (done.exit_code, done.stdout) == (0, "nodes: 7, hosts: 3, tests: 30, problems: 0\n")
 
 
 def test_check_prints_every_problem_with_its_place(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_check_prints_every_problem_with_its_place(tmp_path: Path) -> None:
 
 def test_check_of_a_host_reads_its_nodes_too() -> None:
     """The folder of a host's nodes is known from where its file is."""
-    assert call("check", "contracts/hosts/demo.yaml").stdout == "nodes: 6, hosts: 1, problems: 0\n"
+    assert call("check", "contracts/hosts/demo.yaml").stdout == "nodes: 7, hosts: 1, problems: 0\n"
 
 
 def test_check_of_a_host_reads_the_functions_of_its_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,9 +183,18 @@ class _Compiler:
             hint = _instead_of(called, offered)
             self._fault((*at, "call"), f"handler {handler.handler_type!r} has no operation {called!r}; {hint}")
             return None
-        model = handler.operations[called].request
+        description = handler.operations[called]
+        model = description.request
         self._request_keys((*at, "request"), written, model)
+        if description.faults is not None:
+            self._handler_faults((*at, "request"), description.faults(written))
         return CompiledCall(called, request, model)
+
+    def _handler_faults(self, at: Path, faults: Iterable[tuple[Path, InvalidExpression]]) -> None:
+        """Add what the handler finds in a request; what it tells of a place replaces what was told."""
+        told = [self.document.problem_within((*at, *path), error, str(error)) for path, error in faults]
+        places = {(problem.line, problem.column) for problem in told}
+        self.problems[:] = [it for it in self.problems if (it.line, it.column) not in places] + told
 
     def _request_keys(self, at: Path, request: Any, model: type[BaseModel]) -> None:
         """Hold the keys of a request that is written out to the model: what nothing reads is an error."""

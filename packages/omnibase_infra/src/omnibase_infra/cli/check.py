@@ -7,13 +7,15 @@ import click
 from omnibase_core.errors import InvalidContracts
 from omnibase_core.ports import ContractDocument
 from omnibase_infra.cli.contracts import contracts_dir_of, documents_of_host, is_host, load_host, registry_of
+from omnibase_infra.cli.live import check_live
 from omnibase_infra.cli.rehearsals import documents_at
 from omnibase_infra.files import is_test, read_with_tests
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-def check(paths: tuple[Path, ...]) -> None:
+@click.option("--live", is_flag=True, help="Prepare each statement at its database too (host contracts; runs none).")
+def check(paths: tuple[Path, ...], *, live: bool) -> None:
     """Load contracts and print every problem as file:line:column.
 
     A host contract is checked together with the nodes of its folder, tests of contracts with their nodes.
@@ -28,6 +30,12 @@ def check(paths: tuple[Path, ...]) -> None:
             for document in _documents_at(path):
                 documents.setdefault(Path(document.path).resolve(), document)
         registry = registry_of(documents.values())
+        # Only the hosts that are named: a folder's others may be for other places.
+        prepared = (
+            sum(check_live(path) for path in paths if path.is_file() and is_host(documents[path.resolve()]))
+            if live
+            else None
+        )
     except InvalidContracts as error:
         for problem in error.problems:
             click.echo(str(problem))
@@ -36,6 +44,8 @@ def check(paths: tuple[Path, ...]) -> None:
     cases = sum(len(tests.cases) for tests, _ in registry.tests)
     tested = f"tests: {cases}, " if cases else ""
     click.echo(f"nodes: {len(registry.nodes)}, hosts: {len(registry.hosts)}, {tested}problems: 0")
+    if live:
+        click.echo(f"statements prepared at their databases: {prepared}")
 
 
 @click.command()

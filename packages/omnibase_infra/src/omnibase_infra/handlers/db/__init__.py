@@ -1,0 +1,50 @@
+"""The `db` handler: statements of contracts on PostgreSQL, with bound values.
+
+Where a database is, is the host contract's affair alone (`DbTarget`); what it is asked is the node's. `models` holds
+what contracts may write, `proof` what `check` finds in it, `work` what a call does, `connections` on what.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from pydantic import BaseModel
+
+from omnibase_infra.handlers.db import models, proof
+from omnibase_infra.handlers.db.models import DbSettings, DbTarget
+from omnibase_spi import Handler, HandlerDescription, OperationDescription
+
+__all__ = ["DbHandlerFactory", "DbSettings", "DbTarget"]
+
+
+class DbHandlerFactory:
+    """Makes the `db` handler: one pool of connections for each target."""
+
+    description = HandlerDescription(
+        handler_type="db",
+        operations={
+            "query": OperationDescription(
+                request=models.QueryRequest, result=models.Rows, faults=proof.faults_of_query
+            ),
+            "execute": OperationDescription(
+                request=models.ExecuteRequest, result=models.Rows, faults=proof.faults_of_execute
+            ),
+            "batch": OperationDescription(
+                request=models.BatchRequest, result=models.Count, faults=proof.faults_of_batch
+            ),
+            "copy": OperationDescription(request=models.CopyRequest, result=models.Count, faults=proof.faults_of_copy),
+            "transaction": OperationDescription(
+                request=models.TransactionRequest, result=models.TransactionResult, faults=proof.faults_of_transaction
+            ),
+        },
+        settings=DbSettings,
+        target=DbTarget,
+    )
+
+    @asynccontextmanager
+    async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[Handler]:  # noqa: ARG002 - nothing is set for all targets
+        """Give the handler; closing it closes its connections. Raises HandlerError for a `dsn` that is none."""
+        # psycopg takes its time to import: a host without a database does without it.
+        from omnibase_infra.handlers.db.client import db_handler
+
+        async with db_handler({name: it for name, it in targets.items() if isinstance(it, DbTarget)}) as handler:
+            yield handler
