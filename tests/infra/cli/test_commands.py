@@ -42,7 +42,7 @@ def test_the_verbs_are_those_of_the_documentation() -> None:
 def test_the_examples_have_no_problem() -> None:
     """They are the first contracts that a user reads."""
     done = call("check", "contracts")
-    assert (done.exit_code, done.stdout) == (0, "nodes: 7, hosts: 3, tests: 30, problems: 0\n")
+    assert (done.exit_code, done.stdout) == (0, "nodes: 7, hosts: 3, tests: 33, problems: 0\n")
 
 
 def test_check_prints_every_problem_with_its_place(tmp_path: Path) -> None:

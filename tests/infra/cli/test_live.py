@@ -48,13 +48,27 @@ def test_what_the_database_refuses_is_told_at_its_place(
 ) -> None:
     """A column that is not there, and a parameter that is JSON to the database and not to the contract."""
     address = _database(postgres, "create table users (id bigint primary key, label text, name jsonb)")
-    node = NODE.read_text().replace("select id, name from", "select id, nome from")
+    node = NODE.read_text().replace("select id, name from", "select id, nome as name from")
     done = _check(tmp_path, address, node=node, monkeypatch=monkeypatch)
     assert done.exit_code == 1
     place = tmp_path / "user-query.yaml"
     assert done.stdout.splitlines() == [
-        f'{place}:17:18: the database refuses it: column "nome" does not exist (42703)',
-        f"{place}:36:18: %(name)s is jsonb to the database; write %(name)s::jsonb",
+        f'{place}:18:18: the database refuses it: column "nome" does not exist (42703)',
+        f"{place}:38:18: %(name)s is jsonb to the database; write %(name)s::jsonb",
+    ]
+
+
+def test_types_of_rows_are_held_to_the_database(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a row says of its columns has to be what the database has."""
+    address = _database(postgres, "create table users (id text primary key, name text)")
+    node = NODE.read_text().replace("user_id: {type: integer, minimum: 1}", "user_id: {type: string}")
+    done = _check(tmp_path, address, node=node.replace("user_id: 1", "user_id: '1'"), monkeypatch=monkeypatch)
+    assert done.exit_code == 1
+    assert done.stdout.splitlines() == [
+        f"{tmp_path / 'user-query.yaml'}:18:18: the column 'id' is text to the database, which is string;"
+        " row says integer",
     ]
 
 

@@ -5,6 +5,7 @@ import pytest
 from psycopg import errors
 
 from omnibase_infra.handlers.db.failures import Phase, failure_of
+from omnibase_infra.handlers.db.verdicts import MEANINGS
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,7 @@ def test_every_code_has_its_meaning(state: str, code: str, retryable: bool) -> N
     failure = failure_of(error, where="it", timeout_s=1, broken=False, phase="statement", repeatable=False)
     assert (failure.code, failure.retryable, failure.details["sqlstate"]) == (code, retryable, state)
     assert "4711" not in str(failure)
+    assert code in MEANINGS
 
 
 @pytest.mark.parametrize("repeatable", [True, False])

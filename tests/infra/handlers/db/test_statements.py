@@ -103,7 +103,32 @@ operations:
             "    call: transaction\n    request:\n      statements:\n        add: {statement: select %(a)s, parametres: {a: 1}}",  # noqa: E501 - places count
             [
                 "14:14: nothing is bound to %(a)s; write a: ... in parameters",
-                "14:52: unknown key 'parametres'; expected one of: statement, parameters, expect_rows",
+                "14:52: unknown key 'parametres'; expected one of: statement, parameters, row, expect_rows",
+            ],
+        ),
+        (
+            "    request:\n      statement: select id, nome from users\n      row: {id: integer, name: text}",
+            [
+                "13:12: the statement gives a column 'nome'; write its type: nome: string",
+                "13:32: found 'text', expected a type of JSON or a list of such: string, integer, number, boolean,"
+                " object, array, null",
+                "13:32: the statement gives no column 'name'; it gives: id, nome",
+            ],
+        ),
+        (
+            "    request:\n      statement: select * from users\n      row: {id: integer}",
+            [
+                "13:12: the statement does not tell its columns: write them out in place of *, and name each by 'as'",
+            ],
+        ),
+        (
+            "    call: execute\n    request:\n      statement: delete from users\n      row: {id: integer}",
+            ["14:12: the statement gives no rows; remove 'row', or add 'returning'"],
+        ),
+        (
+            '    request:\n      statement: select id from users\n      row: "${ payload.row }"',
+            [
+                "13:12: expected the columns of a row with their types, such as {id: integer, name: [string, 'null']}",
             ],
         ),
     ],
@@ -133,6 +158,27 @@ def test_what_is_wrong_with_a_statement_is_told_at_its_place(operation: str, tol
 def test_what_postgresql_reads_is_read(statement: str) -> None:
     """Its own parser decides, and no percent sign needs doubling."""
     assert statement_of(statement).names == ()
+
+
+@pytest.mark.parametrize(
+    ("statement", "columns"),
+    [
+        (
+            "select u.id, name as n, count(*), u.day::text, lower(name)::text from users u",
+            ("id", "n", "count", "day", "lower"),
+        ),
+        ('select "Name" from a union select b from c', ("Name",)),
+        ("with x as (select 1 as y) insert into t (a) select y from x returning id, a + 1 as b", ("id", "b")),
+        ("select * from t", None),
+        ("select t.* from t", None),
+        ("select 1", None),
+        ("values (1, 2)", None),
+        ("delete from t", None),
+    ],
+)
+def test_a_statement_tells_its_columns(statement: str, columns: tuple[str, ...] | None) -> None:
+    """As PostgreSQL would name them, or not at all."""
+    assert statement_of(statement).columns == columns
 
 
 names = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)

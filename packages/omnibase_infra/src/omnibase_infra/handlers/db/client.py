@@ -1,6 +1,5 @@
 """What the `db` handler does: a transaction for each call, on a connection of the target's pool."""
 
-import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -13,9 +12,7 @@ from omnibase_infra.handlers.db.work import Result, work_of
 
 @asynccontextmanager
 async def db_handler(targets: Mapping[str, DbTarget]) -> AsyncIterator["DbHandler"]:
-    """Give the handler with a pool for each target; no connection is waited for. Raises HandlerError."""
-    # What goes wrong is raised to whoever asks, and told in the host's own log.
-    logging.getLogger("psycopg").setLevel(logging.CRITICAL)
+    """Give the handler with a pool for each target; no connection is waited for. Raises InvalidDsn."""
     async with AsyncExitStack() as stack:
         opened = {
             name: await stack.enter_async_context(opened_target(name, target)) for name, target in targets.items()
@@ -26,15 +23,12 @@ async def db_handler(targets: Mapping[str, DbTarget]) -> AsyncIterator["DbHandle
 class DbHandler:
     """Does statements on the targets. A Handler; used concurrently, and usable after any cancellation.
 
-    Raises HandlerError, with the server's SQLSTATE in `details`, with one of these codes:
+    Raises HandlerError by a code of `verdicts.MEANINGS`, with the server's SQLSTATE and the constraint in `details`:
 
     - retryable, since nothing was done: `timeout`, `lock_timeout`, `unreachable`, `pool_exhausted`, `connection_lost`,
       `overloaded`, `serialization_failure`, `deadlock_detected`.
     - retryable where the call reads only or is marked idempotent: `commit_unknown`.
-    - not retryable: `unique_violation`, `foreign_key_violation`, `check_violation`, `not_null_violation`,
-      `exclusion_violation`, `constraint_violation` (with the constraint's name in `details`), `data_invalid`,
-      `statement_invalid`, `read_only`, `access_denied`, `raised` (by a function of the database's), `rows_unexpected`,
-      `result_too_large`, `result_invalid`, `request_invalid`, `database_error`.
+    - not retryable: all others.
     """
 
     def __init__(self, targets: Mapping[str, OpenTarget]) -> None:

@@ -10,6 +10,7 @@ import psycopg
 from psycopg import errors
 
 from omnibase_core.errors import HandlerError
+from omnibase_infra.postgres import Absence, NoConnection
 
 Phase = Literal["statement", "commit"]
 """Whether COMMIT had been sent."""
@@ -24,6 +25,12 @@ _RETRYABLE: Mapping[str, str] = {
     "57P02": "connection_lost",
     "57P03": "unreachable",
     "57P05": "connection_lost",
+}
+_ABSENCES: Mapping[Absence, str] = {
+    "unreachable": "unreachable",
+    "closed": "unreachable",
+    "busy": "pool_exhausted",
+    "silent": "timeout",
 }
 _CONSTRAINTS = frozenset(
     {"unique_violation", "foreign_key_violation", "check_violation", "not_null_violation", "exclusion_violation"}
@@ -60,6 +67,11 @@ def failure_of(
     if code in ("timeout", "lock_timeout"):
         where = f"{where}: not done within {timeout_s:g} s"
     return HandlerError(code, f"{where}: {_told(error, state)}", retryable=retryable, details=_details(error))
+
+
+def absent(none: NoConnection, *, where: str) -> HandlerError:
+    """Say why there was no connection."""
+    return HandlerError(_ABSENCES[none.absence], f"{where}: {none}", retryable=True)
 
 
 def commit_timeout(where: str, timeout_s: float, *, repeatable: bool) -> HandlerError:

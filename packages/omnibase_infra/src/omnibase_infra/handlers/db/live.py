@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 
 import psycopg
+from psycopg import generators
 
 from omnibase_core.errors import HandlerError
 from omnibase_infra.handlers.db.connections import lone_connection
 from omnibase_infra.handlers.db.models import DbTarget
 from omnibase_infra.handlers.db.proof import WrittenStatement
+from omnibase_infra.handlers.db.shapes import live_shape_faults
 from omnibase_infra.handlers.db.statements import Statement, statement_of
-from omnibase_infra.handlers.db.work import Connection
+from omnibase_infra.postgres import Connection
 
-_TYPES = "select parameter_types::text[] as types from pg_prepared_statements where name = 'onex_checked'"
+_PARAMETERS = "select parameter_types::text[] as types from pg_prepared_statements where name = 'onex_checked'"
+_NAMES = "select format_type(oid, null) as type from unnest($1::oid[]) with ordinality as it (oid, n) order by n"
 _NOT_PREPARED = ("call",)
 """PostgreSQL prepares no CALL: it is proved when it is run."""
 
@@ -24,7 +27,7 @@ async def live_faults(
     async with lone_connection(name, target) as connection:
         for written in statements:
             try:
-                faults += [(written, fault) for fault in await _faults(connection, statement_of(written.text))]
+                faults += [(written, fault) for fault in await _faults(connection, written)]
             except psycopg.OperationalError as error:
                 raise HandlerError(
                     "unreachable", f"target {name!r}: the connection was lost", retryable=True
@@ -32,7 +35,8 @@ async def live_faults(
     return faults
 
 
-async def _faults(connection: Connection, statement: Statement) -> list[str]:
+async def _faults(connection: Connection, written: WrittenStatement) -> list[str]:
+    statement = statement_of(written.text)
     if statement.text.lstrip().lower().startswith(_NOT_PREPARED):
         return []
     # Nothing of the command's stands in the text: it is the contract's own, and known to be one statement.
@@ -42,13 +46,26 @@ async def _faults(connection: Connection, statement: Statement) -> list[str]:
         raise
     except psycopg.Error as error:
         return [f"the database refuses it: {error.diag.message_primary} ({error.sqlstate})"]
-    (types,) = await (await connection.execute(_TYPES)).fetchall()
+    (parameters,) = await (await connection.execute(_PARAMETERS)).fetchall()
+    columns = await _columns(connection)
     await connection.execute("deallocate onex_checked")
-    return [
+    faults = [
         fault
-        for name, kind in zip(statement.names, types["types"], strict=True)
+        for name, kind in zip(statement.names, parameters["types"], strict=True)
         for fault in _of(statement, name, kind)
     ]
+    return faults if written.row is None else [*faults, *live_shape_faults(written.row, columns)]
+
+
+async def _columns(connection: Connection) -> list[tuple[str, str]]:
+    """Give the columns of what was prepared, each with its type: not every server has a view that tells them."""
+    connection.pgconn.send_describe_prepared(b"onex_checked")
+    [described] = await connection.wait(generators.execute(connection.pgconn))
+    places = range(described.nfields)
+    oids = [described.ftype(place) for place in places]
+    types = await (await connection.execute(_NAMES, (oids,))).fetchall()
+    names = [(described.fname(place) or b"").decode() for place in places]
+    return [(name, it["type"]) for name, it in zip(names, types, strict=True)]
 
 
 def _of(statement: Statement, name: str, kind: str) -> list[str]:

@@ -4,10 +4,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, model_validator
 
-SqlText = Annotated[str, Field(min_length=1, max_length=100_000)]
+SqlText = Annotated[str, Field(min_length=1, max_length=100_000, examples=["select now() as now"])]
 """One statement, fixed by the contract: `check` refuses an expression in its place."""
 Parameters = dict[str, JsonValue]
 """Values by the names of the statement's placeholders: each is bound, none is pasted."""
+TABLE = r"^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?$"
+JsonType = Literal["string", "integer", "number", "boolean", "object", "array", "null"]
+RowShape = Annotated[dict[str, JsonType | list[JsonType]], Field(min_length=1)]
+"""The columns of a statement's rows, each with its type of JSON or a list of those that it may have."""
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -30,10 +34,11 @@ class DbTarget(_DbModel):
     - `connections_min`: kept open when there is nothing to do; `connections_max`: further calls wait for a free one.
     - `connect_timeout_s`: how long a call waits for a connection, free or new, and no longer than its own time.
     - `lifetime_max_s`: after that, a connection is replaced; `idle_max_s`: one that was idle for so long is closed.
+    - `application_name`: by which the server knows these connections.
     - `rows_max`, `result_bytes_max`: the largest result of one call, and bytes are those of its text.
     """
 
-    dsn: SecretStr
+    dsn: Annotated[SecretStr, Field(examples=["postgresql://localhost:5432/postgres"])]
     user: SecretStr | None = None
     password: SecretStr | None = None
     sslmode: Literal["disable", "require", "verify-ca", "verify-full"] = "verify-full"
@@ -57,14 +62,18 @@ class DbTarget(_DbModel):
 
 
 class QueryRequest(_DbModel):
-    """One statement that reads, in a read-only transaction: a select, also one with `with`."""
+    """One statement that reads, in a read-only transaction: a select, also one with `with`.
+
+    `row` says what its rows are, `{id: integer, name: [string, "null"]}`: each row is held to it.
+    """
 
     statement: SqlText
     parameters: Parameters = Field(default_factory=dict)
+    row: RowShape | None = None
 
 
 class ExecuteRequest(_DbModel):
-    """One statement that writes, in a transaction of its own; `returning` gives rows.
+    """One statement that writes, in a transaction of its own; `returning` gives rows, which are held to `row`.
 
     `idempotent` says that the statement may be done twice, as an `insert ... on conflict do nothing` may. Without it, a
     call whose COMMIT was lost is not repeated: it is the error `commit_unknown`.
@@ -72,6 +81,7 @@ class ExecuteRequest(_DbModel):
 
     statement: SqlText
     parameters: Parameters = Field(default_factory=dict)
+    row: RowShape | None = None
     idempotent: bool = False
 
 
@@ -90,7 +100,7 @@ class CopyRequest(_DbModel):
     does: `doc::jsonb`, `tags::text[]`.
     """
 
-    table: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?$")]
+    table: Annotated[str, Field(pattern=TABLE)]
     columns: Annotated[list[str], Field(min_length=1)]
     rows: list[list[JsonValue]]
     idempotent: bool = False
@@ -101,6 +111,7 @@ class TransactionStatement(_DbModel):
 
     statement: SqlText
     parameters: Parameters = Field(default_factory=dict)
+    row: RowShape | None = None
     expect_rows: Annotated[int, Field(ge=0)] | None = None
 
 

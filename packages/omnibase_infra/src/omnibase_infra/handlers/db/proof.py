@@ -4,12 +4,14 @@ A statement has to be fixed, and the names of its parameters have to be there to
 placeholder is bound and each value is used.
 """
 
+import re
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from omnibase_core.errors import InvalidExpression
-from omnibase_infra.handlers.db.models import TransactionStatement
+from omnibase_infra.handlers.db.models import TABLE, RowShape, TransactionStatement
+from omnibase_infra.handlers.db.shapes import shape_faults
 from omnibase_infra.handlers.db.statements import Statement, column_of, statement_of
 
 Path = tuple[str | int, ...]
@@ -43,11 +45,12 @@ def faults_of_copy(written: Any) -> Iterator[Fault]:
     if not isinstance(written, Mapping):
         yield _unwritten("table", "columns", "rows")
         return
-    if _is_dynamic(written.get("table")):
-        yield (
-            ("table",),
-            InvalidExpression("a table is fixed by its contract; write its name in place of an expression"),
-        )
+    table = written.get("table", "")
+    if _is_dynamic(table):
+        message = "a table is fixed by its contract; write its name in place of an expression"
+        yield ("table",), InvalidExpression(message)
+    elif not isinstance(table, str) or (table and re.match(TABLE, table) is None):
+        yield ("table",), InvalidExpression(f"found {table!r}, expected the name of a table, or schema.table")
     columns = written.get("columns")
     if isinstance(columns, str):
         message = "columns are fixed by their contract; write them as a list of names"
@@ -84,6 +87,7 @@ class WrittenStatement:
 
     at: Path
     text: str
+    row: RowShape | None = None
 
 
 def statements_of(written: Any) -> Iterator[WrittenStatement]:
@@ -96,9 +100,9 @@ def statements_of(written: Any) -> Iterator[WrittenStatement]:
         place = ".".join(f'"{part}"' for part in table.split("."))
         yield WrittenStatement(("table",), f"select {quoted} from {place}")  # noqa: S608 - names of the contract, in quotes
     if isinstance(text := written.get("statement"), str):
-        yield WrittenStatement(("statement",), text)
+        yield WrittenStatement(("statement",), text, written.get("row"))
     for name, part in (written.get("statements") or {}).items():
-        yield WrittenStatement(("statements", name, "statement"), part["statement"])
+        yield WrittenStatement(("statements", name, "statement"), part["statement"], part.get("row"))
 
 
 def _faults_of(written: Any, *, reads: bool) -> Iterator[Fault]:
@@ -108,6 +112,9 @@ def _faults_of(written: Any, *, reads: bool) -> Iterator[Fault]:
     proved = yield from _statement(written.get("statement"), ("statement",), reads=reads)
     if proved is not None:
         yield from _bindings(proved, written.get("parameters", {}), ("parameters",))
+        if "row" in written:
+            for at, fault in shape_faults(written["row"], proved):
+                yield ("row", *at), InvalidExpression(fault)
 
 
 def _statement(written: Any, at: Path, *, reads: bool) -> Generator[Fault, None, Statement | None]:

@@ -9,13 +9,13 @@
 """
 
 import base64
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
 from psycopg import AsyncCursor, adapters
 from psycopg.adapt import AdaptersMap, Buffer, Loader
+from pydantic_core import from_json
 
 from omnibase_core.errors import HandlerError
 
@@ -37,8 +37,15 @@ class _Float(Loader):
 
 class _Json(Loader):
     def load(self, data: Buffer) -> Any:
-        """Give what the JSON holds. A number that would become infinity is refused."""
-        return json.loads(bytes(data), parse_float=_finite)
+        """Give what the JSON holds. Raises HandlerError for what no envelope can hold."""
+        try:
+            value = from_json(bytes(data))
+        except ValueError:
+            message = "a column holds JSON that is nested too deeply, or half a surrogate pair"
+            raise HandlerError("result_invalid", message) from None
+        if any(isinstance(it, float) and not isfinite(it) for it in _leaves(value)):
+            raise HandlerError("result_invalid", "a column holds JSON with a number beyond what a double can hold")
+        return value
 
 
 class _Bytes(Loader):
@@ -88,18 +95,18 @@ def json_row(cursor: AsyncCursor[Any]) -> Callable[[Sequence[Any]], dict[str, An
 
 def size_of(value: Any) -> int:
     """Give about how many bytes a value is."""
-    match value:
-        case str():
-            return len(value)
-        case list():
-            return sum(map(size_of, value))
-        case dict():
-            return sum(len(key) + size_of(item) for key, item in value.items())
-    return 8
+    return sum(len(it) if isinstance(it, str) else 8 for it in _leaves(value))
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    if not isfinite(number):
-        raise HandlerError("result_invalid", "a column holds JSON with a number beyond what a double can hold")
-    return number
+def _leaves(value: Any) -> Iterator[Any]:
+    """Give everything in a value that is no list and no object, keys too; without recursion, however deep it is."""
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case dict() as part:
+                yield from part
+                waiting += part.values()
+            case list() as part:
+                waiting += part
+            case leaf:
+                yield leaf

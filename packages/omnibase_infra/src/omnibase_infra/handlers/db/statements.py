@@ -1,4 +1,4 @@
-"""Statements of contracts: what PostgreSQL's own parser says of them, and their parameters as text. No I/O.
+"""Statements of contracts: what PostgreSQL's own parser says of them. No I/O.
 
 A statement is parsed once and kept. Its placeholders become `$1`, `$2`: so the server gets text and values apart, it
 alone says of which type each value is, and a `%` elsewhere in a statement stands for itself.
@@ -7,18 +7,13 @@ The only importer of pgparse (libpg_query), which is loaded with the first state
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import isfinite
-from typing import Any, Literal
-
-from pydantic_core import to_json
+from typing import Any
 
 from omnibase_core.errors import InvalidExpression
-
-Form = Literal["scalar", "json", "array"]
-"""How a value is written out: as it is, as JSON, or as an array of PostgreSQL's."""
+from omnibase_infra.handlers.db.texts import Form, UnboundValue, text_of
 
 _PLACEHOLDER = re.compile(
     r"%\((?P<name>[A-Za-z_]\w*)\)s"
@@ -28,11 +23,6 @@ _PLACEHOLDER = re.compile(
 _COLUMN = re.compile(r"(?P<name>[A-Za-z_][\w$]*)(?:::(?:(?P<json>jsonb?)|[\w. ]+(?P<array>(?:\[\])+)))?", re.ASCII)
 _READS = frozenset({"SelectStmt"})
 _WRITES = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "CallStmt"})
-_QUOTED = re.compile(r'["\\]')
-
-
-class UnboundValue(ValueError):
-    """A value that cannot be bound. The message names its parameter, and never repeats the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +35,8 @@ class Statement:
     reads: bool
     """Whether it is a select, which writes nothing by itself."""
     returns_rows: bool
+    columns: tuple[str, ...] | None
+    """The names of the columns of its rows, where the text tells them: not those of `*`, nor of what has no name."""
 
     def bound(self, parameters: Mapping[str, Any]) -> list[str | None]:
         """Give the values in the order of their places. Raises UnboundValue."""
@@ -89,16 +81,6 @@ def column_of(written: str) -> tuple[str, Form] | None:
     return None if match is None else (match["name"], _form(match))
 
 
-def text_of(value: Any, form: Form, *, name: str) -> str | None:
-    """Give a JSON value as PostgreSQL reads it. Raises UnboundValue, which names the parameter and not the value."""
-    try:
-        return _WRITERS[form](value)
-    except UnicodeEncodeError:
-        raise UnboundValue(f"{name}: half a surrogate pair is no text") from None
-    except ValueError as error:
-        raise UnboundValue(f"{name}: {error}") from None
-
-
 def _described(
     written: str, text: str, names: tuple[str, ...], forms: Mapping[str, Form], kind: str, node: Any
 ) -> Statement:
@@ -108,7 +90,35 @@ def _described(
     if "intoClause" in node:
         raise _at(written, 0, "select ... into makes a table; write insert into ... select")
     reads = kind in _READS and not any(name in _WRITES for name, _ in _nodes(node))
-    return Statement(text, names, forms, reads, returns_rows=kind in _READS or bool(node.get("returningList")))
+    gives = _given(kind, node)
+    return Statement(text, names, forms, reads, returns_rows=gives is not None, columns=_columns(gives or ()))
+
+
+def _given(kind: str, node: Any) -> list[Any] | None:
+    """Give what its rows are made of; None where it has none."""
+    if kind not in _READS:
+        return node.get("returningList") or None
+    while "larg" in node:  # the columns of a union are those of its first select
+        node = node["larg"]
+    return list(node.get("targetList", ()))
+
+
+def _columns(gives: Sequence[Any]) -> tuple[str, ...] | None:
+    found = [it["ResTarget"].get("name") or _named(it["ResTarget"]["val"]) for it in gives]
+    names = tuple(name for name in found if name is not None)
+    return names if names and len(names) == len(found) else None
+
+
+def _named(value: Mapping[str, Any]) -> str | None:
+    """Give the name that PostgreSQL gives to a column without `as`, where it is plain to see."""
+    match value:
+        case {"ColumnRef": {"fields": [*_, {"String": {"sval": str(name)}}]}}:
+            return name
+        case {"FuncCall": {"funcname": [*_, {"String": {"sval": str(name)}}]}}:
+            return name
+        case {"TypeCast": {"arg": {"ColumnRef": _} | {"FuncCall": _} as cast}}:
+            return _named(cast)
+    return None
 
 
 def _nodes(tree: Any) -> Iterator[tuple[str, Any]]:
@@ -190,76 +200,3 @@ def _at(written: str, place: int, message: str) -> InvalidExpression:
     line, column = above.count("\n") + 1, len(above) - (above.rfind("\n") + 1) + 1
     where = f"line {line} of the statement: " if "\n" in written.strip() else ""
     return InvalidExpression(where + message, text=written, line=line, column=column)
-
-
-# --- Values as text ------------------------------------------------------------------------------------------------
-
-
-def _as_scalar(value: Any) -> str | None:
-    match value:
-        case None:
-            return None
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return _checked(value)
-        case int():
-            return str(value)
-        case float() if isfinite(value):
-            return repr(value)
-        case list():
-            raise ValueError("a list needs the type of its array: %(name)s::bigint[] (or ::jsonb)")
-        case dict():
-            raise ValueError("an object needs the cast to JSON: %(name)s::jsonb")
-    raise ValueError("it has no form in PostgreSQL")
-
-
-def _as_array(value: Any) -> str | None:
-    match value:
-        case None:
-            return None
-        case list():
-            return _array(value)
-    raise ValueError("an array takes a list")
-
-
-def _array(items: Sequence[Any]) -> str:
-    return "{" + ",".join(_array(item) if isinstance(item, list) else _item(item) for item in items) + "}"
-
-
-def _item(value: Any) -> str:
-    text = to_json(value).decode() if isinstance(value, dict) else _as_scalar(value)
-    return "NULL" if text is None else '"' + _QUOTED.sub(r"\\\g<0>", text) + '"'
-
-
-def _as_json(value: Any) -> str | None:
-    if value is None:
-        return None
-    text = to_json(value, inf_nan_mode="strings").decode()
-    if "\\u0000" in text and _holds_nul(value):
-        raise ValueError(_NUL)
-    return text
-
-
-_NUL = "PostgreSQL has no text with the character U+0000"
-
-
-def _checked(text: str) -> str:
-    text.encode()
-    if "\x00" in text:
-        raise ValueError(_NUL)
-    return text
-
-
-def _holds_nul(value: Any) -> bool:
-    match value:
-        case str():
-            return "\x00" in value
-        case dict():
-            return any(_holds_nul(key) or _holds_nul(item) for key, item in value.items())
-        case list():
-            return any(map(_holds_nul, value))
-    return False
-
-
-_WRITERS: Mapping[Form, Callable[[Any], str | None]] = {"scalar": _as_scalar, "array": _as_array, "json": _as_json}
