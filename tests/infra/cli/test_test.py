@@ -66,6 +66,7 @@ def test_the_examples_pass_and_are_shown_wholly() -> None:
         "mask-email                               1/1       0/0       1/1    100 %",
         "price-order                              1/1       2/2       2/2    100 %",
         "score-lead                               1/1       0/0       1/1    100 %",
+        "user-query                               2/2       2/2       5/5    100 %",
         "in all                                                              100 %",
         "",
         "33 cases in 7 files: 33 passed, 0 failed",
