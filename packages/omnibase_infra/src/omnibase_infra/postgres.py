@@ -6,6 +6,7 @@ it is imported only where a database is used.
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,12 +20,15 @@ from omnibase_core.errors import OnexError
 
 T = TypeVar("T")
 Connection = psycopg.AsyncConnection[Any]
-Absence = Literal["unreachable", "busy", "silent", "closed"]
-"""Why there is no connection: none can be made, all have work, the server says nothing, or the pool is closed."""
+Absence = Literal["unreachable", "refused", "busy", "silent", "closed"]
+"""Why there is no connection: none can be made, the server does not take the user or the password, all have work, the
+server says nothing, or the pool is closed."""
 
 _CLOSING_S = 1.0
 _TAKING_BACK_S = 2.0
 _APPLICATION = "onex-runtime-host"
+# libpq gives no code for it. A server that speaks another language is merely unreachable.
+_REFUSED = re.compile(r"authentication failed|no password supplied")
 
 
 class InvalidDsn(OnexError):
@@ -133,6 +137,10 @@ class Connector:
         self.reason = ""
         return connection
 
+    def absence(self) -> NoConnection:
+        """Say why the last attempt failed."""
+        return NoConnection("refused" if _REFUSED.search(self.reason) else "unreachable", self.reason)
+
     def close(self) -> None:
         """Give up what is being connected."""
         self.closed = True
@@ -199,7 +207,7 @@ class ConnectionPool:
     def absence(self, waited_s: float) -> NoConnection:
         """Say why there was no connection in that time."""
         if self._connector.reason:
-            return NoConnection("unreachable", self._connector.reason)
+            return self._connector.absence()
         if len(self._taken) >= self._bounds.connections_max:
             busy = f"all {self._bounds.connections_max} connections were busy for {waited_s:g} s (connections_max)"
             return NoConnection("busy", busy)

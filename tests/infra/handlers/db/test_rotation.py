@@ -93,7 +93,7 @@ def test_a_login_that_is_refused_tells_neither_user_nor_password(
         return refused.value
 
     error = asyncio.run(scenario())
-    assert (error.code, error.retryable) == ("unreachable", True)
+    assert (error.code, error.retryable) == ("credentials_refused", True)
     assert "password authentication failed" in str(error)
     told = f"{error} {error!r} {error.details} {caplog.text}"
     assert not [secret for secret in (USER, OLD, NEW) if secret in told]

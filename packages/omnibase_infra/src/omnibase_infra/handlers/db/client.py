@@ -25,8 +25,8 @@ class DbHandler:
 
     Raises HandlerError by a code of `verdicts.MEANINGS`, with the server's SQLSTATE and the constraint in `details`:
 
-    - retryable, since nothing was done: `timeout`, `lock_timeout`, `unreachable`, `pool_exhausted`, `connection_lost`,
-      `overloaded`, `serialization_failure`, `deadlock_detected`.
+    - retryable, since nothing was done: `timeout`, `lock_timeout`, `unreachable`, `credentials_refused`,
+      `pool_exhausted`, `connection_lost`, `overloaded`, `serialization_failure`, `deadlock_detected`.
     - retryable where the call reads only or is marked idempotent: `commit_unknown`.
     - not retryable: all others.
     """

@@ -48,7 +48,7 @@ async def lone_connection(name: str, target: DbTarget) -> AsyncIterator[Connecti
     try:
         connection = await connector.connect(_conninfo(name, target))
     except psycopg.Error as error:
-        raise HandlerError("unreachable", f"target {name!r}: {connector.reason}", retryable=True) from error
+        raise absent(connector.absence(), where=f"target {name!r}") from error
     async with connection:
         await connection.execute("set default_transaction_read_only = on")
         yield connection

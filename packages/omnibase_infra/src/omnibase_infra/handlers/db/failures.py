@@ -28,6 +28,7 @@ _RETRYABLE: Mapping[str, str] = {
 }
 _ABSENCES: Mapping[Absence, str] = {
     "unreachable": "unreachable",
+    "refused": "credentials_refused",
     "closed": "unreachable",
     "busy": "pool_exhausted",
     "silent": "timeout",

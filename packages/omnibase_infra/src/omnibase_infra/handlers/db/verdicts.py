@@ -26,6 +26,7 @@ MEANINGS: Mapping[str, str] = {
     "timeout": "The call was not done in time, and nothing of it was done.",
     "lock_timeout": "A lock did not come in time; nothing was done.",
     "unreachable": "There is no connection to the database to be had.",
+    "credentials_refused": "The database does not take the host's user or password: perhaps they are being changed.",
     "pool_exhausted": "All connections of the target were busy for too long.",
     "connection_lost": "The connection broke off before COMMIT; nothing was done.",
     "overloaded": "The server is short of connections, memory or disk; nothing was done.",
