@@ -29,18 +29,20 @@ import pytest
 
 from omnibase_infra.wiring import LocalHandlerFactory
 from omnibase_spi import Handler, HandlerError, InlineHandler
+from tests.gear.db_member import db_member
 from tests.gear.handlers import Ask, HandlerWorld, Member
 from tests.gear.http_member import http_member
 from tests.gear.wire import Wire
 
 MEMBERS: dict[str, Callable[[pytest.FixtureRequest], Member]] = {
+    "db": lambda request: db_member(request.getfixturevalue("postgres")),
     "http": lambda request: http_member(request.getfixturevalue("http_port")),
     "local": lambda _: Member(
         factory=LocalHandlerFactory(),
         ask=lambda n: Ask(operation="echo", request={"message": n}, answers=lambda it: it == {"message": n}),
     ),
 }
-WITH_SERVER = ["http"]
+WITH_SERVER = ["db", "http"]
 """The members that have a server."""
 
 Use = Callable[[HandlerWorld, Handler | InlineHandler], Awaitable[None]]

@@ -35,7 +35,8 @@ class Postgres:
     """A PostgreSQL server that a test may stop, kill and start again on the same port, with the same data.
 
     It does not run as root: started by root, it runs as the user `postgres`, or as `nobody`. So its data is outside of
-    the tests' own folder, which is the owner's alone; `close` removes it. Any password is taken.
+    the tests' own folder, which is the owner's alone; `close` removes it. Any password is taken, but of those who were
+    created with `create_user`.
     """
 
     def __init__(self, log: Path) -> None:
@@ -108,14 +109,39 @@ class Postgres:
             connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
         return self.dsn(name)
 
+    def create_user(self, name: str, password: str) -> None:
+        """Create a superuser who has to show a password."""
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            create = sql.SQL("create role {} superuser login password {}")
+            connection.execute(create.format(sql.Identifier(name), sql.Literal(password)))
+            rules = self._data / "pg_hba.conf"
+            rules.write_text(f"host all {name} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
+            connection.execute("select pg_reload_conf()")
+        until(lambda: not self._admits(name), within_s=_START_S, what="the rule for a user")
+
+    def change_password(self, name: str, password: str) -> None:
+        """Give a user another password. Who is connected stays so."""
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            change = sql.SQL("alter role {} password {}")
+            connection.execute(change.format(sql.Identifier(name), sql.Literal(password)))
+
+    def end_sessions(self, user: str) -> None:
+        """End every connection of a user, whatever is under way on it."""
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", (user,))
+
     @property
     def _data(self) -> Path:
         return self._folder / "data"
 
     def _answers(self) -> bool:
         assert self._child is not None
+        return self._admits("postgres")
+
+    def _admits(self, user: str) -> bool:
+        """Say whether a user can connect without a password."""
         try:
-            psycopg.connect(self.dsn(), connect_timeout=2).close()
+            psycopg.connect(self.dsn(user=user), connect_timeout=2).close()
         except psycopg.OperationalError:
             return False
         return True

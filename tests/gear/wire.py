@@ -90,6 +90,8 @@ class Wire:
         task = asyncio.create_task(self._converse(reader, writer))
         self._open.add(task)
         task.add_done_callback(self._open.discard)
+        # One that is cancelled before its first step has closed nothing.
+        task.add_done_callback(lambda _: writer.transport.is_closing() or _end(writer, reset=True))
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ended_well = False
@@ -121,10 +123,11 @@ class Wire:
             for pump in done:
                 pump.result()
         finally:
+            # Before anything is awaited: a reset may cancel this too.
+            _end(there_writer, reset=True)
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            _end(there_writer, reset=True)
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, cut_after: int | None) -> None:
         left = cut_after

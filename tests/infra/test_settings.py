@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, SecretStr
 
 from omnibase_core.errors import SecretMissing
 from omnibase_infra.settings import (
@@ -16,6 +17,7 @@ from omnibase_infra.settings import (
     Settings,
     read_settings,
     resolve_secrets,
+    resolved,
 )
 
 HOME = {"HOME": "/home/ada"}
@@ -141,3 +143,16 @@ def test_all_missing_secrets_are_told_at_once() -> None:
 def test_a_tree_without_references_is_unchanged(tree: Any) -> None:
     """Whatever the tree holds, no secret is asked for."""
     assert resolve_secrets(tree, EnvironmentSecrets({})) == tree
+
+
+def test_a_secret_field_is_resolved_and_stays_secret() -> None:
+    """A model may hold its secrets as such: a reference in one is resolved like any other."""
+
+    class Login(BaseModel):
+        password: SecretStr
+
+    login = resolved(Login(password=SecretStr("${secret.A}")), EnvironmentSecrets({"ONEX_SECRET_A": "s3cret"}))
+    assert login.password.get_secret_value() == "s3cret"
+    assert "s3cret" not in repr(login)
+    with pytest.raises(MalformedSecretReference, match="password"):
+        resolved(Login(password=SecretStr("x${secret.A}")), EnvironmentSecrets({}))

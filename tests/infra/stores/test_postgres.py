@@ -13,7 +13,8 @@ import pytest
 
 from omnibase_core.errors import StoreFailed
 from omnibase_core.ports import Granted, Recorded
-from omnibase_infra.stores.postgres.store import InvalidDsn, PostgresStore, postgres_store
+from omnibase_infra.postgres import InvalidDsn
+from omnibase_infra.stores.postgres.store import PostgresStore, postgres_store
 from tests.gear.postgres import Postgres
 
 TIMEOUT_S = 1.0

@@ -60,6 +60,7 @@ ProblemCode = Literal[
     "unknown-field",
     "optional-field",
     "expression-type",
+    "bad-request",
     "timeout-past-deadline",
     "retry-past-deadline",
     # A host

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from omnibase_core.errors import HandlerError, PublishFailed
+from omnibase_core.errors import HandlerError, InvalidExpression, PublishFailed
 
 T = TypeVar("T")
 
@@ -60,12 +60,16 @@ class OperationDescription:
     What a test plays has to come out as in production. So a handler that judges what it got says here, from a request
     and a result, which error it raises in place of that result (`refusal`; None: it gives it); and one that keeps to
     the time itself says which error that is after so many seconds (`late`).
+
+    `faults`, where a handler has it, looks at a request as the contract writes it, expressions included, and gives
+    what can be known to be wrong before any command, each at its path in the request. Pure.
     """
 
     request: type[BaseModel]
     result: type[BaseModel]
     refusal: Callable[[Any, Any], HandlerError | None] | None = None
     late: Callable[[Any, float], HandlerError] | None = None
+    faults: Callable[[Any], Iterable[tuple[tuple[str | int, ...], InvalidExpression]]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from omnibase_core.errors import OnexError, SecretMissing
 from omnibase_spi import SecretResolver
@@ -156,6 +156,8 @@ def _content(path: Path, *, named_by: str) -> str:
 def _malformed(tree: Any, place: tuple[str, ...]) -> Iterator[str]:
     for key, child in _children(tree):
         yield from _malformed(child, (*place, str(key)))
+    if isinstance(tree, SecretStr):
+        tree = tree.get_secret_value()
     if isinstance(tree, str) and _MEANT_AS_REFERENCE.search(tree) and not _REFERENCE.fullmatch(tree):
         yield ".".join(place) or "value"
 
@@ -173,6 +175,8 @@ def _resolved(tree: Any, secrets: SecretResolver, missing: list[SecretMissing]) 
     if isinstance(tree, list | tuple):
         children = [_resolved(child, secrets, missing) for child in tree]
         return tuple(children) if isinstance(tree, tuple) else children
+    if isinstance(tree, SecretStr):
+        return SecretStr(_resolved(tree.get_secret_value(), secrets, missing))
     if isinstance(tree, str) and (reference := _REFERENCE.fullmatch(tree)):
         try:
             return secrets.resolve(reference["name"])

@@ -240,7 +240,17 @@ class _Compiler:
         described = handler.operations[called]
         self._request_keys((*at, "request"), written, described.request)
         self._request_values((*at, "request"), written, described.request, asking.leaves)
+        if described.faults is not None:
+            self._handler_faults((*at, "request"), described.faults(written))
         return CompiledCall(called, request, described.request, type_of_model(described.result, taken=False))
+
+    def _handler_faults(self, at: Path, faults: Iterable[tuple[Path, InvalidExpression]]) -> None:
+        """Add what the handler finds in a request; what it tells of a place replaces what was told."""
+        told = [
+            self.document.problem_within((*at, *path), error, str(error), code="bad-request") for path, error in faults
+        ]
+        places = {(problem.line, problem.column) for problem in told}
+        self.problems[:] = [it for it in self.problems if (it.line, it.column) not in places] + told
 
     def _answer(
         self, at: Path, operation: Operation, answering: Compiler, gives: Mapping[str, Any] | None

@@ -11,6 +11,7 @@ from omnibase_core.errors import InvalidContracts, Problem
 from omnibase_core.ports import ContractDocument
 from omnibase_core.registry import FileRegistry
 from omnibase_infra.cli.contracts import contracts_dir_of, documents_of_host, is_host, load_host, registry_of
+from omnibase_infra.cli.live import check_live
 from omnibase_infra.cli.problems import FORMATS, Format, report, summary, terminal_width
 from omnibase_infra.cli.rehearsals import documents_at
 from omnibase_infra.files import Found, find_with_tests, is_test
@@ -19,7 +20,8 @@ from omnibase_infra.files import Found, find_with_tests, is_test
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--format", "form", default="text", type=click.Choice(FORMATS), help="How problems are told.")
-def check(paths: tuple[Path, ...], form: Format) -> None:
+@click.option("--live", is_flag=True, help="Prepare each statement at its database too (host contracts; runs none).")
+def check(paths: tuple[Path, ...], form: Format, *, live: bool) -> None:
     """Load contracts; tell each problem, and what to write instead.
 
     A host contract is checked together with the nodes of its folder, tests of contracts with their nodes. `github` are
@@ -33,6 +35,9 @@ def check(paths: tuple[Path, ...], form: Format) -> None:
     try:
         with _no_collection():
             registry = _checked(paths)
+        # Only the hosts that are named: a folder's others may be for other places.
+        hosts = [path for path in paths if path.is_file() and registry.host_at(path) is not None]
+        prepared = sum(map(check_live, hosts)) if live else None
     except InvalidContracts as error:
         click.echo(report(error.problems, form, width=terminal_width()))
         click.echo(f"\n{summary(error.problems)}", err=True)
@@ -41,6 +46,8 @@ def check(paths: tuple[Path, ...], form: Format) -> None:
         cases = sum(len(tests.cases) for tests, _ in registry.tests)
         tested = f"tests: {cases}, " if cases else ""
         click.echo(f"nodes: {len(registry.nodes)}, hosts: {len(registry.hosts)}, {tested}problems: 0")
+        if live:
+            click.echo(f"statements prepared at their databases: {prepared}")
     elif form != "github":
         click.echo(report((), form, width=terminal_width()))
 

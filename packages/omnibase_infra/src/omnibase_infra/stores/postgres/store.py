@@ -1,19 +1,16 @@
-"""What the store `postgres` does: one statement a question, each its own transaction. The only importer of psycopg.
+"""What the store `postgres` does: one statement a question, each its own transaction.
 
 The table is created on first use. Times are the server's, so that the clocks of hosts need not agree.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from omnibase_core.errors import OnexError
+from omnibase_infra.postgres import Connection, ConnectionPool, NoConnection, PoolBounds, conninfo, opened_pool
 from omnibase_spi import Granted, Recorded, StoreFailed, Taken
 
 _SWEEP_EVERY_S = 60.0
@@ -53,6 +50,7 @@ on conflict (key) do update set answer = excluded.answer, until = excluded.until
 where it.owner = excluded.owner
 returning true
 """
+_BOUND = "select set_config('statement_timeout', %s, false)"
 _RELEASE = "delete from onex_idempotency where key = %(key)s and token = %(token)s and answer is null"
 _SWEEP = """
 delete from onex_idempotency where key in (
@@ -61,50 +59,35 @@ delete from onex_idempotency where key in (
 """
 
 
-class InvalidDsn(OnexError):
-    """A connection string that libpq cannot read. The message does not repeat it: a password could stand in it."""
-
-    code = "invalid_dsn"
-
-
 @asynccontextmanager
 async def postgres_store(
     dsn: str, *, timeout_s: float, connections_max: int, sweep_every_s: float = _SWEEP_EVERY_S
 ) -> AsyncIterator["PostgresStore"]:
     """Give the store with connections of its own; none is waited for here. Raises InvalidDsn."""
-    # What goes wrong is raised to whoever asks, and told in the host's own log.
-    logging.getLogger("psycopg").setLevel(logging.CRITICAL)
-    pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
-        _conninfo(dsn, timeout_s),
-        min_size=1,
-        max_size=connections_max,
-        timeout=timeout_s,
-        # An attempt to connect that is given up soon is made anew by the next question: a server that is back is found.
-        reconnect_timeout=timeout_s,
-        kwargs={"autocommit": True, "prepare_threshold": None},
-        configure=_bounded(timeout_s),
-        open=False,
-    )
-    await pool.open(wait=False)
-    store = PostgresStore(pool, timeout_s=timeout_s)
-    sweeping = asyncio.create_task(_sweep(store, sweep_every_s))
-    try:
-        yield store
-    finally:
-        sweeping.cancel()
-        await asyncio.wait({sweeping})
-        await pool.close(timeout=timeout_s)
+    settings = conninfo(dsn, what="idempotency.settings.dsn", connect_timeout_s=timeout_s)
+    bounds = PoolBounds(connections_min=1, connections_max=connections_max, connect_timeout_s=timeout_s)
+
+    async def bound(connection: Connection) -> None:
+        await connection.execute(_BOUND, (f"{timeout_s * 1000:.0f}ms",))
+
+    async with opened_pool(settings, bounds, connection={}, configure=bound) as pool:
+        store = PostgresStore(pool, timeout_s=timeout_s)
+        sweeping = asyncio.create_task(_sweep(store, sweep_every_s))
+        try:
+            yield store
+        finally:
+            sweeping.cancel()
+            await asyncio.wait({sweeping})
 
 
 class PostgresStore:
     """An IdempotencyStore. Safe for any number of hosts; what it has confirmed is as durable as the server makes it."""
 
-    def __init__(self, pool: "AsyncConnectionPool[Any]", *, timeout_s: float) -> None:
+    def __init__(self, pool: ConnectionPool, *, timeout_s: float) -> None:
         """Hold the pool; the table is looked at when first asked."""
         self._pool = pool
         self._timeout_s = timeout_s
         self._created = False
-        self._asking: set[asyncio.Task[list[Any]]] = set()
 
     async def claim(self, key: str, /, *, owner: str, lease_s: float) -> Granted | Recorded | Taken:
         """Take the key if it is free, or the owner's already."""
@@ -132,39 +115,28 @@ class PostgresStore:
     async def _ask(self, statement: str, parameters: Mapping[str, object]) -> list[Any]:
         """Run one statement in bounded time and give its rows. Raises StoreFailed.
 
-        The server bounds a statement by itself; this bounds the wait for a server that hangs. psycopg then takes ten
-        seconds to take back what it has asked, so that nobody waits for it to do so.
+        The server bounds a statement by itself; this bounds the wait for a server that hangs.
         """
-        asking = asyncio.create_task(self._run(statement, parameters))
-        self._asking.add(asking)
-        asking.add_done_callback(self._asked)
         try:
-            await asyncio.wait({asking}, timeout=self._timeout_s * 2)
-            if not asking.done():
-                raise StoreFailed(f"PostgreSQL gave no answer within {self._timeout_s * 2:g} s")
-            return asking.result()
-        finally:
-            asking.cancel()
-
-    def _asked(self, asking: "asyncio.Task[list[Any]]") -> None:
-        """Let go of a question; how one ended that was given up is of no interest."""
-        self._asking.discard(asking)
-        if not asking.cancelled():
-            asking.exception()
-
-    async def _run(self, statement: str, parameters: Mapping[str, object]) -> list[Any]:
-        try:
-            async with self._pool.connection() as connection:
-                if not self._created:
-                    await self._create(connection)
-                cursor = await connection.execute(statement, parameters)
-                return await cursor.fetchall() if cursor.description else []
-        except PoolTimeout as error:
-            raise StoreFailed(f"PostgreSQL gave no connection within {self._timeout_s:g} s") from error
+            return await self._pool.within(self._timeout_s * 2, lambda: self._run(statement, parameters))
+        except TimeoutError as error:
+            raise StoreFailed(f"PostgreSQL gave no answer within {self._timeout_s * 2:g} s") from error
+        except NoConnection as error:
+            raise StoreFailed(f"PostgreSQL: {error}") from error
         except psycopg.Error as error:
             raise StoreFailed(f"PostgreSQL: {' '.join(str(error).split()) or type(error).__name__}") from error
 
-    async def _create(self, connection: "psycopg.AsyncConnection[Any]") -> None:
+    async def _run(self, statement: str, parameters: Mapping[str, object]) -> list[Any]:
+        connection = await self._pool.take(wait_s=self._timeout_s)
+        try:
+            if not self._created:
+                await self._create(connection)
+            cursor = await connection.execute(statement, parameters)
+            return await cursor.fetchall() if cursor.description else []
+        finally:
+            await self._pool.put_back(connection)
+
+    async def _create(self, connection: Connection) -> None:
         """Create the table where there is none: who may not create need not, once it is there."""
         found = await (await connection.execute("select to_regclass('onex_idempotency')")).fetchone()
         if found is None or found[0] is None:
@@ -181,29 +153,3 @@ async def _sweep(store: PostgresStore, every_s: float) -> None:
             await store.sweep()
         except StoreFailed:
             continue  # The next round sweeps what this one could not.
-
-
-def _conninfo(dsn: str, timeout_s: float) -> str:
-    """Add bounds to a connection string, where it sets none itself."""
-    bounds: dict[str, Any] = {
-        "application_name": "onex-runtime-host",
-        "connect_timeout": max(2, round(timeout_s)),  # libpq takes less for two seconds
-        "tcp_user_timeout": round(timeout_s * 1000),
-        "keepalives_idle": 10,
-    }
-    try:
-        written = conninfo_to_dict(dsn)
-        return make_conninfo(dsn, **{name: value for name, value in bounds.items() if name not in written})
-    except psycopg.ProgrammingError:
-        # Not chained: that error repeats a part of the text.
-        message = "idempotency.settings.dsn is no connection string; expected postgresql://user@host:port/database"
-        raise InvalidDsn(message) from None
-
-
-def _bounded(timeout_s: float) -> Any:
-    """Give what sets the server's own limit for each statement of a connection."""
-
-    async def configure(connection: "psycopg.AsyncConnection[Any]") -> None:
-        await connection.execute("select set_config('statement_timeout', %s, false)", (f"{timeout_s * 1000:.0f}ms",))
-
-    return configure

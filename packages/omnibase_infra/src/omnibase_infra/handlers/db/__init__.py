@@ -1,0 +1,74 @@
+"""The `db` handler: statements of contracts on PostgreSQL, with bound values.
+
+Where a database is, is the host contract's affair alone (`DbTarget`); what it is asked is the node's. `models` holds
+what contracts may write, `proof` what `check` finds in it, `verdicts` what else is an error and what each code means;
+`work` says what a call does, `connections` on what. psycopg is imported below `client` alone.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from pydantic import BaseModel
+
+from omnibase_infra.handlers.db import models, proof, verdicts
+from omnibase_infra.handlers.db.models import DbSettings, DbTarget
+from omnibase_spi import Handler, HandlerDescription, OperationDescription
+
+__all__ = ["DbHandlerFactory", "DbSettings", "DbTarget"]
+
+
+class DbHandlerFactory:
+    """Makes the `db` handler: one pool of connections for each target."""
+
+    description = HandlerDescription(
+        handler_type="db",
+        operations={
+            "query": OperationDescription(
+                request=models.QueryRequest,
+                result=models.Rows,
+                faults=proof.faults_of_query,
+                refusal=verdicts.refusal_of_rows,
+                late=verdicts.late,
+            ),
+            "execute": OperationDescription(
+                request=models.ExecuteRequest,
+                result=models.Rows,
+                faults=proof.faults_of_execute,
+                refusal=verdicts.refusal_of_rows,
+                late=verdicts.late,
+            ),
+            "batch": OperationDescription(
+                request=models.BatchRequest,
+                result=models.Count,
+                faults=proof.faults_of_batch,
+                refusal=verdicts.refusal_of_batch,
+                late=verdicts.late,
+            ),
+            "copy": OperationDescription(
+                request=models.CopyRequest,
+                result=models.Count,
+                faults=proof.faults_of_copy,
+                refusal=verdicts.refusal_of_copy,
+                late=verdicts.late,
+            ),
+            "transaction": OperationDescription(
+                request=models.TransactionRequest,
+                result=models.TransactionResult,
+                faults=proof.faults_of_transaction,
+                refusal=verdicts.refusal_of_transaction,
+                late=verdicts.late,
+            ),
+        },
+        settings=DbSettings,
+        target=DbTarget,
+        errors=verdicts.MEANINGS,
+    )
+
+    @asynccontextmanager
+    async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[Handler]:  # noqa: ARG002 - nothing is set for all targets
+        """Give the handler; closing it closes its connections. Raises InvalidDsn."""
+        # psycopg takes its time to import: a host without a database does without it.
+        from omnibase_infra.handlers.db.client import db_handler
+
+        async with db_handler({name: it for name, it in targets.items() if isinstance(it, DbTarget)}) as handler:
+            yield handler

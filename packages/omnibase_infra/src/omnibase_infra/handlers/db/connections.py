@@ -1,0 +1,159 @@
+"""A call on a target's connections: in one transaction, begun and ended here, and what its end means."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from omnibase_core.errors import HandlerError
+from omnibase_infra.handlers.db.failures import Phase, absent, commit_timeout, failure_of
+from omnibase_infra.handlers.db.models import DbTarget
+from omnibase_infra.handlers.db.rows import json_row, row_adapters
+from omnibase_infra.handlers.db.work import Result, Work
+from omnibase_infra.postgres import (
+    Connection,
+    ConnectionPool,
+    Connector,
+    NoConnection,
+    PoolBounds,
+    conninfo,
+    opened_pool,
+)
+
+_OPEN = (psycopg.pq.TransactionStatus.INTRANS, psycopg.pq.TransactionStatus.INERROR)
+
+
+@asynccontextmanager
+async def opened_target(name: str, target: DbTarget) -> AsyncIterator["OpenTarget"]:
+    """Give a target with a pool of its own; no connection is waited for. Raises InvalidDsn."""
+    bounds = PoolBounds(
+        connections_min=target.connections_min,
+        connections_max=target.connections_max,
+        connect_timeout_s=target.connect_timeout_s,
+        lifetime_max_s=target.lifetime_max_s,
+        idle_max_s=target.idle_max_s,
+    )
+    async with opened_pool(_conninfo(name, target), bounds, connection=_CONNECTION) as pool:
+        yield OpenTarget(name, target, pool)
+
+
+@asynccontextmanager
+async def lone_connection(name: str, target: DbTarget) -> AsyncIterator[Connection]:
+    """Give a connection apart from any pool, whose transactions read only. Raises HandlerError, InvalidDsn."""
+    connector = Connector(_CONNECTION)
+    try:
+        connection = await connector.connect(_conninfo(name, target))
+    except psycopg.Error as error:
+        raise absent(connector.absence(), where=f"target {name!r}") from error
+    async with connection:
+        await connection.execute("set default_transaction_read_only = on")
+        yield connection
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    adapters: Any
+    connection: None = None
+
+
+_CONNECTION = {"context": _Context(row_adapters()), "cursor_factory": psycopg.AsyncRawCursor, "row_factory": json_row}
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a call has come: what its end means depends on it."""
+
+    phase: Phase = "statement"
+    connected: bool = False
+    broken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTarget:
+    """A target with its connections."""
+
+    name: str
+    target: DbTarget
+    pool: ConnectionPool
+
+    async def transact(self, work: Work, *, timeout_s: float) -> Result:
+        """Do the work in a transaction within the time. Raises HandlerError."""
+        where, progress = f"target {self.name!r}", _Progress()
+        try:
+            return await self.pool.within(timeout_s, lambda: self._do(work, progress, timeout_s=timeout_s))
+        except TimeoutError as error:
+            if progress.phase == "commit":
+                raise commit_timeout(where, timeout_s, repeatable=work.repeatable) from error
+            if not progress.connected:
+                raise absent(self.pool.absence(timeout_s), where=where) from error
+            raise HandlerError("timeout", f"{where}: not done within {timeout_s:g} s", retryable=True) from error
+        except NoConnection as error:
+            raise absent(error, where=where) from error
+        except psycopg.Error as error:
+            raise failure_of(
+                error,
+                where=where,
+                timeout_s=timeout_s,
+                broken=progress.broken,
+                phase=progress.phase,
+                repeatable=work.repeatable,
+            ) from error
+
+    async def _do(self, work: Work, progress: _Progress, *, timeout_s: float) -> Result:
+        clock = asyncio.get_running_loop().time
+        until_s = clock() + timeout_s
+        connection = await self._begun(work, until_s)
+        progress.connected = True
+        try:
+            result = await work.do(connection, self.target)
+            progress.phase = "commit"
+            await connection.execute("commit")
+            return result
+        finally:
+            progress.broken = connection.broken or connection.closed
+            await self._put_back(connection)
+
+    async def _begun(self, work: Work, until_s: float) -> Connection:
+        """Give a connection in a transaction. One that died while it was idle is thrown away for the next."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            connection = await self.pool.take(wait_s=until_s - clock())
+            try:
+                await connection.execute(work.begin(until_s - clock()))
+            except psycopg.OperationalError:
+                await self._put_back(connection)
+                if not connection.broken:
+                    raise
+            except BaseException:
+                await self._put_back(connection)
+                raise
+            else:
+                return connection
+
+    async def _put_back(self, connection: Connection) -> None:
+        """Roll back what is open, and give the connection back."""
+        try:
+            if connection.info.transaction_status in _OPEN:
+                with suppress(psycopg.Error):
+                    await connection.execute("rollback")
+        finally:
+            await self.pool.put_back(connection)
+
+
+def _conninfo(name: str, target: DbTarget) -> str:
+    settings = {"application_name": target.application_name, "sslmode": target.sslmode, "client_encoding": "UTF8"}
+    if target.sslmode.startswith("verify-"):
+        settings["sslrootcert"] = target.tls_ca_file or ssl.get_default_verify_paths().cafile or "system"
+    for key, secret in (("user", target.user), ("password", target.password)):
+        if secret is not None:
+            settings[key] = secret.get_secret_value()
+    return conninfo(
+        target.dsn.get_secret_value(),
+        what=f"dsn of the db target {name!r}",
+        connect_timeout_s=target.connect_timeout_s,
+        **settings,
+    )

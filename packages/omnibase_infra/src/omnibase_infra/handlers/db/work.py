@@ -1,0 +1,161 @@
+"""What a call does within its transaction: its statements with their values, and what comes of them."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from omnibase_core.errors import HandlerError
+from omnibase_core.ports import HandlerCall
+from omnibase_infra.handlers.db.bindings import Copied, Sets, Step, bound_rows, bound_sets, bound_step, bound_steps
+from omnibase_infra.handlers.db.models import (
+    BatchRequest,
+    CopyRequest,
+    DbTarget,
+    ExecuteRequest,
+    QueryRequest,
+    TransactionRequest,
+)
+from omnibase_infra.handlers.db.rows import size_of
+from omnibase_infra.handlers.db.verdicts import bound, unexpected_rows, unfit_row
+from omnibase_infra.postgres import Connection
+
+_ROWS_AT_ONCE = 100
+_MARGIN = 0.95
+"""The share of the time that the server gets, so that it is the server who says what took so long."""
+_CLEAN = (
+    "set local timezone = 'UTC'; set local datestyle = 'ISO'; set local intervalstyle = 'iso_8601';"
+    " set local bytea_output = 'hex'; set local standard_conforming_strings = on"
+)
+"""How the server writes values, whatever it is set to."""
+
+Result = Mapping[str, Any]
+Do = Callable[[Connection, DbTarget], Awaitable[Result]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a call does in its transaction. `repeatable` says that doing it twice is as good as once."""
+
+    do: Do
+    reads: bool = False
+    repeatable: bool = False
+    isolation: str = "read committed"
+
+    def begin(self, rest_s: float) -> str:
+        """Give the commands that begin the transaction. No text of anybody's stands in them."""
+        milliseconds = max(1, int(rest_s * 1000))
+        access = "read only" if self.reads else "read write"
+        return (
+            f"begin isolation level {self.isolation} {access};"
+            f" set local statement_timeout = {max(1, int(milliseconds * _MARGIN))};"
+            f" set local lock_timeout = {max(1, int(milliseconds * _MARGIN * _MARGIN))};"
+            f" set local idle_in_transaction_session_timeout = {milliseconds + 1000}; {_CLEAN}"
+        )
+
+
+def work_of(call: HandlerCall) -> Work:
+    """Bind everything before a connection is asked for. Raises HandlerError."""
+    match call.request:
+        case QueryRequest() as request:
+            return Work(do=_one(bound(bound_step, request)), reads=True, repeatable=True)
+        case ExecuteRequest() as request:
+            return Work(do=_one(bound(bound_step, request)), repeatable=request.idempotent)
+        case BatchRequest() as request:
+            return Work(do=_batch(bound(bound_sets, request)), repeatable=request.idempotent)
+        case CopyRequest() as request:
+            return Work(do=_copy(bound(bound_rows, request)), repeatable=request.idempotent)
+        case TransactionRequest() as request:
+            return Work(
+                do=_several(bound(bound_steps, request)),
+                reads=request.read_only,
+                repeatable=request.read_only or request.idempotent,
+                isolation=request.isolation,
+            )
+    raise HandlerError("request_invalid", f"there is no operation {call.operation!r}")
+
+
+def _one(step: Step) -> Do:
+    async def do(connection: Connection, target: DbTarget) -> Result:
+        return await _stepped(step, connection, target)
+
+    return do
+
+
+def _several(steps: Mapping[str, Step]) -> Do:
+    async def do(connection: Connection, target: DbTarget) -> Result:
+        results: dict[str, Any] = {}
+        left = target
+        for name, step in steps.items():
+            results[name] = await _stepped(step, connection, left)
+            spent = sum(map(size_of, results[name]["rows"]))
+            left = left.model_copy(update={"result_bytes_max": left.result_bytes_max - spent})
+        return {"results": results}
+
+    return do
+
+
+def _batch(sets: Sets) -> Do:
+    async def do(connection: Connection, _: DbTarget) -> Result:
+        async with connection.cursor() as cursor:
+            if sets.values:
+                await cursor.executemany(sets.statement.text, sets.values)
+            return {"row_count": max(cursor.rowcount, 0)}
+
+    return do
+
+
+def _copy(copied: Copied) -> Do:
+    table = sql.Identifier(*copied.table.split("."))
+    names = sql.SQL(", ").join(map(sql.Identifier, copied.columns))
+    command = sql.SQL("copy {} ({}) from stdin").format(table, names)
+
+    async def do(connection: Connection, _: DbTarget) -> Result:
+        async with connection.cursor() as cursor:
+            async with cursor.copy(command) as copy:
+                for row in copied.rows:
+                    await copy.write_row(row)
+            return {"row_count": max(cursor.rowcount, 0)}
+
+    return do
+
+
+async def _stepped(step: Step, connection: Connection, target: DbTarget) -> Result:
+    """Do one statement, and give its rows, no further than the target allows."""
+    async with connection.cursor() as cursor:
+        if step.statement.returns_rows:
+            rows = await _rows(cursor, step, target)
+            count = len(rows)
+        else:
+            # A procedure may answer with one row, which is read as any other.
+            await cursor.execute(step.statement.text, step.values)
+            rows = await cursor.fetchall() if cursor.description else []
+            count = max(cursor.rowcount, 0)
+    if (error := unexpected_rows(step, count)) is not None:
+        raise error
+    return {"rows": rows, "row_count": count}
+
+
+async def _rows(cursor: Any, step: Step, target: DbTarget) -> list[dict[str, Any]]:
+    """Read rows as they come, so that no more is in memory than may be. What is left is taken back at the server."""
+    rows: list[dict[str, Any]] = []
+    left = target.result_bytes_max
+    at_once = min(_ROWS_AT_ONCE, target.rows_max) if psycopg.capabilities.has_stream_chunked() else 1
+    async with aclosing(cursor.stream(step.statement.text, step.values, size=at_once)) as stream:
+        async for row in stream:
+            left -= size_of(row)
+            if left < 0:
+                raise _too_large(f"{target.result_bytes_max} bytes (result_bytes_max of the target)")
+            if len(rows) == target.rows_max:
+                raise _too_large(f"{target.rows_max} rows (rows_max of the target)")
+            if (error := unfit_row(step, row)) is not None:
+                raise error
+            rows.append(row)
+    return rows
+
+
+def _too_large(limit: str) -> HandlerError:
+    return HandlerError("result_too_large", f"the result is over {limit}; nothing was done: ask for less, by 'limit'")

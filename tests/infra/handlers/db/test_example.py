@@ -1,0 +1,47 @@
+"""The example node on a real database: from a command's payload to its answer."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import PurePath
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from omnibase_core.errors import CommandRejected
+from omnibase_core.logic import conclude, plan
+from omnibase_core.registry import FileRegistry
+from omnibase_infra.files import read_contracts
+from omnibase_infra.handlers.db import DbHandlerFactory, DbSettings, DbTarget
+from omnibase_infra.wiring import catalog
+from tests.gear.commands import envelope
+from tests.gear.postgres import Postgres
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+HOSTILE = "Robert'); drop table users; --"
+
+
+async def _served(dsn: str, commands: list[tuple[str, dict[str, Any]]]) -> list[Any]:
+    node = FileRegistry(PurePath("contracts/nodes/user-query.yaml"), read_contracts, catalog()).nodes["user-query"]
+    target = DbTarget.model_validate({"dsn": dsn, "sslmode": "disable"})
+    answers: list[Any] = []
+    async with DbHandlerFactory().open(settings=DbSettings(), targets={"users-db": target}) as handler:
+        for operation, payload in commands:
+            command = envelope("user-query", payload, operation=operation)
+            planned = plan(node, command, now=NOW)
+            assert planned.call is not None
+            answers.append(conclude(planned, await handler.execute(planned.call)))
+    return answers
+
+
+def test_users_are_added_once_and_found(postgres: Postgres) -> None:
+    """A name is a value, whatever it holds; a repeat adds nothing; who is not there is an error of the contract."""
+    dsn = postgres.create_database(f"example_{uuid4().hex}")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("create table users (id bigint primary key, name text not null)")
+    add = ("add_user", {"user_id": 1, "name": HOSTILE})
+    answers = asyncio.run(_served(dsn, [add, add, ("get_user", {"user_id": 1})]))
+    assert answers == [{"added": True}, {"added": False}, {"user": {"id": 1, "name": HOSTILE}}]
+    with pytest.raises(CommandRejected, match="there is no user with this id"):
+        asyncio.run(_served(dsn, [("get_user", {"user_id": 2})]))
