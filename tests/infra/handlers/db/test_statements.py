@@ -70,7 +70,7 @@ operations:
         ),
         (
             "    request:\n      statement: select id from users where id = %(id)s",
-            ["12:7: nothing is bound to %(id)s; write id: ... in parameters"],
+            ["11:5: nothing is bound to %(id)s; write id: ... in parameters"],
         ),
         (
             "    request:\n      statement: select id from users\n      parameters: {id: 1}",

@@ -62,6 +62,8 @@ class Document:
 
     def problem_within(self, path: Path, error: InvalidExpression, message: str, *, code: ProblemCode) -> Problem:
         """Describe a fault of an expression at its very place, however its text is written; else at the value."""
+        if path not in self.values:
+            return self.problem(path, message, code=code)
         place, written = self.place(path), self._value(path)
         start = written.find(error.text) if isinstance(written, str) and error.text else -1
         spot = (
