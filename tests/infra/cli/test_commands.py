@@ -127,6 +127,9 @@ def test_a_node_contract_is_no_host(verb: str) -> None:
     [
         (["--payload", "{"], None, "--payload: "),
         (["--payload", "[1]"], None, "--payload: found list, expected an object"),
+        (["--payload", '{"a": NaN}'], None, "--payload: found a number that is infinite or none (NaN)"),
+        (["--payload", '{"a": [1e999]}'], None, "--payload: found a number that is infinite"),
+        (["--payload", '{"a": "\\ud800"}'], None, "half of a character"),
         (["--payload", "@/nowhere.json"], None, "No such file"),
         (["--payload", "-"], b"\xff", "--payload: "),
         (["--timeout", "0"], None, "'--timeout'"),
