@@ -69,7 +69,7 @@ class KafkaSettings(BaseModel):
             # fetch is held until the last of it is taken, so that a fetch is bounded likewise. Where the bound is
             # reached, fetching goes on as soon as there is room; the default is to look again after a second.
             "queued.max.messages.kbytes": 1024,
-            "fetch.queue.backoff.ms": 5,
+            "fetch.queue.backoff.ms": 20,
             "queued.min.messages": 20_000,
             "fetch.max.bytes": max(1_000_000, self.message_bytes_max),
             "max.partition.fetch.bytes": self.message_bytes_max,
