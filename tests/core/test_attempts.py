@@ -1,7 +1,7 @@
 """Retries, deadlines and breakers in the running engine, in virtual time: hours pass in a moment, and exactly."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -12,58 +12,16 @@ import pytest
 from omnibase_core.codec import decode
 from omnibase_core.compute_handler import ComputeHandler
 from omnibase_core.errors import HandlerError, TargetBusy
+from omnibase_core.loaded import LoadedHost
 from omnibase_core.local_handler import LocalHandler
-from omnibase_core.ports import HandlerCall
-from omnibase_core.runtime import NodeRuntime
-from omnibase_core.testing import MemoryBroker, MemoryBus, RecordingObserver
-from omnibase_core.testing.virtual_time import VirtualClock, run
+from omnibase_core.testing import MemoryBroker
+from omnibase_core.testing.virtual_time import VirtualClock
 from tests.gear.commands import ECHO, command, host, node, registry
+from tests.gear.stage import COMMANDS, EVENTS, LETTERS, RETRIES, Behaviour, Stage, on_stage, play
 
 T = TypeVar("T")
 
 A_BATCH = 100
-GROUP = "onex.dev.test.pool"
-COMMANDS = "onex.app.dev.test.cmd.node.{}.v1"
-EVENTS = "onex.app.dev.test.evt.node.{}.v1"
-LETTERS = "onex.app.dev.test.dlq.runtime.pool.v1"
-
-Behaviour = Callable[[dict[str, Any]], Awaitable[Mapping[str, Any]]]
-
-
-class Stage:
-    """A host on a broker in memory, and a handler that notes when it is asked what."""
-
-    def __init__(self, behaviour: Behaviour, broker: MemoryBroker) -> None:
-        """Hold what the handler does."""
-        self.behaviour = behaviour
-        self.broker = broker
-        self.asked: list[tuple[float, Any]] = []
-        self.observer = RecordingObserver()
-        self.runtime: NodeRuntime
-
-    async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:
-        """Note the call, and do what the test says."""
-        request = call.request.model_dump()
-        self.asked.append((asyncio.get_running_loop().time(), request.get("n")))
-        return await self.behaviour(request)
-
-    def send(self, slug: str, n: int, key: bytes = b"k") -> None:
-        """Publish a command."""
-        assert self.broker.append(command(COMMANDS.format(slug), slug, {"n": n}, key=key)) is None
-
-    def answers(self, slug: str) -> list[Any]:
-        """Give a node's answers."""
-        return [decode(it.value) for it in self.broker.messages(EVENTS.format(slug))]
-
-    def committed(self) -> int:
-        """Count what is committed."""
-        return sum(self.broker.committed(GROUP).values())
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        """Let time pass until something holds."""
-        async with asyncio.timeout(100_000):
-            while not holds():  # noqa: ASYNC110 - time is virtual
-                await asyncio.sleep(0.2)
 
 
 @asynccontextmanager
@@ -78,22 +36,8 @@ async def running(
     """Run a host with nodes of these deliveries."""
     texts = {f"{slug}.yaml": node(slug, delivery=delivery) for slug, delivery in nodes.items()}
     loaded = registry({**texts, "host.yaml": f"{host(*nodes, limits=limits)}handlers: {handlers}\n"}).hosts["test-host"]
-    stage = Stage(behaviour, broker or MemoryBroker())
-    bus = MemoryBus(stage.broker, group=GROUP)
-    stage.runtime = NodeRuntime(loaded.contract, bus=bus, clock=VirtualClock(), observer=stage.observer)
-    stage.runtime.register_handler("scripted", stage)
-    stage.runtime.load_nodes(loaded.nodes)
-    await stage.runtime.start()
-    try:
+    async with on_stage(Stage(behaviour, broker), loaded) as stage:
         yield stage
-    finally:
-        await stage.runtime.stop()
-
-
-def play(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a scenario under a few schedules."""
-    for seed in range(5):
-        run(scenario(), seed=seed)
 
 
 def failing(times: int, code: str = "down", *, retryable: bool = True, retry_after_s: float | None = None) -> Behaviour:
@@ -123,7 +67,7 @@ def test_a_retryable_failure_is_tried_again_with_growing_waits() -> None:
             moments = [moment for moment, _ in stage.asked]
             assert [round(later - sooner, 6) for sooner, later in pairwise(moments)] == [1, 3, 5]
             assert [it.payload for it in stage.answers("a")] == [{"n": 1}]
-            assert stage.broker.messages(LETTERS) == []
+            assert stage.letters == []
             figures = stage.runtime.figures["a"]
             assert (figures.commands, figures.retries, figures.answers, figures.degraded) == (1, 3, 1, None)
 
@@ -139,7 +83,7 @@ def test_after_its_attempts_a_command_gets_its_error_answer_and_its_dead_letter(
             await stage.until(lambda: stage.committed() == 1)
             [answer] = stage.answers("a")
             assert (answer.error.code, answer.error.retryable) == ("down", True)
-            [letter] = stage.broker.messages(LETTERS)
+            [letter] = stage.letters
             assert dict(letter.headers)["onex-dlq-attempts"] == b"4"
             assert len(stage.asked) == 4
 
@@ -239,7 +183,7 @@ def test_a_partition_that_leaves_ends_the_wait_and_nothing_is_committed() -> Non
             await first.until(lambda: len(first.asked) == 1)
             began_s = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - began_s < 1
-        assert sum(broker.committed(GROUP).values()) == 0
+        assert first.committed() == 0
         async with running(failing(0), broker=broker, a=delivery) as second:
             await second.until(lambda: second.committed() == 1)
             assert [it.payload for it in second.answers("a")] == [{"n": 1}]
@@ -266,7 +210,7 @@ def test_an_open_breaker_lets_commands_wait_and_none_fail() -> None:
             asked_in_vain = sum(moment < 600 for moment, _ in stage.asked)
             assert asked_in_vain < 30
             assert sorted(it.payload["n"] for it in stage.answers("a")) == list(range(40))
-            assert stage.broker.messages(LETTERS) == []
+            assert stage.letters == []
             assert asyncio.get_running_loop().time() < 700
 
     play(scenario)
@@ -383,43 +327,40 @@ def test_a_function_that_spins_is_left_alone_and_its_neighbours_are_served(isola
 
     async def scenario() -> None:
         asked.clear()
-        operations = "{do: {input: {type: object}, logic: 'pkg:score'}}"
-        contracts = {
-            "spin.yaml": node("spin", operations=operations, delivery=f"{{isolation: {isolation}}}")
-            .replace("handler: scripted\n", "")
-            .replace("effect", "compute"),
-            "echo.yaml": node("echo", handler="local", operations=ECHO),
-            "host.yaml": host("spin", "echo") + "logic_packages: [pkg]\n",
-        }
-        loaded = registry(contracts, import_function=lambda _: score).hosts["test-host"]
-        broker = MemoryBroker()
-        runtime = NodeRuntime(
-            loaded.contract, bus=MemoryBus(broker, group=GROUP), clock=VirtualClock(), observer=RecordingObserver()
-        )
         workers = InPlace(score)
-        handler = ComputeHandler(lambda _: score, budget=Unbounded(), workers=workers)
-        runtime.register_handler("compute", handler)
-        runtime.register_handler("local", LocalHandler())
-        runtime.load_nodes(loaded.nodes)
-        await runtime.start()
-        for n in range(50):
-            for slug in ("spin", "echo"):
-                assert broker.append(command(COMMANDS.format(slug), slug, {"n": n}, key=b"%d" % (n % 7))) is None
-        await asyncio.sleep(0.1)
-        assert runtime.figures["echo"].answers == 50
-        assert runtime.breakers["spin"] == "open"
-        await asyncio.sleep(200)
-        assert len([moment for moment in asked if moment < 30]) < 8
-        figures = runtime.figures["spin"]
-        assert (figures.answers + figures.error_answers, runtime.in_flight) == (50, 0)
-        assert figures.error_answers == len([moment for moment in asked if moment < 30])
-        assert sum(broker.committed(GROUP).values()) == 100
-        answers = [decode(it.value) for it in broker.messages(EVENTS.format("spin"))]
-        assert {it.error.code for it in answers if it.error is not None} == {"function_interrupted"}
-        assert workers.calls == (len(asked) if isolation == "process" else 0)
-        await runtime.stop()
+        compute = ComputeHandler(lambda _: score, budget=Unbounded(), workers=workers)
+        loaded = computing("spin", score, isolation)
+        async with on_stage(Stage(failing(0)), loaded, compute=compute, local=LocalHandler()) as stage:
+            for n in range(50):
+                for slug in ("spin", "echo"):
+                    stage.send(slug, n, b"%d" % (n % 7))
+            await asyncio.sleep(0.1)
+            assert stage.runtime.figures["echo"].answers == 50
+            assert stage.runtime.breakers["spin"] == "open"
+            await asyncio.sleep(200)
+            assert len([moment for moment in asked if moment < 30]) < 8
+            figures = stage.runtime.figures["spin"]
+            assert (figures.answers + figures.error_answers, stage.runtime.in_flight) == (50, 0)
+            assert figures.error_answers == len([moment for moment in asked if moment < 30])
+            assert stage.committed() == 100
+            codes = {it.error.code for it in stage.answers("spin") if it.error is not None}
+            assert codes == {"function_interrupted"}
+            assert workers.calls == (len(asked) if isolation == "process" else 0)
 
     play(scenario)
+
+
+def computing(slug: str, function: Callable[[Any], Any], isolation: str) -> LoadedHost:
+    """Load a host of a node with this function, and of an echo."""
+    operations = "{do: {input: {type: object}, logic: 'pkg:score'}}"
+    contracts = {
+        f"{slug}.yaml": node(slug, operations=operations, delivery=f"{{isolation: {isolation}}}")
+        .replace("handler: scripted\n", "")
+        .replace("effect", "compute"),
+        "echo.yaml": node("echo", handler="local", operations=ECHO),
+        "host.yaml": host(slug, "echo") + "logic_packages: [pkg]\n",
+    }
+    return registry(contracts, import_function=lambda _: function).hosts["test-host"]
 
 
 class InPlace:
@@ -513,7 +454,6 @@ def test_what_is_done_ahead_of_a_slow_command_is_bounded() -> None:
     play(scenario)
 
 
-RETRIES = "onex.app.dev.test.retry.runtime.pool.v1"
 OVERTAKE = (
     "{on_retry: overtake, deadline_s: 2000, retry: {attempts: 9, initial_s: 1, max_s: 100, multiplier: 4, jitter: 0}}"
 )
@@ -542,7 +482,7 @@ def test_what_may_be_overtaken_waits_on_the_retry_topic() -> None:
             assert [dict(it.headers)["onex-retry-attempts"] for it in aside] == [b"2", b"3", b"4", b"5"]
             assert all((it.key, it.value, it.headers[0]) == (b"k", sent.value, ("mine", b"1")) for it in aside)
             await stage.until(lambda: stage.committed() == 2 + len(aside))
-            assert stage.broker.messages(LETTERS) == []
+            assert stage.letters == []
 
     play(scenario)
 
@@ -553,8 +493,8 @@ def test_at_the_end_its_dead_letter_names_its_first_place() -> None:
     async def scenario() -> None:
         async with running(failing(99), a=OVERTAKE, handlers="{scripted: {breaker: {failures: 999}}}") as stage:
             stage.send("a", 7)
-            await stage.until(lambda: len(stage.broker.messages(LETTERS)) == 1)
-            [letter] = stage.broker.messages(LETTERS)
+            await stage.until(lambda: len(stage.letters) == 1)
+            [letter] = stage.letters
             facts = dict(letter.headers)
             assert (facts["onex-dlq-topic"], facts["onex-dlq-offset"]) == (COMMANDS.format("a").encode(), b"0")
             assert facts["onex-dlq-attempts"] == b"9"
@@ -610,7 +550,7 @@ def test_a_stray_on_the_retry_topic_gets_a_dead_letter(headers: tuple[tuple[str,
             assert stage.broker.append(sent) is None
             stage.send("a", 2)
             await stage.until(lambda: stage.committed() == 2)
-            [letter] = stage.broker.messages(LETTERS)
+            [letter] = stage.letters
             facts = dict(letter.headers)
             assert (letter.value, facts["onex-dlq-code"], facts["onex-dlq-topic"]) == (
                 sent.value,
@@ -666,7 +606,56 @@ def test_an_odd_error_is_told_all_the_same(error: Exception) -> None:
             stage.send("a", 1)
             await stage.until(lambda: stage.committed() == 2)
             assert [it.error is None for it in stage.answers("a")] == [False, True]
-            assert len(stage.broker.messages(LETTERS)) == 1
+            assert len(stage.letters) == 1
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("end", [SystemExit(3), KeyboardInterrupt()])
+def test_a_handler_that_would_end_the_process_ends_its_command_alone(end: BaseException) -> None:
+    """Whatever it raises: what the loop would end for never gets there."""
+
+    async def behave(request: dict[str, Any]) -> Mapping[str, Any]:
+        if request["n"] == 0:
+            raise end
+        return request
+
+    async def scenario() -> None:
+        async with running(behave, a="{}") as stage:
+            stage.send("a", 0)
+            stage.send("a", 1)
+            await stage.until(lambda: stage.committed() == 2)
+            refused, answered = stage.answers("a")
+            assert refused.error is not None
+            assert (refused.error.code, answered.payload) == ("internal_error", {"n": 1})
+            assert refused.error.message.startswith(type(end).__name__)
+            assert len(stage.letters) == 1
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("end", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()])
+def test_a_function_that_would_end_the_process_ends_its_command_alone(end: BaseException) -> None:
+    """On the loop itself: neither the loop nor the tasks of its neighbours hear of it."""
+
+    def leave(argument: dict[str, Any]) -> dict[str, Any]:
+        if argument["n"] == 0:
+            raise end
+        return argument
+
+    async def scenario() -> None:
+        compute = ComputeHandler(lambda _: leave, budget=Unbounded(), workers=InPlace(leave))
+        loaded = computing("leave", leave, "inline")
+        async with on_stage(Stage(failing(0)), loaded, compute=compute, local=LocalHandler()) as stage:
+            for n in range(3):
+                stage.send("leave", n)
+                stage.send("echo", n)
+            await stage.until(lambda: stage.committed() == 6)
+            refused, *answered = stage.answers("leave")
+            assert refused.error is not None
+            assert (refused.error.code, refused.error.message) == ("internal_error", f"{type(end).__name__}: {end}")
+            assert [it.payload["n"] for it in (*answered, *stage.answers("echo"))] == [1, 2, 0, 1, 2]
+            assert len(stage.letters) == 1
 
     play(scenario)
 

@@ -1,7 +1,7 @@
 """One effect a key, in the running engine and in virtual time: duplicates, crashes, redrives, a store that is away."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -17,16 +17,12 @@ from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.errors import CommandFailed, HandlerError, InvalidContracts, StoreFailed, StoreMissing
 from omnibase_core.idempotency import store_key
 from omnibase_core.local_handler import LocalHandler
-from omnibase_core.ports import Granted, HandlerCall, Recorded, Taken
-from omnibase_core.runtime import NodeRuntime
-from omnibase_core.testing import MemoryBroker, MemoryBus, MemoryStore, RecordingObserver
-from omnibase_core.testing.virtual_time import VirtualClock, run
-from tests.gear.commands import command, host, node, registry
+from omnibase_core.ports import Granted, Recorded, Taken
+from omnibase_core.testing import MemoryBroker, MemoryStore
+from omnibase_core.testing.virtual_time import VirtualClock
+from tests.gear.commands import host, node, registry
+from tests.gear.stage import RETRIES, Stage, on_stage, play
 
-GROUP = "onex.dev.test.pool"
-COMMANDS = "onex.app.dev.test.cmd.node.pay.v1"
-EVENTS = "onex.app.dev.test.evt.node.pay.v1"
-LETTERS = "onex.app.dev.test.dlq.runtime.pool.v1"
 BY_ORDER = 'key: "${ payload.order }"'
 OPERATIONS = """
   do:
@@ -39,7 +35,7 @@ OPERATIONS = """
 """
 SCOPE = "dev/test/pay/v1"
 
-Behaviour = Callable[[dict[str, Any]], Awaitable[str]]
+Pay = Callable[[dict[str, Any]], Awaitable[str]]
 
 
 class Shaky:
@@ -76,60 +72,41 @@ class Shaky:
         await self.inner.release(key, token=token)
 
 
-class Stage:
-    """A host on a broker and a store in memory, and a handler that notes each effect when it has happened."""
+class Shop(Stage):
+    """A host with the node `pay`, whose handler says a word about each order."""
 
-    def __init__(self, behaviour: Behaviour, broker: MemoryBroker, store: Shaky) -> None:
-        """Hold what the handler does."""
-        self.behaviour = behaviour
-        self.broker = broker
-        self.store = store
-        self.begun: list[Any] = []
-        self.effects: list[Any] = []
-        self.observer = RecordingObserver()
-        self.runtime: NodeRuntime
+    def __init__(self, behaviour: Pay, broker: MemoryBroker | None = None, store: Shaky | None = None) -> None:
+        """Hold what the handler says."""
 
-    async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:
-        """Do what the test says."""
-        request = call.request.model_dump()
-        self.begun.append(request["n"])
-        said = await self.behaviour(request)
-        self.effects.append(request["n"])
-        return {"said": said, "n": request["n"]}
+        async def pay(request: dict[str, Any]) -> Mapping[str, Any]:
+            return {"said": await behaviour(request), "n": request["n"]}
 
-    def send(self, n: int, order: Any = "o", *, key: bytes | None = None, **changes: Any) -> UUID:
+        self.store = store or Shaky()
+        super().__init__(pay, broker, self.store)
+
+    def order(self, n: int, order: Any = "o", *, key: bytes | None = None, **changes: Any) -> UUID:
         """Publish a command; by default each has a key of its own, so that none waits in another's lane."""
-        identity: UUID = changes.pop("envelope_id", None) or uuid4()
-        payload = {"order": order, "n": n, **changes.pop("more", {})}
-        headers = changes.pop("headers", ())
-        sent = command(COMMANDS, "pay", payload, key=key or b"%d" % n, envelope_id=identity, **changes)
-        assert self.broker.append(sent._replace(headers=headers)) is None
-        return identity
+        return self.publish("pay", {"order": order, "n": n}, key=key or b"%d" % n, **changes)
 
     @property
-    def answers(self) -> list[OnexEnvelope]:
+    def begun(self) -> list[Any]:
+        """The commands whose effects were begun."""
+        return [n for _, n in self.asked]
+
+    @property
+    def replies(self) -> list[OnexEnvelope]:
         """The node's answers."""
-        return [decode(it.value) for it in self.broker.messages(EVENTS)]
+        return self.answers("pay")
 
     @property
     def said(self) -> list[Any]:
         """What the answers say: which command's effect they tell of, or which error."""
-        return sorted((it.error.code if it.error else it.payload["n"] for it in self.answers), key=str)
+        return sorted((it.error.code if it.error else it.payload["n"] for it in self.replies), key=str)
 
     @property
     def figures(self) -> Any:
         """What the node has done."""
         return self.runtime.figures["pay"]
-
-    def committed(self) -> int:
-        """Count what is committed."""
-        return sum(self.broker.committed(GROUP).values())
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        """Let time pass until something holds."""
-        async with asyncio.timeout(100_000):
-            while not holds():  # noqa: ASYNC110 - time is virtual
-                await asyncio.sleep(0.1)
 
 
 def contract(idempotency: str, *, delivery: str = "{}", handler: str = "scripted") -> str:
@@ -145,41 +122,21 @@ def host_text(*, limits: str = "{}", more: str = "idempotency: {store: memory}")
 
 @asynccontextmanager
 async def running(
-    behaviour: Behaviour,
+    behaviour: Pay,
     *,
     idempotency: str = BY_ORDER,
     delivery: str = "{}",
     limits: str = "{}",
-    more: str = "",
     broker: MemoryBroker | None = None,
     store: Shaky | None = None,
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[Shop]:
     """Run a host with the node."""
-    files = {
-        "pay.yaml": contract(idempotency, delivery=delivery),
-        "host.yaml": host_text(limits=limits) + more,
-    }
-    loaded = registry(files).hosts["test-host"]
-    stage = Stage(behaviour, broker or MemoryBroker(), store or Shaky())
-    bus = MemoryBus(stage.broker, group=GROUP)
-    stage.runtime = NodeRuntime(loaded.contract, bus=bus, clock=VirtualClock(), observer=stage.observer)
-    stage.runtime.register_handler("scripted", stage)
-    stage.runtime.register_store(stage.store)
-    stage.runtime.load_nodes(loaded.nodes)
-    await stage.runtime.start()
-    try:
-        yield stage
-    finally:
-        await stage.runtime.stop()
+    files = {"pay.yaml": contract(idempotency, delivery=delivery), "host.yaml": host_text(limits=limits)}
+    async with on_stage(Shop(behaviour, broker, store), registry(files).hosts["test-host"]) as shop:
+        yield shop
 
 
-def play(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a scenario under a few schedules."""
-    for seed in range(5):
-        run(scenario(), seed=seed)
-
-
-def taking(seconds: float, said: str = "paid") -> Behaviour:
+def taking(seconds: float, said: str = "paid") -> Pay:
     """Take a while, and say something."""
 
     async def behave(_: dict[str, Any]) -> str:
@@ -197,11 +154,11 @@ def test_a_command_whose_key_was_served_gets_the_recorded_answer() -> None:
 
     async def scenario() -> None:
         async with running(taking(1)) as stage:
-            first = stage.send(1)
+            first = stage.order(1)
             await stage.until(lambda: stage.committed() == 1)
-            second = stage.send(2, operation="do", metadata={"mine": 2})
+            second = stage.order(2, operation="do", metadata={"mine": 2})
             await stage.until(lambda: stage.committed() == 2)
-            by_cause = {it.causation_id: it for it in stage.answers}
+            by_cause = {it.causation_id: it for it in stage.replies}
             assert set(by_cause) == {first, second}
             assert by_cause[first].payload == by_cause[second].payload == {"said": "paid", "n": 1}
             assert by_cause[second].correlation_id == second
@@ -219,8 +176,8 @@ def test_a_duplicate_waits_while_the_first_is_served() -> None:
     async def scenario() -> None:
         async with running(taking(20)) as stage:
             for n in range(4):
-                stage.send(n)
-            stage.send(9, "another")
+                stage.order(n)
+            stage.order(9, "another")
             await stage.until(lambda: len(stage.begun) == 2)
             await stage.until(lambda: stage.committed() == 5)
             assert len(stage.effects) == 2
@@ -236,13 +193,13 @@ def test_without_a_key_a_command_that_is_sent_twice_has_one_effect() -> None:
     async def scenario() -> None:
         async with running(taking(5), idempotency="") as stage:
             twice = uuid4()
-            stage.send(1, envelope_id=twice, key=b"a")
-            stage.send(1, envelope_id=twice, key=b"b")
-            stage.send(2, key=b"c")
+            stage.order(1, envelope_id=twice, key=b"a")
+            stage.order(1, envelope_id=twice, key=b"b")
+            stage.order(2, key=b"c")
             await stage.until(lambda: stage.committed() == 3)
             assert sorted(stage.effects) == [1, 2]
-            assert len(stage.answers) == 3
-            assert len({it.envelope_id for it in stage.answers}) == 2
+            assert len(stage.replies) == 3
+            assert len({it.envelope_id for it in stage.replies}) == 2
 
     play(scenario)
 
@@ -252,13 +209,13 @@ def test_a_key_is_served_anew_when_its_window_is_over() -> None:
 
     async def scenario() -> None:
         async with running(taking(5), idempotency=f"{BY_ORDER}, window_s: 60") as stage:
-            stage.send(1)
+            stage.order(1)
             await stage.until(lambda: stage.committed() == 1)
             await asyncio.sleep(58)
-            stage.send(2)
+            stage.order(2)
             await stage.until(lambda: stage.committed() == 2)
             await asyncio.sleep(3)
-            stage.send(3)
+            stage.order(3)
             await stage.until(lambda: stage.committed() == 3)
             assert stage.said == [1, 1, 3]
 
@@ -297,11 +254,11 @@ def test_a_command_without_a_usable_key_has_no_effect() -> None:
 
     async def scenario() -> None:
         async with running(taking(1)) as stage:
-            stage.send(1, None)
-            stage.send(2)
+            stage.order(1, None)
+            stage.order(2)
             await stage.until(lambda: stage.committed() == 2)
             assert stage.said == [2, "idempotency_key_invalid"]
-            assert len(stage.broker.messages(LETTERS)) == 1
+            assert len(stage.letters) == 1
             assert stage.effects == [2]
 
     play(scenario)
@@ -315,14 +272,14 @@ def test_an_error_that_the_contract_declares_is_recorded() -> None:
 
     async def scenario() -> None:
         async with running(taking(1, "declined")) as stage:
-            stage.send(1)
+            stage.order(1)
             await stage.until(lambda: stage.committed() == 1)
-            stage.send(2)
+            stage.order(2)
             await stage.until(lambda: stage.committed() == 2)
             assert stage.said == ["declined", "declined"]
-            assert {it.error.message for it in stage.answers if it.error} == {"no money"}
+            assert {it.error.message for it in stage.replies if it.error} == {"no money"}
             assert stage.effects == [1]
-            assert stage.broker.messages(LETTERS) == []
+            assert stage.letters == []
 
     play(scenario)
 
@@ -339,14 +296,14 @@ def test_what_is_also_a_dead_letter_is_not_recorded_and_a_redrive_runs() -> None
             return "paid"
 
         async with running(behave) as stage:
-            sent = stage.send(1)
+            sent = stage.order(1)
             await stage.until(lambda: stage.committed() == 1)
-            assert len(stage.broker.messages(LETTERS)) == 1
+            assert len(stage.letters) == 1
             assert len(stage.store.inner) == 0
             broken = False
-            stage.send(1, envelope_id=sent, headers=[(REDRIVE, b"1")])
+            stage.order(1, envelope_id=sent, headers=[(REDRIVE, b"1")])
             await stage.until(lambda: stage.committed() == 2)
-            stage.send(2)
+            stage.order(2)
             await stage.until(lambda: stage.committed() == 3)
             assert stage.said == [1, 1, "no_such_account"]
             assert stage.effects == [1]
@@ -359,10 +316,10 @@ def test_a_command_that_is_rejected_claims_nothing() -> None:
 
     async def scenario() -> None:
         async with running(taking(1)) as stage:
-            stage.send(1, operation="dance")
+            stage.order(1, operation="dance")
             await stage.until(lambda: stage.committed() == 1)
             assert stage.store.asked == []
-            stage.send(2)
+            stage.order(2)
             await stage.until(lambda: stage.committed() == 2)
             assert stage.said == [2, "unknown_operation"]
 
@@ -383,9 +340,9 @@ def test_a_claim_is_held_while_a_command_is_tried_again() -> None:
             return "paid" if left == 0 else "twice"
 
         async with running(behave, delivery="{retry: {attempts: 5, initial_s: 30, max_s: 30, jitter: 0}}") as stage:
-            stage.send(1)
+            stage.order(1)
             await stage.until(lambda: len(stage.begun) == 1)
-            stage.send(2)
+            stage.order(2)
             await stage.until(lambda: stage.committed() == 2)
             assert stage.begun == [1, 1, 1]
             assert stage.said == [1, 1]
@@ -393,27 +350,26 @@ def test_a_claim_is_held_while_a_command_is_tried_again() -> None:
     play(scenario)
 
 
-def test_a_command_that_may_be_overtaken_keeps_its_claim_while_it_is_put_aside() -> None:
-    """It comes back by the retry topic, and is still itself."""
+def test_a_command_that_is_put_aside_holds_up_no_other_of_its_key() -> None:
+    """Another one is tried meanwhile; when the first comes back by the retry topic, it finds that one's answer."""
+
+    async def behave(request: dict[str, Any]) -> str:
+        if request["n"] == 1:
+            raise HandlerError("down", "as told", retryable=True)
+        return "paid"
 
     async def scenario() -> None:
-        left = 3
-
-        async def behave(_: dict[str, Any]) -> str:
-            nonlocal left
-            left -= 1
-            if left > 0:
-                raise HandlerError("down", "as told", retryable=True)
-            return "paid" if left == 0 else "twice"
-
         delivery = "{on_retry: overtake, retry: {attempts: 9, initial_s: 10, max_s: 10, jitter: 0}}"
         async with running(behave, delivery=delivery) as stage:
-            stage.send(1)
-            await stage.until(lambda: len(stage.begun) == 1)
-            stage.send(2)
-            await stage.until(lambda: len(stage.answers) == 2)
-            assert stage.begun == [1, 1, 1]
-            assert stage.said == [1, 1]
+            stage.order(1)
+            await stage.until(lambda: stage.broker.messages(RETRIES) != [])
+            assert len(stage.store.inner) == 0
+            stage.order(2)
+            await stage.until(lambda: len(stage.replies) == 1)
+            assert asyncio.get_running_loop().time() < 5
+            await stage.until(lambda: len(stage.replies) == 2)
+            assert stage.begun == [1, 2]
+            assert stage.said == [2, 2]
 
     play(scenario)
 
@@ -423,9 +379,9 @@ def test_a_recorded_answer_that_does_not_fit_the_new_one_is_said_to_be_too_large
 
     async def scenario() -> None:
         async with running(taking(1, "x" * 1000), broker=MemoryBroker(message_bytes_max=2000)) as stage:
-            stage.send(1)
+            stage.order(1)
             await stage.until(lambda: stage.committed() == 1)
-            stage.send(2, metadata={"long": "x" * 800})
+            stage.order(2, metadata={"long": "x" * 800})
             await stage.until(lambda: stage.committed() == 2)
             assert stage.said == [1, "answer_too_large"]
             assert stage.effects == [1]
@@ -439,10 +395,10 @@ def test_a_record_that_cannot_be_read_is_no_reason_for_a_second_effect() -> None
     async def scenario() -> None:
         async with running(taking(1)) as stage:
             await stage.store.inner.record(store_key(SCOPE, "do", "o"), owner="x", answer=b"{", window_s=100)
-            stage.send(1)
+            stage.order(1)
             await stage.until(lambda: stage.committed() == 1)
             assert stage.said == ["recorded_answer_unreadable"]
-            assert len(stage.broker.messages(LETTERS)) == 1
+            assert len(stage.letters) == 1
             assert stage.begun == []
 
     play(scenario)
@@ -457,7 +413,7 @@ def test_a_command_whose_host_died_amid_its_effect_is_served_again_at_once() -> 
     async def scenario() -> None:
         broker, store = MemoryBroker(), Shaky()
         async with running(taking(50), limits="{drain_s: 0}", broker=broker, store=store) as first:
-            first.send(1)
+            first.order(1)
             await first.until(lambda: first.begun == [1])
         assert store.asked == ["claim"]
         assert len(store.inner) == 1
@@ -478,15 +434,15 @@ def test_an_answer_that_was_recorded_and_not_published_is_published_later_with_i
         expires_at = VirtualClock().now() + timedelta(seconds=60)
         async with running(taking(1), limits="{drain_s: 0}", broker=broker, store=store) as first:
             store.hangs_after_record = True
-            sent = first.send(1, expires_at=expires_at)
+            sent = first.order(1, expires_at=expires_at)
             await first.until(lambda: "record" in store.asked)
             await asyncio.sleep(1)
-        assert broker.messages(EVENTS) == []
+        assert first.replies == []
         store.hangs_after_record = False
         await asyncio.sleep(100)
         async with running(taking(1), broker=broker, store=store) as second:
             await second.until(lambda: second.committed() == 1)
-            [answer] = second.answers
+            [answer] = second.replies
             recorded = await store.inner.claim(store_key(SCOPE, "do", "o"), owner="x", lease_s=1)
             assert isinstance(recorded, Recorded)
             assert answer.payload == {"said": "paid", "n": 1}
@@ -502,10 +458,10 @@ def test_a_command_that_expired_unserved_is_rejected_and_leaves_its_key_free() -
 
     async def scenario() -> None:
         async with running(taking(1)) as stage:
-            stage.send(1, expires_at=VirtualClock().now() - timedelta(seconds=1))
+            stage.order(1, expires_at=VirtualClock().now() - timedelta(seconds=1))
             await stage.until(lambda: stage.committed() == 1)
             assert len(stage.store.inner) == 0
-            stage.send(2)
+            stage.order(2)
             await stage.until(lambda: stage.committed() == 2)
             assert stage.said == [2, "expired"]
 
@@ -518,7 +474,7 @@ def test_a_claim_whose_command_never_comes_back_is_taken_over_after_its_lease() 
     async def scenario() -> None:
         async with running(taking(1), delivery="{deadline_s: 100}") as stage:
             await stage.store.inner.claim(store_key(SCOPE, "do", "o"), owner="gone", lease_s=130)
-            stage.send(1)
+            stage.order(1)
             await stage.until(lambda: stage.committed() == 1)
             assert 130 <= asyncio.get_running_loop().time() < 135
             assert stage.effects == [1]
@@ -533,7 +489,7 @@ def test_one_whose_claim_was_taken_over_says_so_and_leaves_the_record_alone() ->
         key = store_key(SCOPE, "do", "o")
 
         async with running(taking(100), delivery="{timeout_s: 200}") as stage:
-            stage.send(1)
+            stage.order(1)
             await stage.until(lambda: stage.begun == [1])
             inner = stage.store.inner
             claimed = await inner.claim(key, owner=_owner_of(inner, key), lease_s=0)
@@ -563,9 +519,9 @@ def test_while_the_store_is_away_commands_wait() -> None:
         store.away = {"claim"}
         async with running(taking(1), store=store) as stage:
             for n in range(20):
-                stage.send(n, f"o{n}")
+                stage.order(n, f"o{n}")
             await asyncio.sleep(3600)
-            assert (stage.begun, stage.answers, stage.broker.messages(LETTERS)) == ([], [], [])
+            assert (stage.begun, stage.replies, stage.letters) == ([], [], [])
             assert stage.runtime.breakers["idempotency.memory"] != "closed"
             assert len(store.asked) < 200
             assert stage.figures.degraded.startswith("idempotency_store_failed")
@@ -587,7 +543,7 @@ def test_with_open_commands_are_served_unprotected_and_that_is_told() -> None:
         store.away = {"claim", "record", "release"}
         async with running(taking(1), idempotency=f"{BY_ORDER}, on_store_failure: open", store=store) as stage:
             for n in range(9):
-                stage.send(n)
+                stage.order(n)
             await stage.until(lambda: stage.committed() == 9)
             assert sorted(stage.effects) == list(range(9))
             assert stage.figures.unprotected == 9
@@ -604,12 +560,12 @@ def test_an_effect_whose_record_finds_the_store_away_is_not_repeated() -> None:
         store = Shaky()
         store.away = {"record"}
         async with running(taking(1), store=store) as stage:
-            stage.send(1)
+            stage.order(1)
             await asyncio.sleep(1000)
-            assert (stage.effects, stage.answers) == ([1], [])
+            assert (stage.effects, stage.replies) == ([1], [])
             store.away.clear()
             await stage.until(lambda: stage.committed() == 1)
-            stage.send(2)
+            stage.order(2)
             await stage.until(lambda: stage.committed() == 2)
             assert (stage.effects, stage.said) == ([1], [1, 1])
 
@@ -624,9 +580,9 @@ def test_an_answer_that_cannot_be_recorded_is_published_in_the_end(policy: str) 
         store = Shaky()
         store.away = {"record"}
         async with running(taking(1), idempotency=f"{BY_ORDER}, on_store_failure: {policy}", store=store) as stage:
-            stage.send(1)
+            stage.order(1)
             await asyncio.sleep(100)
-            assert len(stage.answers) == (policy == "open")
+            assert len(stage.replies) == (policy == "open")
         assert (stage.effects, stage.said, stage.committed()) == ([1], [1], 1)
         assert stage.figures.unprotected == 1
         assert stage.observer.named("answer_not_recorded")
@@ -646,7 +602,7 @@ def test_a_store_with_a_bug_is_a_store_that_is_away() -> None:
 
     async def scenario() -> None:
         async with running(taking(1), store=Broken()) as stage:
-            stage.send(1)
+            stage.order(1)
             await stage.until(lambda: stage.committed() == 1)
             assert stage.said == [1]
 
@@ -660,7 +616,7 @@ def test_a_host_stops_at_once_while_commands_wait_for_the_store() -> None:
         store = Shaky()
         store.away = {"claim"}
         async with running(taking(1), store=store) as stage:
-            stage.send(1)
+            stage.order(1)
             await asyncio.sleep(100)
             began_s = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - began_s < 1
@@ -681,19 +637,12 @@ def test_a_node_that_is_served_inline_goes_through_lanes_and_keeps_its_promise()
         )
         text = node("pay", handler="local", operations=operations) + f"idempotency: {{{BY_ORDER}}}\n"
         loaded = registry({"pay.yaml": text, "host.yaml": host_text()}).hosts["test-host"]
-        stage = Stage(taking(0), MemoryBroker(), Shaky())
-        bus = MemoryBus(stage.broker, group=GROUP)
-        stage.runtime = NodeRuntime(loaded.contract, bus=bus, clock=VirtualClock(), observer=stage.observer)
-        stage.runtime.register_handler("local", LocalHandler())
-        stage.runtime.register_store(stage.store)
-        stage.runtime.load_nodes(loaded.nodes)
-        await stage.runtime.start()
-        stage.send(1)
-        await stage.until(lambda: stage.committed() == 1)
-        stage.send(2)
-        await stage.until(lambda: stage.committed() == 2)
-        assert stage.said == [1, 1]
-        await stage.runtime.stop()
+        async with on_stage(Shop(taking(0)), loaded, local=LocalHandler()) as stage:
+            stage.order(1)
+            await stage.until(lambda: stage.committed() == 1)
+            stage.order(2)
+            await stage.until(lambda: stage.committed() == 2)
+            assert stage.said == [1, 1]
 
     play(scenario)
 
@@ -755,13 +704,13 @@ def test_a_store_that_is_not_known_is_refused() -> None:
 def test_the_engine_takes_no_node_whose_store_is_not_registered() -> None:
     """Whoever composes a host hears so before it starts."""
 
+    async def behave(request: dict[str, Any]) -> Mapping[str, Any]:
+        return request
+
     async def scenario() -> None:
         loaded = registry({"pay.yaml": contract(BY_ORDER), "host.yaml": host_text()}).hosts["test-host"]
-        bus = MemoryBus(MemoryBroker(), group=GROUP)
-        runtime = NodeRuntime(loaded.contract, bus=bus, clock=VirtualClock(), observer=RecordingObserver())
-        runtime.register_handler("scripted", Stage(taking(0), MemoryBroker(), Shaky()))
         with pytest.raises(StoreMissing, match="'pay'"):
-            runtime.load_nodes(loaded.nodes)
+            Stage(behave).host(loaded)
 
     play(scenario)
 

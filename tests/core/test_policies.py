@@ -235,6 +235,35 @@ class BreakerAgainstModel(RuleBasedStateMachine):
 TestBreakerAgainstModel = BreakerAgainstModel.TestCase
 
 
+@pytest.mark.parametrize(
+    ("well", "state"), [(True, BreakerState.CLOSED), (False, BreakerState.OPEN), (None, BreakerState.HALF_OPEN)]
+)
+def test_a_call_that_is_held_ends_as_it_says(well: bool | None, state: BreakerState) -> None:  # noqa: FBT001 - a case
+    """By its result, at the time when it has it; without one, its place is free again."""
+    breaker, now_s = CircuitBreaker(failures=1, open_s=5), [0.0]
+    breaker.failed(0)
+    assert breaker.admits(5)
+    with breaker.admitted(lambda: now_s[0]) as call:
+        call.well = well
+        now_s[0] = 7
+    assert breaker.state is state
+    assert breaker.next_probe_s(7) == (10 if well is False else 0)
+
+
+def test_a_call_that_is_held_and_raises_was_cancelled_unless_it_said_otherwise() -> None:
+    """What flies past is the caller's affair; a call that outlived a change of state says nothing."""
+    breaker = CircuitBreaker(failures=1, open_s=5)
+    breaker.failed(0)
+    assert breaker.admits(5)
+    with pytest.raises(ZeroDivisionError), breaker.admitted(lambda: 5):
+        raise ZeroDivisionError
+    assert (breaker.state, breaker.admits(5)) == (BreakerState.HALF_OPEN, True)
+    with breaker.admitted(lambda: 6) as late:
+        breaker.succeeded(5)
+        late.well = False
+    assert breaker.state is BreakerState.CLOSED
+
+
 # --- The breaker whose callers keep no periods --------------------------------------------------------------------
 
 

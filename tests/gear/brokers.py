@@ -24,10 +24,10 @@ _PROPERTIES = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},RELAYED://127.0.0.1:{relayed},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},RELAYED://127.0.0.1:{relay},CONTROLLER://127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,RELAYED:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
 num.partitions=4
 offsets.topic.num.partitions=4
@@ -58,16 +58,21 @@ class Broker(Protocol):
 
 
 class ApacheKafka:
-    """Apache Kafka, one node in KRaft mode."""
+    """Apache Kafka, one node in KRaft mode.
 
-    def __init__(self, folder: Path) -> None:
+    Who comes to it at `relayed_port`, by way of a relay, is told to come to the relay's port ever after.
+    """
+
+    def __init__(self, folder: Path, *, relay_port: int = 9) -> None:
         """Get the jars if need be, and format the storage."""
         self.name = f"Apache Kafka {_kafka_version()} (KRaft, Java {_java_version()})"
         port = free_port()
         self.bootstrap_servers = f"127.0.0.1:{port}"
+        self.relayed_port = free_port()
+        ports = {"port": port, "relayed": self.relayed_port, "relay": relay_port, "controller": free_port()}
         self._log = folder / "kafka.log"
         self._properties = folder / "server.properties"
-        self._properties.write_text(_PROPERTIES.format(port=port, controller=free_port(), data=folder / "data"))
+        self._properties.write_text(_PROPERTIES.format(**ports, data=folder / "data"))
         self._classpath = f"{_jars()}/*"
         first, *rest = uuid.uuid4().bytes
         # An id that begins with a hyphen would be taken for an option.

@@ -103,6 +103,23 @@ class Reader:
         return answers
 
 
+def disordered(answers: Iterable[Any]) -> int:
+    """Count the first answers of a key that come before that of an earlier command of the key, by their `n`."""
+    seen: set[UUID] = set()
+    last: dict[bytes, int] = {}
+    count = 0
+    for message in answers:
+        answer = decode(message.value())
+        if answer.envelope_id in seen:
+            continue
+        seen.add(answer.envelope_id)
+        number = answer.payload["n"]
+        assert isinstance(number, int)
+        count += number < last.get(message.key(), -1)
+        last[message.key()] = max(number, last.get(message.key(), -1))
+    return count
+
+
 def committed(broker: str, group: str, topics: Sequence[str]) -> dict[tuple[str, int], int]:
     """Give the offsets that a group has committed, and nothing for partitions without."""
     client = Consumer({"bootstrap.servers": broker, "group.id": group, "enable.auto.commit": False, **_QUIET})

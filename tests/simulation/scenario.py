@@ -126,6 +126,8 @@ class Scripted:
                     raise HandlerError("busy", "try again", retryable=True)
             case "for_good":
                 raise HandlerError("no_such_thing", "do not try again")
+            case "bug" if request["n"] % 3 == 0:
+                raise SystemExit
             case "bug":
                 raise ZeroDivisionError
             case "large":

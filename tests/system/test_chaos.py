@@ -10,7 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import count
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
@@ -19,7 +19,7 @@ from omnibase_core.ports import Message
 from tests.gear.brokers import ApacheKafka, Broker
 from tests.gear.commands import command
 from tests.gear.hosts import Machine, RunningHost, echo_nodes
-from tests.gear.traffic import Reader, create_topics, publish
+from tests.gear.traffic import Reader, create_topics, disordered, publish
 
 COMMANDS = int(os.environ.get("CHAOS_COMMANDS", "20000"))
 LENGTH_S = float(os.environ.get("CHAOS_S", "20"))
@@ -59,14 +59,14 @@ def test_three_hosts_under_kill_and_stop_lose_nothing_and_keep_the_order(
         for host in hosts:
             assert host.child.stop() == 0
         reader.until_quiet()
-        disordered = _disordered(reader)
+        out_of_order = disordered(reader.messages)
         counts = Counter(decode(message.value()).causation_id for message in reader.messages)
     repeats = sum(counts.values()) - len(counts)
     with capsys.disabled():
         print(f"\n{guarantee}: {COMMANDS:,} commands, {HOSTS} hosts, {faults}:", end=" ")
-        print(f"{len(wanted - set(counts))} lost, {disordered} out of order, {repeats:,} repeats")
+        print(f"{len(wanted - set(counts))} lost, {out_of_order} out of order, {repeats:,} repeats")
     assert set(counts) == wanted
-    assert disordered == 0
+    assert out_of_order == 0
     assert repeats == 0 or guarantee == "at_least_once"
 
 
@@ -103,20 +103,3 @@ def _torment(machine: Machine, hosts: list[RunningHost], *, until_s: float) -> s
 def _round_and_round(hosts: list[RunningHost]) -> Iterator[int]:
     while True:
         yield from range(len(hosts))
-
-
-def _disordered(reader: Reader) -> int:
-    """Count the first answers of a key that come before that of an earlier command of the key."""
-    seen: set[UUID] = set()
-    last: dict[bytes, int] = {}
-    disordered = 0
-    for message in reader.messages:
-        answer = decode(message.value())
-        if answer.envelope_id in seen:
-            continue
-        seen.add(answer.envelope_id)
-        number = answer.payload["n"]
-        assert isinstance(number, int)
-        disordered += number < last.get(message.key(), -1)
-        last[message.key()] = max(number, last.get(message.key(), -1))
-    return disordered

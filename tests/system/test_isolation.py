@@ -1,5 +1,7 @@
 """Functions in worker processes of a real host: what holds them for ever holds nobody else."""
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -79,3 +81,47 @@ def test_a_function_that_never_comes_back_holds_none_of_its_nine_neighbours(mach
     assert 1 <= len(left) <= 2
     assert host.child.stop() == 0
     assert not any(it.is_running() for it in left)
+
+
+def inline(name: str, function: str, argument: str) -> str:
+    """Write a node whose function runs on the loop."""
+    operations = f"{{do: {{input: {{}}, logic: 'tests.gear.functions:{function}', request: '{argument}'}}}}"
+    return node(name, operations=operations).replace("handler: scripted\n", "").replace("kind: effect", "kind: compute")
+
+
+def test_a_function_that_would_end_the_host_ends_its_command_alone(machine: Machine) -> None:
+    """With sys.exit, or as if somebody had pressed Ctrl-C: that still ends the host, and in good order."""
+    nodes = {**echo_nodes(["echo"]), "leave": inline("leave", "leave", "${ payload.how }")}
+    machine.write(nodes, logic_packages=["tests"])
+    host = machine.start()
+    host.until_ready(partitions=8)
+    topics = {name: f"onex.app.test.{machine.tenant}.{{}}.node.{name}.v1" for name in nodes}
+    messages = [
+        command(topics[name].format("cmd"), name, {"how": how}, key=b"k", envelope_id=uuid4())
+        for how in ("exit", "interrupt", "exit")
+        for name in nodes
+    ]
+    publish(machine.broker, messages)
+    with Reader(machine.broker, [it.format("evt") for it in topics.values()]) as reader:
+        reader.until_answered({decode(it.value).envelope_id for it in messages}, within_s=60)
+        answers = [decode(it.value()) for it in reader.messages]
+    assert [it.payload["how"] for it in answers if it.node_slug == "echo"] == ["exit", "interrupt", "exit"]
+    errors = [(it.error.code, it.error.message) for it in answers if it.error is not None]
+    left, interrupted = ("internal_error", "SystemExit: 3"), ("internal_error", "KeyboardInterrupt: ")
+    assert errors == [left, interrupted, left]
+    assert host.health()["nodes"]["leave"]["reason"] == "internal_error: SystemExit: 3"
+    assert host.child.stop(signal.SIGINT) == 0
+
+
+def test_a_second_signal_ends_a_host_that_is_still_draining(machine: Machine) -> None:
+    """The first lets work in flight finish; who has no patience for that presses Ctrl-C again."""
+    wild = isolated("wild", "wild").replace(f"{BUDGET_S}", "50, timeout_s: 60")
+    machine.write({"wild": wild}, logic_packages=["tests"])
+    host = machine.start()
+    host.until_ready(partitions=4)
+    topic = f"onex.app.test.{machine.tenant}.cmd.node.wild.v1"
+    publish(machine.broker, [command(topic, "wild", {})])
+    until(lambda: host.health()["in_flight"], within_s=30, what="the command is taken")
+    os.kill(host.child.pid, signal.SIGINT)
+    host.child.until_says('"host_stopping"', within_s=10)
+    assert host.child.stop(signal.SIGINT, within_s=5) == -signal.SIGINT

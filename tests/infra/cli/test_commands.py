@@ -1,8 +1,11 @@
 """The command line without a broker: what it prints, where, and with which exit status."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -10,7 +13,7 @@ from omnibase_infra.cli import main
 from tests.gear.commands import host, node
 
 ROOT = Path(__file__).parents[3]
-VERBS = sorted(main.commands)
+VERBS = sorted(main.list_commands(click.Context(main)))
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +35,17 @@ def test_the_help_of_every_verb_has_an_example_and_fits_the_terminal(verb: str) 
     assert done.exit_code == 0
     assert f"  Example:\n    runtime-host {verb}" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_a_host_does_not_hold_what_other_verbs_need() -> None:
+    """It runs for months: what draws, writes, tests and reads for purity is imported by the verbs that do so."""
+    code = "import sys, omnibase_infra.cli.run, omnibase_infra.host; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    loaded = done.stdout.split()
+    assert "omnibase_infra.host" in loaded
+    purity = ("omnibase_infra.purity.static", "omnibase_infra.purity.guard")
+    spared = ("omnibase_infra.documents", "omnibase_infra.demo", "omnibase_core.rehearsal", *purity)
+    assert [it for it in loaded if it.startswith((*spared, "httpx", "psycopg", "xml", "urllib.request"))] == []
 
 
 def test_the_verbs_are_those_of_the_documentation() -> None:
@@ -131,6 +145,9 @@ def test_a_node_contract_is_no_host(verb: str) -> None:
     [
         (["--payload", "{"], None, "--payload: "),
         (["--payload", "[1]"], None, "--payload: found list, expected an object"),
+        (["--payload", '{"a": NaN}'], None, "--payload: found a number that is infinite or none (NaN)"),
+        (["--payload", '{"a": [1e999]}'], None, "--payload: found a number that is infinite"),
+        (["--payload", '{"a": "\\ud800"}'], None, "half of a character"),
         (["--payload", "@/nowhere.json"], None, "No such file"),
         (["--payload", "-"], b"\xff", "--payload: "),
         (["--timeout", "0"], None, "'--timeout'"),

@@ -16,6 +16,7 @@ from omnibase_core.dead_letters import PREFIX, dead_letter
 from omnibase_core.errors import CommandFailed
 from omnibase_core.ports import Delivery, Headers, Message, Partition
 from omnibase_infra.cli import main
+from omnibase_infra.cli.dlq import dlq
 from omnibase_infra.cli.letter_text import (
     as_json,
     columns,
@@ -33,7 +34,7 @@ ROOT = Path(__file__).parents[3]
 HOST = str(ROOT / "contracts/hosts/local-kafka.yaml")
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SOURCE = Partition("onex.app.dev.acme.cmd.node.echo.v1", 2)
-VERBS = sorted(main.commands["dlq"].commands) if isinstance(main.commands["dlq"], click.Group) else []
+VERBS = sorted(dlq.commands)
 
 BYTES = st.none() | st.binary(max_size=60)
 HEADERS = st.lists(st.tuples(st.text(max_size=20) | st.sampled_from([f"{PREFIX}redriven", f"{PREFIX}code"]), BYTES))
@@ -117,7 +118,7 @@ def test_what_is_no_place_is_refused_with_what_is_expected(text: str) -> None:
 def test_a_time_is_a_moment_or_how_long_ago(text: str, ago: timedelta | None) -> None:
     """RFC 3339, or a duration."""
     seen: list[datetime] = []
-    option = next(it for it in main.commands["dlq"].commands["list"].params if it.name == "since")  # type: ignore[attr-defined]
+    option = next(it for it in dlq.commands["list"].params if it.name == "since")
 
     @click.command()
     @click.option("--since", callback=option.callback)

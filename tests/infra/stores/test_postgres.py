@@ -107,6 +107,25 @@ def test_a_server_that_hangs_is_given_up_in_time(own_postgres: Postgres) -> None
     play(scenario)
 
 
+def test_a_store_closes_soon_while_its_server_hangs(own_postgres: Postgres) -> None:
+    """Nobody waits for what was asked and given up: a host has to stop in time."""
+
+    async def scenario() -> None:
+        async with opened(own_postgres.dsn()) as store:
+            assert isinstance(await claim(store), Granted)
+            for pid in own_postgres.pids:
+                os.kill(pid, signal.SIGSTOP)
+            with pytest.raises(StoreFailed):
+                await claim(store)
+
+    began_s = time.monotonic()
+    play(scenario)
+    took_s = time.monotonic() - began_s
+    for pid in own_postgres.pids:
+        os.kill(pid, signal.SIGCONT)
+    assert took_s < TIMEOUT_S * 4 + 1
+
+
 def test_hosts_that_start_together_create_one_table(postgres: Postgres, unique_slug: str) -> None:
     """None of them fails for the others."""
     dsn = postgres.create_database(unique_slug)

@@ -69,105 +69,96 @@ class Attempts:
         if not isinstance(command, OnexEnvelope):
             return command
         tried = tried or _NEVER
-        attempt, first_failed_at = tried.attempts, tried.first_failed_at
-        spent_s = self._since_s(first_failed_at)
+        since_s = self._since_s(tried.first_failed_at)
+        trial = _Trial(delivery, command, leaving, tried.attempts, tried.first_failed_at, since_s)
         if tried.due is not None and await is_set_within(leaving, -self._since_s(tried.due)):
             return None
-        while True:
-            planned = self.instance.prepare(command)
-            claim = UNCLAIMED if self.once is None else await self.once.claim(delivery, command, planned)
-            if isinstance(claim, Wait):
-                if await is_set_within(leaving, claim.seconds):
-                    return None
-                continue
-            if isinstance(claim, Recorded):
-                return self.instance.replay(delivery, command, claim.answer)
-            if isinstance(claim, CommandFailed):
-                planned, claim = claim, UNCLAIMED
-            if not isinstance(planned, Plan):
-                await self._release(claim, delivery, command)
-                return self.instance.give_up(
-                    delivery, command, planned, attempts=max(attempt, 1), first_failed_at=first_failed_at
-                )
-            breaker = self.instance.breaker
-            if not breaker.admits(self.clock.monotonic_s()):
-                # What has expired by the time the target is well again is not served: so everything is looked at anew.
-                wait_s = max(breaker.next_probe_s(self.clock.monotonic_s()), _PROBE_LEAST_S)
-                if await is_set_within(leaving, wait_s):
-                    return None
-                continue
-            began_s = self.clock.monotonic_s()
-            outcome = await self._attempt(delivery, command, planned, leaving)
-            if outcome is None:
+        while isinstance(step := await self._step(trial), Wait):
+            if await is_set_within(leaving, step.seconds):
                 return None
+        return step
+
+    async def _step(self, trial: "_Trial") -> Sequence[Message] | Wait | None:
+        """Go one step: give what ends the delivery, or for how long to wait before everything is looked at anew.
+
+        Anew, since what has expired by the time that a target is well again is not served. None: its partition leaves.
+        """
+        delivery, command = trial.delivery, trial.command
+        planned = self.instance.prepare(command)
+        claim = UNCLAIMED if self.once is None else await self.once.claim(delivery, command, planned)
+        if isinstance(claim, Wait):
+            return claim
+        if isinstance(claim, Recorded):
+            return self.instance.replay(delivery, command, claim.answer)
+        if isinstance(claim, CommandFailed):
+            planned, claim = claim, UNCLAIMED
+        if not isinstance(planned, Plan):
+            await self._release(claim, trial)
+            return self._given_up(trial, planned)
+        if not self.instance.breaker.admits(self.clock.monotonic_s()):
+            return Wait(max(self.instance.breaker.next_probe_s(self.clock.monotonic_s()), _PROBE_LEAST_S))
+        outcome = await self._attempt(trial, planned)
+        if isinstance(outcome, TargetBusy):
+            return Wait(max(outcome.retry_after_s or 0.0, _PROBE_LEAST_S))
+        if isinstance(outcome, CommandFailed | CommandRejected):
+            return await self._failed(trial, claim, outcome)
+        return None if outcome is None else await self._settled(trial, claim, outcome)
+
+    async def _attempt(
+        self, trial: "_Trial", planned: Plan
+    ) -> Sequence[Message] | CommandFailed | CommandRejected | None:
+        """Make one attempt that the breaker admitted."""
+        began_s = self.clock.monotonic_s()
+        with self.instance.breaker.admitted(self.clock.monotonic_s) as call:
+            async with self.places:
+                if trial.leaving.is_set():
+                    return None
+                outcome = await self.instance.attempt(trial.delivery, trial.command, planned)
             if isinstance(outcome, TargetBusy):
-                # The target was not asked: it is no attempt, and the command waits as it does for a breaker.
-                if await is_set_within(leaving, max(outcome.retry_after_s or 0.0, _PROBE_LEAST_S)):
-                    return None
-                continue
-            attempt += 1
-            spent_s += self.clock.monotonic_s() - began_s
-            if not isinstance(outcome, CommandFailed | CommandRejected):
-                return await self._settled(claim, delivery, command, outcome, leaving)
-            first_failed_at = first_failed_at or self.clock.now()
-            delay_s = self._delay_s(outcome, command, attempt)
-            if delay_s is None or spent_s + delay_s > self.deadline_s:
-                messages = self.instance.give_up(
-                    delivery, command, outcome, attempts=attempt, first_failed_at=first_failed_at
-                )
-                return await self._settled(claim, delivery, command, messages, leaving)
-            self.instance.retry(delivery, command, outcome, attempt=attempt, delay_s=delay_s)
-            spent_s += delay_s
-            if self.retries is not None and spent_s > _IN_PLACE_S:
-                due = self.clock.now() + timedelta(seconds=delay_s)
-                return [
-                    put_aside(delivery, topic=self.retries, attempts=attempt, first_failed_at=first_failed_at, due=due)
-                ]
-            if await is_set_within(leaving, delay_s):
-                return None
+                return outcome  # the target was not asked: it is no attempt, and the breaker hears nothing of it
+            call.well = not (isinstance(outcome, CommandFailed) and outcome.tells_of_trouble)
+        trial.attempts += 1
+        trial.spent_s += self.clock.monotonic_s() - began_s
+        return outcome
+
+    async def _failed(
+        self, trial: "_Trial", claim: Held, error: CommandFailed | CommandRejected
+    ) -> Sequence[Message] | Wait:
+        """Say what follows a failed attempt: the end, a wait in its place, or one on the retry topic."""
+        trial.first_failed_at = trial.first_failed_at or self.clock.now()
+        delay_s = self._delay_s(error, trial.command, trial.attempts)
+        if delay_s is None or trial.spent_s + delay_s > self.deadline_s:
+            return await self._settled(trial, claim, self._given_up(trial, error))
+        self.instance.retry(trial.delivery, trial.command, error, attempt=trial.attempts, delay_s=delay_s)
+        trial.spent_s += delay_s
+        if self.retries is None or trial.spent_s <= _IN_PLACE_S:
+            return Wait(delay_s)
+        due = self.clock.now() + timedelta(seconds=delay_s)
+        # What may be overtaken holds up no other command of its key: when it is back, it may find that one's answer.
+        await self._release(claim, trial)
+        attempts, first_failed_at = trial.attempts, trial.first_failed_at
+        return [
+            put_aside(trial.delivery, topic=self.retries, attempts=attempts, first_failed_at=first_failed_at, due=due)
+        ]
+
+    def _given_up(self, trial: "_Trial", error: CommandFailed | CommandRejected) -> Sequence[Message]:
+        attempts, first_failed_at = max(trial.attempts, 1), trial.first_failed_at
+        return self.instance.give_up(
+            trial.delivery, trial.command, error, attempts=attempts, first_failed_at=first_failed_at
+        )
+
+    async def _settled(self, trial: "_Trial", held: Held, messages: Sequence[Message]) -> Sequence[Message]:
+        """Record what the command ended with, before anybody publishes it."""
+        if self.once is not None:
+            await self.once.settle(held, trial.delivery, trial.command, messages, trial.leaving)
+        return messages
+
+    async def _release(self, held: Held, trial: "_Trial") -> None:
+        if self.once is not None:
+            await self.once.release(held, trial.delivery, trial.command)
 
     def _since_s(self, moment: datetime | None) -> float:
         return 0.0 if moment is None else (self.clock.now() - moment).total_seconds()
-
-    async def _settled(
-        self,
-        held: Held,
-        delivery: Delivery,
-        command: OnexEnvelope,
-        messages: Sequence[Message],
-        leaving: asyncio.Event,
-    ) -> Sequence[Message]:
-        """Record what the command ended with, before anybody publishes it."""
-        if self.once is not None:
-            await self.once.settle(held, delivery, command, messages, leaving)
-        return messages
-
-    async def _release(self, held: Held, delivery: Delivery, command: OnexEnvelope) -> None:
-        if self.once is not None:
-            await self.once.release(held, delivery, command)
-
-    async def _attempt(
-        self, delivery: Delivery, command: OnexEnvelope, planned: Plan, leaving: asyncio.Event
-    ) -> Sequence[Message] | CommandFailed | CommandRejected | None:
-        """Make one attempt that was admitted, and tell the breaker how it ended."""
-        period = self.instance.breaker.period
-        ended = False
-        try:
-            async with self.places:
-                if leaving.is_set():
-                    return None
-                outcome = await self.instance.attempt(delivery, command, planned)
-            ended = not isinstance(outcome, TargetBusy)
-        finally:
-            if not ended:
-                self.instance.breaker.cancelled(period=period)
-        if isinstance(outcome, TargetBusy):
-            return outcome
-        if isinstance(outcome, CommandFailed) and outcome.tells_of_trouble:
-            self.instance.breaker.failed(self.clock.monotonic_s(), period=period)
-        else:
-            self.instance.breaker.succeeded(self.clock.monotonic_s(), period=period)
-        return outcome
 
     def _delay_s(self, error: CommandFailed | CommandRejected, command: OnexEnvelope, attempt: int) -> float | None:
         """Seconds until the next attempt; None where there is none."""
@@ -176,6 +167,18 @@ class Attempts:
         if not self.policy.is_retried(error.code, retryable=error.retryable, attempt=attempt):
             return None
         return self.policy.delay_s(attempt, chance=_chance(command, attempt), retry_after_s=error.retry_after_s)
+
+
+@dataclass(slots=True)
+class _Trial:
+    """A command on its way to its end, and what became of it so far: `spent_s` counts attempts and waits."""
+
+    delivery: Delivery
+    command: OnexEnvelope
+    leaving: asyncio.Event
+    attempts: int
+    first_failed_at: datetime | None
+    spent_s: float
 
 
 def _chance(command: OnexEnvelope, attempt: int) -> float:

@@ -182,21 +182,16 @@ class Once:
             away = StoreFailed("the store failed before, and is left alone for a while")
             self.instance.warn(trouble, away, delivery, command)
             return Wait(max(self.breaker.next_probe_s(clock.monotonic_s()), _LEAST_S))
-        period, ended = self.breaker.period, False
-        try:
-            answer = await question()
-            ended = True
-        except Exception as error:  # noqa: BLE001 - a store's bug ends neither the host nor its nodes
-            ended = True
-            self.breaker.failed(clock.monotonic_s(), period=period)
-            failure = error if isinstance(error, StoreFailed) else StoreFailed(f"{type(error).__name__}: {error}")
-            self.instance.warn(trouble, failure, delivery, command)
-            return Wait(_AGAIN_S)
-        finally:
-            if not ended:
-                self.breaker.cancelled(period=period)
-        self.breaker.succeeded(clock.monotonic_s(), period=period)
-        return answer
+        with self.breaker.admitted(clock.monotonic_s) as call:
+            try:
+                answer = await question()
+            except Exception as error:  # noqa: BLE001 - a store's bug ends neither the host nor its nodes
+                call.well = False
+                failure = error if isinstance(error, StoreFailed) else StoreFailed(f"{type(error).__name__}: {error}")
+                self.instance.warn(trouble, failure, delivery, command)
+                return Wait(_AGAIN_S)
+            call.well = True
+            return answer
 
 
 def store_key(scope: str, operation: str, value: Any) -> str:

@@ -192,7 +192,13 @@ class NodeInstance:
 
     def _execute_inline(self, call: HandlerCall) -> Mapping[str, Any]:
         handler: Any = self.handler
-        result: Mapping[str, Any] = handler.execute_inline(call)
+        try:
+            result: Mapping[str, Any] = handler.execute_inline(call)
+        except Exception:
+            raise
+        except BaseException as error:
+            # Nobody ends the host from in here: the host hears of signals by itself, and nothing is awaited.
+            raise _bug(error) from error
         return result
 
     async def _execute(self, planned: Plan) -> Mapping[str, Any]:
@@ -209,6 +215,9 @@ class NodeInstance:
         except TimeoutError as error:
             message = f"no result within {call.timeout_s:g} s (delivery.timeout_s)"
             raise CommandFailed("timeout", message, retryable=True) from error
+        except (SystemExit, KeyboardInterrupt) as error:
+            # Cancelling is the one thing that may leave from in here: what else would end the loop is a bug.
+            raise _bug(error) from error
         return result
 
     def _answered(self, delivery: Delivery, command: OnexEnvelope, payload: Mapping[str, Any]) -> Sequence[Message]:
@@ -255,4 +264,8 @@ def is_inline(handler: Handler | InlineHandler | None) -> bool:
 def _as_ours(error: Exception) -> CommandFailed | CommandRejected:
     if isinstance(error, CommandRejected | CommandFailed):
         return error
+    return _bug(error)
+
+
+def _bug(error: BaseException) -> CommandFailed:
     return CommandFailed("internal_error", f"{type(error).__name__}: {error}")

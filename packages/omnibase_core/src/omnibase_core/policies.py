@@ -4,6 +4,8 @@ Time and chance are arguments: `now_s` is monotonic time in seconds, `chance` a 
 Numbers are checked where contracts are read, not here.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -61,6 +63,13 @@ class BreakerState(StrEnum):
     HALF_OPEN = "half_open"
 
 
+@dataclass(slots=True)
+class AdmittedCall:
+    """A call that a breaker let through. `well` says how it ended; None: without a result."""
+
+    well: bool | None = None
+
+
 class CircuitBreaker:
     """Stops asking what does not answer, and finds out by a few probes when it answers again.
 
@@ -68,9 +77,10 @@ class CircuitBreaker:
     no smallest number of calls, and what mostly fails soon fails so often in a row. As with gobreaker's generations, a
     change of state begins a new period, and what was admitted in an earlier one says nothing about this one.
 
-    Every admitted call has to end in exactly one of `succeeded`, `failed` and `cancelled`. A failure is one that tells
-    that the other side is not well; an answer that refuses the request is a success. Keep the `period` read right after
-    `admits` and hand it back there: without it, a call that outlived a change of state is taken for one of now.
+    Every admitted call has to end in exactly one of `succeeded`, `failed` and `cancelled`, which `admitted` sees to. A
+    failure is one that tells that the other side is not well; an answer that refuses the request is a success. Whoever
+    does without `admitted` keeps the `period` read right after `admits` and hands it back: without it, a call that
+    outlived a change of state is taken for one of now.
     """
 
     __slots__ = (
@@ -140,6 +150,20 @@ class CircuitBreaker:
             return False
         self._probes_out += 1
         return True
+
+    @contextmanager
+    def admitted(self, now_s: Callable[[], float]) -> Iterator[AdmittedCall]:
+        """Hold a call right after `admits` let it start; however the block ends, the breaker is told what it says."""
+        period, call = self._period, AdmittedCall()
+        try:
+            yield call
+        finally:
+            if call.well is None:
+                self.cancelled(period=period)
+            elif call.well:
+                self.succeeded(now_s(), period=period)
+            else:
+                self.failed(now_s(), period=period)
 
     def succeeded(self, now_s: float, *, period: int | None = None) -> None:  # noqa: ARG002 - the same form as `failed`
         """Note that an admitted call succeeded. The last probe to succeed closes the breaker."""

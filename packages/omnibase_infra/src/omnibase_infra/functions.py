@@ -11,7 +11,7 @@ def import_function(name: str) -> Callable[[Any], Any]:
     module_name, _, function_name = name.partition(":")
     try:
         module = import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise LookupError(f"module {module_name!r} cannot be imported: {type(error).__name__}: {error}") from error
     function = getattr(module, function_name, None)
     if not callable(function):

@@ -24,7 +24,7 @@ from omnibase_infra.logs import open_log
 from omnibase_infra.settings import Settings, resolved
 from omnibase_infra.state import HostState, remove_state, write_state
 from omnibase_infra.wiring import handler_factories, store_factories
-from omnibase_spi import IdempotencyStore, SecretResolver
+from omnibase_spi import HandlerFactory, IdempotencyStore, SecretResolver
 
 
 class SystemClock:
@@ -77,8 +77,9 @@ class RuntimeHostProcess:
             self.bus = await stack.enter_async_context(self._open_bus())
             await stack.enter_async_context(self._log_shipping())
             self.runtime = NodeRuntime(self.contract, bus=self.bus, clock=self._clock, observer=self._log)
+            factories = handler_factories(strict=self._strict)
             for handler_type in sorted({node.handler_type for node in self._loaded.nodes}):
-                handler = await stack.enter_async_context(self._open_handler(handler_type))
+                handler = await stack.enter_async_context(self._open_handler(factories[handler_type]))
                 self.runtime.register_handler(handler_type, handler)
             if any(node.contract.idempotency for node in self._loaded.nodes):
                 self.runtime.register_store(await stack.enter_async_context(self._open_store()))
@@ -157,9 +158,9 @@ class RuntimeHostProcess:
         )
 
     @asynccontextmanager
-    async def _open_handler(self, handler_type: str) -> AsyncIterator[Handler | InlineHandler]:
+    async def _open_handler(self, factory: HandlerFactory) -> AsyncIterator[Handler | InlineHandler]:
         """Open a handler with what the host contract says of it, or with nothing; count its calls and limit them."""
-        factory = handler_factories(strict=self._strict)[handler_type]
+        handler_type = factory.description.handler_type
         settings = self._loaded.settings.handlers.get(handler_type) or factory.description.settings()
         targets = self._loaded.settings.targets.get(handler_type, {})
         opened = factory.open(

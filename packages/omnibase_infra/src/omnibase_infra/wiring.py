@@ -1,8 +1,8 @@
 """Which handlers and stores there are: explicit tables, and the entry points of installed plug-ins."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import entry_points
 from linecache import getline
 
@@ -12,15 +12,13 @@ from omnibase_core.compute_handler import COMPUTE_DESCRIPTION, ComputeHandler, C
 from omnibase_core.errors import OnexError, Problem
 from omnibase_core.loaded import Catalog
 from omnibase_core.local_handler import LOCAL_DESCRIPTION, LocalHandler
-from omnibase_core.ports import HandlerDescription, InlineHandler
+from omnibase_core.ports import HandlerDescription, InlineHandler, PureFunction
 from omnibase_infra.budget import alarm_budget
 from omnibase_infra.functions import import_function
 from omnibase_infra.handlers.db import DbHandlerFactory
 from omnibase_infra.handlers.http import HttpHandlerFactory
 from omnibase_infra.kafka import KafkaBusFactory
-from omnibase_infra.purity.guard import guarded_import
-from omnibase_infra.purity.sources import Sources
-from omnibase_infra.purity.static import findings_of
+from omnibase_infra.purity.findings import Finding
 from omnibase_infra.stores.memory import MemoryStoreFactory
 from omnibase_infra.stores.postgres import PostgresStoreFactory
 from omnibase_infra.workers.pool import worker_pool
@@ -65,8 +63,15 @@ class ComputeHandlerFactory:
                 workers=settings.workers, worker_bytes_max=settings.worker_bytes_max, strict=self._strict
             ) as workers,
         ):
-            find = guarded_import() if self._strict else import_function
-            yield ComputeHandler(find, budget=budget, workers=workers)
+            yield ComputeHandler(self._finder(), budget=budget, workers=workers)
+
+    def _finder(self) -> Callable[[str], PureFunction]:
+        if not self._strict:
+            return import_function
+        # What watches functions, and below what reads them, is held by hosts that need it, and by no others.
+        from omnibase_infra.purity.guard import guarded_import
+
+        return guarded_import()
 
 
 def bus_factory() -> BusFactory:
@@ -113,11 +118,17 @@ def catalog() -> Catalog:
 
 def function_reader() -> Callable[[str, Sequence[str]], Sequence[Problem]]:
     """Give what reads functions that can be imported, each once, for what is not pure."""
-    sources = Sources()
+
+    @cache
+    def findings() -> Callable[..., Iterable[Finding]]:
+        from omnibase_infra.purity.sources import Sources
+        from omnibase_infra.purity.static import findings_of
+
+        return partial(findings_of, sources=Sources())
 
     @cache
     def read(name: str, packages: Sequence[str]) -> Sequence[Problem]:
-        found = findings_of(import_function(name), name=name, packages=packages, sources=sources)
+        found = findings()(import_function(name), name=name, packages=packages)
         return [
             Problem(
                 it.path,

@@ -8,7 +8,7 @@ from uuid import UUID
 from omnibase_core.contracts.cases import ScriptedCall, ScriptedError
 from omnibase_core.errors import HandlerError
 from omnibase_core.ports import HandlerCall, InlineHandler, OperationDescription
-from omnibase_core.rehearsal.record import Record, SentRecord
+from omnibase_core.rehearsal.record import SentRecord
 
 
 class ScriptedHandler:
@@ -43,26 +43,19 @@ class ScriptedHandler:
 
 
 class RealHandler:
-    """A pure handler as it is, but for one thing: what it calls cannot end the process.
+    """A pure handler as it is.
 
     An InlineHandler, and a Handler for isolated nodes: where a function runs changes nothing of what it gives, and in
     virtual time nobody can wait for a worker.
-
-    A function that calls sys.exit would end the tests with it, as if all of them had passed.
     """
 
-    def __init__(self, handler: InlineHandler, record: Record) -> None:
-        """Take the handler, and the record of the case."""
+    def __init__(self, handler: InlineHandler) -> None:
+        """Take the handler."""
         self._handler = handler
-        self._record = record
 
     def execute_inline(self, call: HandlerCall, /) -> Mapping[str, Any]:
         """Do the call. Raises what the handler raises."""
-        try:
-            return self._handler.execute_inline(call)
-        except SystemExit as end:
-            self._record.crash = f"SystemExit: {end}"
-            raise RuntimeError("a function called sys.exit") from end
+        return self._handler.execute_inline(call)
 
     async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:
         """Do the call here, where a host would let a worker do it."""

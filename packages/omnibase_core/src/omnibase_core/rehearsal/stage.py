@@ -89,7 +89,7 @@ class Stage:
         await asyncio.wait(ended, timeout=LONGEST_S, return_when=asyncio.FIRST_COMPLETED)
         for task in (sending, *ended):
             task.cancel()
-        record.crash = record.crash or _crash_of(ended[0])
+        record.crash = _crash_of(ended[0])
         await runtime.stop()
         record.state = "degraded" if runtime.figures[contract.name].degraded else "ok"
         record.breaker = next(iter(runtime.breakers.values()))  # That of the node's handler comes first.
@@ -98,7 +98,7 @@ class Stage:
         """Let the node's handler be played, unless it is pure."""
         handler_type = self._node.handler_type
         if handler_type in self._pure:
-            runtime.register_handler(handler_type, RealHandler(self._pure[handler_type], record))
+            runtime.register_handler(handler_type, RealHandler(self._pure[handler_type]))
         elif handler_type in self._handlers:
             scripts = {_id(index): sent.handler for index, (_, sent) in enumerate(case.sent)}
             records = {_id(index): it for index, it in enumerate(record.sent)}

@@ -1,4 +1,4 @@
-"""`runtime-host check` and `runtime-host topics`: what contracts say, without starting anything."""
+"""`runtime-host check`: what is wrong with contracts, without starting anything."""
 
 import gc
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ import click
 from omnibase_core.errors import InvalidContracts, Problem
 from omnibase_core.ports import ContractDocument
 from omnibase_core.registry import FileRegistry
-from omnibase_infra.cli.contracts import contracts_dir_of, documents_of_host, is_host, load_host, registry_of
+from omnibase_infra.cli.contracts import contracts_dir_of, documents_of_host, is_host, registry_of
 from omnibase_infra.cli.live import check_live
 from omnibase_infra.cli.problems import FORMATS, Format, report, summary, terminal_width
 from omnibase_infra.cli.rehearsals import documents_at
@@ -50,22 +50,6 @@ def check(paths: tuple[Path, ...], form: Format, *, live: bool) -> None:
             click.echo(f"statements prepared at their databases: {prepared}")
     elif form != "github":
         click.echo(report((), form, width=terminal_width()))
-
-
-@click.command()
-@click.argument("host", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--contracts", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of the nodes.")
-def topics(host: Path, contracts: Path | None) -> None:
-    """Print the names of a host's topics, and of its group.
-
-    \b
-    Example:
-      runtime-host topics contracts/hosts/demo.yaml
-    """
-    loaded = load_host(host, contracts)
-    for name in loaded.topics:
-        click.echo(name)
-    click.echo(f"consumer group: {loaded.contract.namespace.group(loaded.contract.pool)}", err=True)
 
 
 @contextmanager

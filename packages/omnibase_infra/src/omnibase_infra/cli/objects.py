@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from omnibase_core.codec import is_json
+
 
 def object_of(option: str, written: str) -> dict[str, Any]:
     """Read an object from where it is (`{...}`, `@FILE` or `-`). Raises UsageError for anything else."""
@@ -20,4 +22,7 @@ def object_of(option: str, written: str) -> dict[str, Any]:
         raise click.UsageError(f"{option}: {error}") from error
     if not isinstance(document, dict):
         raise click.UsageError(f"{option}: found {type(document).__name__}, expected an object such as '{{\"a\": 1}}'")
+    if not is_json(document):
+        found = "found a number that is infinite or none (NaN), or half of a character"
+        raise click.UsageError(f"{option}: {found}; expected what JSON can say, such as null")
     return document

@@ -62,13 +62,17 @@ def with_broker(loaded: LoadedHost, broker: str | None) -> LoadedHost:
 
 
 def stop_on_signals() -> asyncio.Event:
-    """Give an event that the first SIGINT or SIGTERM sets. A second one ends the process as it always would."""
+    """Give an event that the first SIGINT or SIGTERM sets. A second one ends the process at once.
+
+    Neither is ever a KeyboardInterrupt, so that one which a node's function raises is that function's own.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def first(number: signal.Signals) -> None:
         stop.set()
         loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, first, number)

@@ -6,7 +6,7 @@ however many nodes there are. Widths of text are estimated on the safe side, sin
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
+from html import escape
 
 from omnibase_core.contracts.node import NodeKind
 from omnibase_infra.documents.landscape import Asked, Row, Scene, Served

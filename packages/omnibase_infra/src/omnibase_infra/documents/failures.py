@@ -33,7 +33,7 @@ ENGINE: Mapping[str, Failure] = {
     "timeout": Failure(meaning="The handler gave no result within `delivery.timeout_s`.", retryable=True),
     "idempotency_key_invalid": Failure(meaning="The key of `idempotency` came to be neither text nor a number."),
     "recorded_answer_unreadable": Failure(meaning="What the store has for this key is no answer."),
-    "internal_error": Failure(meaning="A bug of the node's function, or of a handler."),
+    "internal_error": Failure(meaning="A bug of the node's function, or of a handler: what it raised, `sys.exit` too."),
 }
 
 

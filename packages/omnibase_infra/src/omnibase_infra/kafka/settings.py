@@ -65,12 +65,13 @@ class KafkaSettings(BaseModel):
     def consumer(self, *, group: str, client_id: str) -> dict[str, Any]:
         """Configure the host's one consumer."""
         return {
-            # What is prefetched is bounded by size: otherwise a loaded consumer takes 100 MB more. Where the bound is
+            # What is prefetched is bounded by size: otherwise a loaded consumer takes 100 MB more. What came in one
+            # fetch is held until the last of it is taken, so that a fetch is bounded likewise. Where the bound is
             # reached, fetching goes on as soon as there is room; the default is to look again after a second.
-            "queued.max.messages.kbytes": 2048,
-            "fetch.queue.backoff.ms": 5,
+            "queued.max.messages.kbytes": 1024,
+            "fetch.queue.backoff.ms": 20,
             "queued.min.messages": 20_000,
-            "fetch.max.bytes": max(8_000_000, self.message_bytes_max),
+            "fetch.max.bytes": max(1_000_000, self.message_bytes_max),
             "max.partition.fetch.bytes": self.message_bytes_max,
             # The embedded broker does not wake a fetch that waits.
             "fetch.wait.max.ms": 5 if self.embedded else 100,
