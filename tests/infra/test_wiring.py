@@ -126,12 +126,18 @@ def test_what_is_no_function_is_told(name: str, message: str) -> None:
     assert str(caught.value).startswith(message)
 
 
-def test_a_module_that_fails_is_told_with_its_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "body", "failure"),
+    [("fails", "1 / 0", "ZeroDivisionError: "), ("leaves", "raise SystemExit('no licence')", "SystemExit: no licence")],
+)
+def test_a_module_that_fails_is_told_with_its_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, body: str, failure: str
+) -> None:
     """Whatever it raises, the fault is told as one of the contract that names it."""
-    (tmp_path / "module_that_fails.py").write_text("1 / 0")
+    (tmp_path / f"module_that_{name}.py").write_text(body)
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(LookupError, match=r"^module 'module_that_fails' cannot be imported: ZeroDivisionError: "):
-        import_function("module_that_fails:run")
+    with pytest.raises(LookupError, match=f"^module 'module_that_{name}' cannot be imported: {failure}"):
+        import_function(f"module_that_{name}:run")
 
 
 def test_an_impure_function_is_told_by_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

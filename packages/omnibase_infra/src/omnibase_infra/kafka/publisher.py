@@ -1,7 +1,8 @@
 """The host's one producer: batches go in, and a future ends when the broker has answered for each message."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -65,21 +66,35 @@ class Publisher:
         batch = _Batch(messages, future)
         self._pending.add(future)
         future.add_done_callback(self._pending.discard)
-        report, produce = batch.report, self._producer.produce
-        refused = 0
-        for index, (topic, key, value, headers) in enumerate(messages):
-            try:
-                if headers:
-                    produce(topic, value, key, on_delivery=report, headers=list(headers))
-                else:
-                    produce(topic, value, key, on_delivery=report)
-            except KafkaException as error:
-                batch.refusals.append(Refusal(index, translated(error.args[0])))
-                refused += 1
-        batch.answered(refused)
+        for (topic, has_headers), run in groupby(enumerate(messages), _run_of):
+            if has_headers:
+                self._queue_each(run, batch)
+            else:
+                self._queue_at_once(topic, run, batch)
+        batch.answered(len(batch.refusals))
         if not self._busy:
             self._look_again(_BUSY_S)
         return future
+
+    def _queue_at_once(self, topic: str, run: Iterable[tuple[int, Message]], batch: _Batch) -> None:
+        """Queue messages of one topic: the client looks a topic up among all that it knows, here once for all."""
+        places: list[int] = []
+        written: list[dict[str, Any]] = []
+        for index, message in run:
+            places.append(index)
+            written.append({"value": message.value, "key": message.key})
+        queued = self._producer.produce_batch(topic, written, on_delivery=batch.report)
+        if queued < len(written):
+            errors = ((index, it.get("_error")) for index, it in zip(places, written, strict=True))
+            batch.refusals += [Refusal(index, translated(error)) for index, error in errors if error is not None]
+
+    def _queue_each(self, run: Iterable[tuple[int, Message]], batch: _Batch) -> None:
+        """Queue messages one by one: the client has no headers for many at once."""
+        for index, (topic, key, value, headers) in run:
+            try:
+                self._producer.produce(topic, value, key, on_delivery=batch.report, headers=list(headers))
+            except KafkaException as error:
+                batch.refusals.append(Refusal(index, translated(error.args[0])))
 
     async def close(self, *, within_s: float) -> None:
         """Let what is queued go out for a bounded time. What is not acknowledged then is cancelled."""
@@ -100,6 +115,12 @@ class Publisher:
         self._next_look.cancel()
         self._busy = after_s == _BUSY_S
         self._next_look = self._loop.call_later(after_s, self._look)
+
+
+def _run_of(numbered: tuple[int, Message]) -> tuple[str, bool]:
+    """Tell runs of messages apart that can be queued at once: together they keep their order."""
+    message = numbered[1]
+    return message.topic, bool(message.headers)
 
 
 def translated(error: KafkaError) -> PublishFailed:
