@@ -1,5 +1,6 @@
 """`runtime-host check --live`: statements held to a real database, and none of them run."""
 
+import json
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,7 +16,7 @@ NODE = Path("contracts/nodes/user-query.yaml")
 PASSWORD = "a-password-of-a-test"  # noqa: S105 - the server takes any
 
 
-def _check(folder: Path, address: str, *, node: str, monkeypatch: pytest.MonkeyPatch) -> Result:
+def _check(folder: Path, address: str, *, node: str, monkeypatch: pytest.MonkeyPatch, form: str = "text") -> Result:
     """Check the example with its database at another address, and another node."""
     (folder / "hosts").mkdir()
     host = folder / "hosts" / "users.yaml"
@@ -23,13 +24,7 @@ def _check(folder: Path, address: str, *, node: str, monkeypatch: pytest.MonkeyP
     (folder / "user-query.yaml").write_text(node)
     monkeypatch.setenv("ONEX_SECRET_USERS_DB_USER", "postgres")
     monkeypatch.setenv("ONEX_SECRET_USERS_DB_PASSWORD", PASSWORD)
-    return CliRunner().invoke(main, ["check", "--live", str(host)])
-
-
-def _told(done: Result) -> list[str]:
-    """Give each problem on one line, as it is before the line and the caret."""
-    problems = [" ".join(it.split("\n   1")[0].split("\n   3")[0].split()) for it in done.stdout.strip().split("\n\n")]
-    return [it.removesuffix(" [bad-request]") for it in problems]
+    return CliRunner().invoke(main, ["check", "--live", "--format", form, str(host)])
 
 
 def _database(server: Postgres, table: str) -> str:
@@ -38,6 +33,14 @@ def _database(server: Postgres, table: str) -> str:
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(table.encode())
     return dsn.partition("@")[2]
+
+
+def _told(done: Result) -> list[tuple[str, str]]:
+    """Give where each problem is, and what is said of it."""
+    assert done.exit_code == 1
+    problems = json.loads(done.stdout)["problems"]
+    assert {(Path(it["path"]).name, it["code"]) for it in problems} == {("user-query.yaml", "bad-request")}
+    return [(f"{it['line']}:{it['column']}", it["message"]) for it in problems]
 
 
 def test_the_example_fits_its_database(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,12 +58,9 @@ def test_what_the_database_refuses_is_told_at_its_place(
     """A column that is not there, and a parameter that is JSON to the database and not to the contract."""
     address = _database(postgres, "create table users (id bigint primary key, label text, name jsonb)")
     node = NODE.read_text().replace("select id, name from", "select id, nome as name from")
-    done = _check(tmp_path, address, node=node, monkeypatch=monkeypatch)
-    assert done.exit_code == 1
-    place = tmp_path / "user-query.yaml"
-    assert _told(done) == [
-        f'{place}:18:18: the database refuses it: column "nome" does not exist (42703)',
-        f"{place}:38:18: %(name)s is jsonb to the database; write %(name)s::jsonb",
+    assert _told(_check(tmp_path, address, node=node, monkeypatch=monkeypatch, form="json")) == [
+        ("18:18", 'the database refuses it: column "nome" does not exist (42703)'),
+        ("38:18", "%(name)s is jsonb to the database; write %(name)s::jsonb"),
     ]
 
 
@@ -70,11 +70,9 @@ def test_types_of_rows_are_held_to_the_database(
     """What a row says of its columns has to be what the database has."""
     address = _database(postgres, "create table users (id text primary key, name text)")
     node = NODE.read_text().replace("user_id: {type: integer, minimum: 1}", "user_id: {type: string}")
-    done = _check(tmp_path, address, node=node.replace("user_id: 1", "user_id: '1'"), monkeypatch=monkeypatch)
-    assert done.exit_code == 1
-    assert _told(done) == [
-        f"{tmp_path / 'user-query.yaml'}:18:18: the column 'id' is text to the database, which is string;"
-        " row says integer",
+    node = node.replace("user_id: 1", "user_id: '1'")
+    assert _told(_check(tmp_path, address, node=node, monkeypatch=monkeypatch, form="json")) == [
+        ("18:18", "the column 'id' is text to the database, which is string; row says integer"),
     ]
 
 

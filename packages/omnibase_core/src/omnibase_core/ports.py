@@ -62,7 +62,8 @@ class OperationDescription:
     the time itself says which error that is after so many seconds (`late`).
 
     `faults`, where a handler has it, looks at a request as the contract writes it, expressions included, and gives
-    what can be known to be wrong before any command, each at its path in the request. Pure.
+    what can be known to be wrong before any command, each at its path in the request. `gives` says of such a request
+    what its result is, where more is known of it than `result` says: expressions are checked against that. Both pure.
     """
 
     request: type[BaseModel]
@@ -70,6 +71,7 @@ class OperationDescription:
     refusal: Callable[[Any, Any], HandlerError | None] | None = None
     late: Callable[[Any, float], HandlerError] | None = None
     faults: Callable[[Any], Iterable[tuple[tuple[str | int, ...], InvalidExpression]]] | None = None
+    gives: Callable[[Any], type[BaseModel]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

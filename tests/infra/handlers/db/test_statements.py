@@ -142,6 +142,41 @@ def test_what_is_wrong_with_a_statement_is_told_at_its_place(operation: str, tol
 
 
 @pytest.mark.parametrize(
+    ("operation", "told"),
+    [
+        (
+            "    request: {statement: select id from users, row: {id: integer}}\n"
+            '    answer: {id: "${ result.rows[0].name }"}',
+            "has no 'name'; it has: id",
+        ),
+        (
+            '    request: {statement: select id from users}\n    answer: {id: "${ result.rows[0].name }"}',
+            "has no 'name'; it has: id",
+        ),
+        (
+            "    request: {statement: select id from users, row: {id: integer}}\n"
+            '    answer: {id: "${ result.rows[0].id }"}\n'
+            "    output: {type: object, properties: {id: {type: string}}}",
+            "gives integer, expected string",
+        ),
+        (
+            "    call: transaction\n"
+            "    request: {statements: {one: {statement: select id from users}}}\n"
+            '    answer: {id: "${ result.results.two.rows[0].id }"}',
+            "has no 'two'; it has: one",
+        ),
+    ],
+)
+def test_expressions_are_checked_against_the_rows_of_their_statement(operation: str, told: str) -> None:
+    """By `row` where there is one, else by the names of its columns."""
+    document = ContractDocument(PurePath("n.yaml"), _node(operation))
+    with pytest.raises(InvalidContracts) as raised:
+        FileRegistry(PurePath(), lambda _: [document], catalog())
+    [problem] = raised.value.problems
+    assert told in problem.message
+
+
+@pytest.mark.parametrize(
     "statement",
     [
         "select id from users where name like '%foo%' and id % 2 = 1",

@@ -242,7 +242,8 @@ class _Compiler:
         self._request_values((*at, "request"), written, described.request, asking.leaves)
         if described.faults is not None:
             self._handler_faults((*at, "request"), described.faults(written))
-        return CompiledCall(called, request, described.request, type_of_model(described.result, taken=False))
+        gives = described.result if described.gives is None else described.gives(written)
+        return CompiledCall(called, request, described.request, type_of_model(gives, taken=False))
 
     def _handler_faults(self, at: Path, faults: Iterable[tuple[Path, InvalidExpression]]) -> None:
         """Add what the handler finds in a request; what it tells of a place replaces what was told."""

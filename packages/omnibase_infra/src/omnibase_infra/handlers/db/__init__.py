@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from pydantic import BaseModel
 
-from omnibase_infra.handlers.db import models, proof, verdicts
+from omnibase_infra.handlers.db import models, proof, shapes, verdicts
 from omnibase_infra.handlers.db.models import DbSettings, DbTarget
 from omnibase_spi import Handler, HandlerDescription, OperationDescription
 
@@ -27,6 +27,7 @@ class DbHandlerFactory:
                 request=models.QueryRequest,
                 result=models.Rows,
                 faults=proof.faults_of_query,
+                gives=shapes.result_of_rows,
                 refusal=verdicts.refusal_of_rows,
                 late=verdicts.late,
             ),
@@ -34,6 +35,7 @@ class DbHandlerFactory:
                 request=models.ExecuteRequest,
                 result=models.Rows,
                 faults=proof.faults_of_execute,
+                gives=shapes.result_of_rows,
                 refusal=verdicts.refusal_of_rows,
                 late=verdicts.late,
             ),
@@ -55,6 +57,7 @@ class DbHandlerFactory:
                 request=models.TransactionRequest,
                 result=models.TransactionResult,
                 faults=proof.faults_of_transaction,
+                gives=shapes.result_of_transaction,
                 refusal=verdicts.refusal_of_transaction,
                 late=verdicts.late,
             ),

@@ -51,13 +51,12 @@ def faults_of_copy(written: Any) -> Iterator[Fault]:
         yield ("table",), InvalidExpression(message)
     elif not isinstance(table, str) or (table and re.match(TABLE, table) is None):
         yield ("table",), InvalidExpression(f"found {table!r}, expected the name of a table, or schema.table")
-    columns = written.get("columns")
-    if isinstance(columns, str):
-        message = "columns are fixed by their contract; write them as a list of names"
-        yield ("columns",), InvalidExpression(message)
+    columns = written.get("columns", [])
+    if not isinstance(columns, list):
+        yield ("columns",), InvalidExpression("columns are fixed by their contract; write them as a list of names")
         return
-    for index, column in enumerate(columns or ()):
-        if isinstance(column, str) and column_of(column) is None:
+    for index, column in enumerate(columns):
+        if not isinstance(column, str) or column_of(column) is None:
             message = f"found {column!r}, expected the name of a column, with ::jsonb or ::text[] where it takes such"
             yield ("columns", index), InvalidExpression(message)
 
@@ -111,10 +110,11 @@ def _faults_of(written: Any, *, reads: bool) -> Iterator[Fault]:
         return
     proved = yield from _statement(written.get("statement"), ("statement",), reads=reads)
     if proved is not None:
-        yield from _bindings(proved, written.get("parameters", {}), ("parameters",))
+        at: Path = ("parameters",) if "parameters" in written else ()
+        yield from _bindings(proved, written.get("parameters", {}), at)
         if "row" in written:
-            for at, fault in shape_faults(written["row"], proved):
-                yield ("row", *at), InvalidExpression(fault)
+            for column, fault in shape_faults(written["row"], proved):
+                yield ("row", *column), InvalidExpression(fault)
 
 
 def _statement(written: Any, at: Path, *, reads: bool) -> Generator[Fault, None, Statement | None]:

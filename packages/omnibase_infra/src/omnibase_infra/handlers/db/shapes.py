@@ -1,14 +1,20 @@
 """Shapes of rows: which columns a contract says that the rows of a statement have, and of which types. Pure.
 
 A shape is checked three times: its names against the statement, at `check`; its types against the database, at
-`check --live`; and both against every row that comes.
+`check --live`; and both against every row that comes. Expressions are checked against it, and where a contract says
+nothing of its rows, against the names that the statement tells.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any, get_args
 
-from omnibase_infra.handlers.db.models import JsonType, RowShape
-from omnibase_infra.handlers.db.statements import Statement
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
+
+from omnibase_core.errors import InvalidExpression
+from omnibase_infra.handlers.db.models import JsonType, Rows, RowShape, TransactionResult
+from omnibase_infra.handlers.db.statements import Statement, statement_of
 
 _TYPES: Mapping[type, JsonType] = {
     str: "string",
@@ -18,6 +24,15 @@ _TYPES: Mapping[type, JsonType] = {
     dict: "object",
     list: "array",
     type(None): "null",
+}
+_PYTHON: Mapping[JsonType, Any] = {
+    "string": str,
+    "boolean": bool,
+    "integer": int,
+    "number": float,
+    "object": dict[str, JsonValue],
+    "array": list[JsonValue],
+    "null": None,
 }
 _OF_DATABASE: Mapping[str, tuple[JsonType, ...]] = {
     "boolean": ("boolean",),
@@ -70,6 +85,45 @@ def live_shape_faults(shape: RowShape, columns: Sequence[tuple[str, str]]) -> It
                 f"the column {column!r} is {database_type} to the database, which is {' or '.join(possible)};"
                 f" row says {_told(shape[column])}"
             )
+
+
+def result_of_rows(written: Any) -> type[BaseModel]:
+    """Give what a query or an execute gives, as far as its contract tells. It may be wrong: `proof` tells of that."""
+    row = _row_model(written)
+    return Rows if row is None else create_model("TypedRows", __base__=Rows, rows=(list[row], ...))  # type: ignore[valid-type]
+
+
+def result_of_transaction(written: Any) -> type[BaseModel]:
+    """Give what a transaction gives, likewise: only the results of its statements are there."""
+    statements = written.get("statements") if isinstance(written, Mapping) else None
+    if not isinstance(statements, Mapping) or not all(isinstance(name, str) for name in statements):
+        return TransactionResult
+    results = _model("Results", {name: result_of_rows(part) for name, part in statements.items()})
+    return create_model("TypedResult", __base__=TransactionResult, results=(results, ...))
+
+
+def _row_model(written: Any) -> type[BaseModel] | None:
+    if not isinstance(written, Mapping):
+        return None
+    shape = written.get("row")
+    if isinstance(shape, Mapping) and shape and all(map(_are_types, shape.values())):
+        return _model("Row", {column: _python_type(types) for column, types in shape.items()})
+    try:
+        columns = statement_of(str(written.get("statement"))).columns
+    except InvalidExpression:
+        return None
+    return None if columns is None else _model("Row", dict.fromkeys(columns, JsonValue))
+
+
+def _model(name: str, types: Mapping[str, Any]) -> type[BaseModel]:
+    """Make a model whose fields have any names: those of Python's have not."""
+    fields: dict[str, Any] = {f"field_{n}": (it, Field(alias=key)) for n, (key, it) in enumerate(types.items())}
+    return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def _python_type(types: JsonType | list[JsonType]) -> Any:
+    named = [_PYTHON[it] for it in (types if isinstance(types, list) else [types])]
+    return reduce(or_, named[1:], named[0])
 
 
 def _are_types(written: Any) -> bool:
