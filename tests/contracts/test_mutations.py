@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnibase_core.contracts.document import parse_document
@@ -231,12 +231,15 @@ def _references(written: Written) -> set[int]:
 
 
 def _readers(written: Written, tree: dict[str, Any], path: Steps) -> set[int]:
-    """Where an operation's expressions read what its `input` or its `logic` says is there: they are told if it is not.
+    """Where something reads what is at the path: it is told if that is not there.
 
-    Only expressions of the same operation, and only those that read the payload, or the result.
+    - what expressions of an operation read: its `input`, `logic` and `request` say what is there;
+    - the limits of a handler's targets.
     """
+    if path[0] == "handlers" and path[2:3] == ("targets",):
+        return {line for it, line in written.lines.items() if it[:3] == (*path[:2], "limits")}
     part = path[2] if path[0] == "operations" and len(path) > 2 else ""
-    word = {"input": "payload", "logic": "result"}.get(str(part))
+    word = {"input": "payload", "logic": "result", "request": "result"}.get(str(part))
     if word is None:
         return set()
     mapped = {it for it in written.lines if it[:2] == path[:2] and it[2:3] in (("request",), ("errors",), ("answer",))}
@@ -260,6 +263,7 @@ def test_unchanged_they_are_loaded_as_they_are_written(source: Source) -> None:
     assert _outcome(source, _written(source.tree).text) == source.tree
 
 
+@settings(deadline=None)  # a host's nodes are loaded with it
 @given(CHANGES, st.sampled_from([_renamed, _retyped]))
 def test_a_key_that_is_renamed_or_retyped_is_told_at_its_line(changed: tuple[Source, Steps], change: Any) -> None:
     """Where it is free to be so, as in a schema or an answer, it is loaded as it is now written.
@@ -277,6 +281,7 @@ def test_a_key_that_is_renamed_or_retyped_is_told_at_its_line(changed: tuple[Sou
     assert outcome == tree or any(isinstance(it, Problem) and it.line in right for it in outcome)
 
 
+@settings(deadline=None)  # a host's nodes are loaded with it
 @given(CHANGES)
 def test_a_key_that_is_dropped_is_told_where_it_should_be(changed: tuple[Source, Steps]) -> None:
     """At its parent, at what stands beside it, or where an expression reads it.
@@ -296,6 +301,7 @@ def test_a_key_that_is_dropped_is_told_where_it_should_be(changed: tuple[Source,
     assert outcome == tree or all(isinstance(it, Problem) and it.line in right for it in outcome)
 
 
+@settings(deadline=None)  # a host's nodes are loaded with it
 @given(CHANGES)
 def test_a_key_that_stands_twice_is_told_where_it_stands_again(changed: tuple[Source, Steps]) -> None:
     """It is the only thing that is told."""

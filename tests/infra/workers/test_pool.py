@@ -238,7 +238,11 @@ def test_a_module_that_cannot_be_imported_is_told_and_may_be_there_later(
         for name, code, message in (
             ("no_such:f", "function_unavailable", "in a worker, module 'no_such' cannot be imported: ModuleNotFound"),
             (f"{FUNCTIONS}:nope", "function_unavailable", f"in a worker, module '{FUNCTIONS}' has no function 'nope'"),
-            ("module_that_exits:f", "function_unavailable", "in a worker, module_that_exits:f: SystemExit: no licence"),
+            (
+                "module_that_exits:f",
+                "function_unavailable",
+                "in a worker, module 'module_that_exits' cannot be imported: SystemExit: no licence",
+            ),
             ("module_that_ends:f", "worker_not_started", "module_that_ends:f: no worker: it ended (status 9)"),
         ):
             error = await failure(pool.call(name, 1, budget_s=LONG_S))
