@@ -266,6 +266,87 @@ def test_a_batch_is_all_or_nothing(dsn: str) -> None:
     play(dsn, scenario)
 
 
+def test_a_transaction_that_only_reads_cannot_write(dsn: str) -> None:
+    """Not even through a function that its select calls; what it reads is one moment."""
+
+    async def scenario(db: Db) -> None:
+        reading = {"statement": "select count(*) as n from users"}
+        writing = {"statement": "select add_user() as n"}
+        error = await db.failure("transaction", statements={"one": reading, "two": writing}, read_only=True)
+        assert (error.code, error.retryable) == ("read_only", False)
+        waiting = {"statement": "select pg_sleep(0.4)"}
+        statements = {"before": reading, "wait": waiting, "after": reading}
+        both = asyncio.create_task(
+            db.ask("transaction", statements=statements, read_only=True, isolation="repeatable read")
+        )
+        await asyncio.sleep(0.2)
+        await db.ask("execute", statement="insert into users values (77, 'meanwhile')")
+        results = (await both)["results"]
+        assert results["before"] == results["after"]
+        await db.ask("execute", statement="delete from users where id = 77")
+
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(
+            "create or replace function add_user() returns int language sql"
+            " as $$ insert into users values (88, 'no') returning id $$"
+        )
+    play(dsn, scenario)
+
+
+def test_rows_are_held_to_their_shape(dsn: str) -> None:
+    """One that is not as `row` says is an error that names the column, and nothing was done."""
+
+    async def scenario(db: Db) -> None:
+        shape = {"id": "integer", "doc": ["object", "null"]}
+        statement = "select id, doc from users order by id"
+        assert len((await db.ask("query", statement=statement, row=shape))["rows"]) == 2
+        error = await db.failure("query", statement=statement, row={"id": "integer", "doc": "object"})
+        assert (error.code, error.retryable) == ("result_invalid", False)
+        assert str(error) == "the column 'doc' is null; its shape says object; nothing was done"
+        added = {"statement": "insert into users values (66, 'hidden') returning id, name", "row": {"id": "string"}}
+        assert (await db.failure("execute", **added)).code == "result_invalid"
+        error = await db.failure("transaction", statements={"add": {**added, "row": {"id": "integer", "name": "null"}}})
+        assert error.code == "result_invalid"
+        assert "hidden" not in str(error)
+        assert await db.rows("select id from users where id = 66") == []
+
+    play(dsn, scenario)
+
+
+@pytest.mark.parametrize(
+    ("json", "told"),
+    [
+        ("[" * 300 + "]" * 300, "nested too deeply"),
+        (r'"\ud800"', "half a surrogate pair"),
+        ("[1e400]", "beyond what a double can hold"),
+    ],
+    ids=["deep", "surrogate", "huge"],
+)
+def test_json_that_no_envelope_can_hold_is_refused(dsn: str, json: str, told: str) -> None:
+    """Whoever wrote it into the table: it ends neither the handler nor the host."""
+
+    async def scenario(db: Db) -> None:
+        error = await db.failure("query", statement="select %(t)s::text::json as j", parameters={"t": json})
+        assert (error.code, error.retryable) == ("result_invalid", False)
+        assert told in str(error)
+
+    play(dsn, scenario)
+
+
+def test_a_procedure_is_called(dsn: str) -> None:
+    """In the call's own transaction; what it gives back is a row."""
+
+    async def scenario(db: Db) -> None:
+        result = await db.ask("execute", statement="call twice(%(n)s)", parameters={"n": 21})
+        assert result["rows"] == [{"n": 42}]
+
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(
+            "create or replace procedure twice(inout n int) language plpgsql as $$ begin n := n * 2; end $$"
+        )
+    play(dsn, scenario)
+
+
 @pytest.mark.parametrize(
     ("statement", "code", "constraint"),
     [
