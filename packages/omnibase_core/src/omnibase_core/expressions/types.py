@@ -163,6 +163,15 @@ def type_of_annotation(annotation: Any, *, taken: bool) -> Type:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return type_of_model(annotation, taken=taken)
     try:
+        hash(annotation)
+    except TypeError:
+        return _type_of_hint.__wrapped__(annotation, taken=taken)
+    return _type_of_hint(annotation, taken=taken)  # many functions are annotated alike
+
+
+@cache
+def _type_of_hint(annotation: Any, *, taken: bool) -> Type:
+    try:
         schema = TypeAdapter(annotation).json_schema(mode="validation" if taken else "serialization")
     except PydanticUserError:  # pydantic knows no JSON for such a type
         return DYNAMIC
