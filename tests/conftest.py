@@ -10,6 +10,7 @@ import pytest
 
 from tests.gear import http_server
 from tests.gear.brokers import Broker, broker
+from tests.gear.openbao import OpenBao
 from tests.gear.postgres import Postgres, PostgresMissing
 
 pytest_plugins = ["tests.architecture.purity"]
@@ -48,6 +49,26 @@ def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]
     """Give a PostgreSQL that runs, and that the test may stop, kill and start as it likes."""
     with _postgres(tmp_path_factory.mktemp("own-postgres")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
+    """Run one OpenBao for all tests. Nobody may stop or seal it."""
+    server = OpenBao(tmp_path_factory.mktemp("openbao"))
+    server.start()
+    _SERVERS.add(server.name)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
+    """Give an OpenBao that runs, and that the test may seal and stop as it likes."""
+    server = OpenBao(tmp_path_factory.mktemp("own-openbao"))
+    server.start()
+    _SERVERS.add(server.name)
+    yield server
+    server.stop()
 
 
 def _postgres(folder: Path) -> Postgres:

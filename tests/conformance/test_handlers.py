@@ -32,6 +32,7 @@ from omnibase_spi import Handler, HandlerError, InlineHandler
 from tests.gear.db_member import db_member
 from tests.gear.handlers import Ask, HandlerWorld, Member
 from tests.gear.http_member import http_member
+from tests.gear.vault_member import vault_member
 from tests.gear.wire import Wire
 
 MEMBERS: dict[str, Callable[[pytest.FixtureRequest], Member]] = {
@@ -41,8 +42,9 @@ MEMBERS: dict[str, Callable[[pytest.FixtureRequest], Member]] = {
         factory=LocalHandlerFactory(),
         ask=lambda n: Ask(operation="echo", request={"message": n}, answers=lambda it: it == {"message": n}),
     ),
+    "vault": lambda request: vault_member(request.getfixturevalue("openbao")),
 }
-WITH_SERVER = ["db", "http"]
+WITH_SERVER = ["db", "http", "vault"]
 """The members that have a server."""
 
 Use = Callable[[HandlerWorld, Handler | InlineHandler], Awaitable[None]]

@@ -176,6 +176,37 @@ def test_what_a_host_refers_to_has_to_be_there(files: dict[str, str], expected: 
     assert _problems(files) == expected
 
 
+SECRETS = """\
+bus: {servers: "${secret.ADDRESS}"}
+secrets:
+  ADDRESS: {file: /run/secrets/address}
+  SPARE: {env: SPARE}
+  lower: {env: A}
+  NOWHERE: {path: /run/secrets/x}
+  RELATIVE: {file: run/secrets/x}
+  TWICE: {env: A, file: /a}
+"""
+
+
+def test_secrets_have_a_place_and_a_use() -> None:
+    """A place that cannot be one, a name that no reference can have, and a secret that nothing reads are told."""
+    told = _problems({"h.yaml": host("greeter") + SECRETS, "g.yaml": node("greeter")})
+    assert told == [
+        "h.yaml:15:3: found 'lower', expected a name of A-Z, 0-9 and _, such as API_KEY, of at most 63 characters",
+        "h.yaml:16:12: found a mapping, expected {env: VARIABLE}, {file: PATH} or {vault: TARGET, ...}",
+        "h.yaml:17:20: found 'run/secrets/x', expected an absolute path, such as /run/secrets/api-key",
+        "h.yaml:18:19: unknown key 'file'; expected one of: env",
+    ]
+    good = "\n".join(SECRETS.splitlines()[:4]) + "\n"
+    files = {"h.yaml": host("greeter") + good, "g.yaml": node("greeter")}
+    unused = "nothing refers to the secret 'SPARE'; write ${secret.SPARE} where it belongs, or remove it"
+    assert _problems(files) == [f"h.yaml:14:3: {unused}"]
+    half = {**files, "h.yaml": host("greeter") + 'bus: {servers: "at ${secret.ADDRESS}"}\n'}
+    assert _problems(half) == [
+        "h.yaml:11:16: expected the whole value to be ${secret.NAME}, with NAME of A-Z, 0-9 and _"
+    ]
+
+
 def test_bad_settings_of_the_bus_are_told() -> None:
     """The bus's own model says what may stand there."""
     checked = Catalog(handlers=catalog().handlers, bus=Server, import_function=catalog().import_function)

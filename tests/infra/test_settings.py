@@ -2,33 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from pydantic import BaseModel, SecretStr
 
+from omnibase_core.contracts.secrets import EnvironmentSecret, FileSecret
 from omnibase_core.errors import SecretMissing
-from omnibase_infra.settings import (
-    EnvironmentSecrets,
-    InvalidSetting,
-    MalformedSecretReference,
-    Settings,
-    read_settings,
-    resolve_secrets,
-    resolved,
-)
+from omnibase_infra.settings import EnvironmentSecrets, InvalidSetting, Settings, read_settings
 
 HOME = {"HOME": "/home/ada"}
 STATE = Path("/home/ada/.local/state/runtime-host")
-
-TEXTS = st.text().filter(lambda text: "${" not in text)
-NO_REFERENCES = st.sampled_from(["$", "${other.KEY}", "{secret.KEY}", "secret.KEY", "${SECRET.KEY}", "$ {secret.KEY}"])
-TREES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS | NO_REFERENCES,
-    lambda children: st.lists(children) | st.dictionaries(st.text(), children) | st.tuples(children, children),
-)
 
 
 def test_every_setting_has_a_default() -> None:
@@ -109,50 +91,20 @@ def test_a_file_without_a_secret_is_refused(tmp_path: Path, content: bytes | Non
     assert caught.value.__cause__ is None
 
 
-def test_references_are_replaced_wherever_they_stand() -> None:
-    """The tree that is given stays as it was, and a secret that looks like a reference is no reference."""
-    tree = {"user": "ada", "keys": ["${secret.A}", {"deep": "${secret.B_2}"}], "pair": ("${secret.A}", 1)}
-    secrets = EnvironmentSecrets({"ONEX_SECRET_A": "1", "ONEX_SECRET_B_2": "${secret.A}"})
-    resolved = resolve_secrets(tree, secrets)
-    assert resolved == {"user": "ada", "keys": ["1", {"deep": "${secret.A}"}], "pair": ("1", 1)}
-    assert tree["keys"] == ["${secret.A}", {"deep": "${secret.B_2}"}]
-
-
-def test_malformed_references_are_refused_with_their_places() -> None:
-    """All places are told at once, and never the text, which may hold a secret."""
-    tree = {"a": ["Bearer ${secret.KEY}", "${secret.KEY}"], "b": {"c": "${ secret.hidden }"}, "d": "${secret.KEY}\n"}
-    with pytest.raises(MalformedSecretReference, match=r"^a\.0, b\.c, d: expected the whole value") as caught:
-        resolve_secrets(tree, EnvironmentSecrets({"ONEX_SECRET_KEY": "1"}))
-    assert "Bearer" not in str(caught.value)
-    assert "hidden" not in str(caught.value)
-    with pytest.raises(MalformedSecretReference, match=r"^value: "):
-        resolve_secrets("${secret}", EnvironmentSecrets({}))
-
-
-def test_all_missing_secrets_are_told_at_once() -> None:
-    """Each has one line that says what to set, however often it is referred to."""
-    tree = {"a": "${secret.ONE}", "b": ["${secret.TWO}", "${secret.THERE}"], "c": "${secret.ONE}"}
-    with pytest.raises(SecretMissing) as caught:
-        resolve_secrets(tree, EnvironmentSecrets({"ONEX_SECRET_THERE": "1"}))
-    lines = str(caught.value).splitlines()
-    assert [line.split(" is not there: ")[0] for line in lines] == ["secret ONE", "secret TWO"]
-    assert lines[0].endswith("set ONEX_SECRET_ONE to its value, or ONEX_SECRET_ONE_FILE to a file that holds it")
-
-
-@given(TREES)
-def test_a_tree_without_references_is_unchanged(tree: Any) -> None:
-    """Whatever the tree holds, no secret is asked for."""
-    assert resolve_secrets(tree, EnvironmentSecrets({})) == tree
-
-
-def test_a_secret_field_is_resolved_and_stays_secret() -> None:
-    """A model may hold its secrets as such: a reference in one is resolved like any other."""
-
-    class Login(BaseModel):
-        password: SecretStr
-
-    login = resolved(Login(password=SecretStr("${secret.A}")), EnvironmentSecrets({"ONEX_SECRET_A": "s3cret"}))
-    assert login.password.get_secret_value() == "s3cret"
-    assert "s3cret" not in repr(login)
-    with pytest.raises(MalformedSecretReference, match="password"):
-        resolved(Login(password=SecretStr("x${secret.A}")), EnvironmentSecrets({}))
+def test_a_secret_is_where_the_host_contract_says(tmp_path: Path) -> None:
+    """It is not looked for anywhere else, and what is not there is told by its place in the contract."""
+    (tmp_path / "key").write_text("from the file\n")
+    sources = {
+        "KEY": FileSecret(file=str(tmp_path / "key")),
+        "LOST": FileSecret(file=str(tmp_path / "s3cret")),
+        "NAME": EnvironmentSecret(env="PAYMENT_KEY"),
+    }
+    secrets = EnvironmentSecrets({"PAYMENT_KEY": "1", "ONEX_SECRET_KEY": "2", "ONEX_SECRET_NAME": "3"}, sources)
+    assert [secrets.resolve("KEY"), secrets.resolve("NAME")] == ["from the file", "1"]
+    with pytest.raises(
+        SecretMissing, match=r"^the file that secrets\.LOST\.file names cannot be read: No such"
+    ) as caught:
+        secrets.resolve("LOST")
+    assert "s3cret" not in str(caught.value)
+    with pytest.raises(SecretMissing, match=r"^secret NAME is not there: set PAYMENT_KEY to its value"):
+        EnvironmentSecrets({"ONEX_SECRET_NAME": "3"}, sources).resolve("NAME")

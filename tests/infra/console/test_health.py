@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from omnibase_infra.console.health import HealthReport, HealthUnavailable, NodeHealth, health_server
+from omnibase_infra.console.health import HealthReport, HealthUnavailable, NodeHealth, SecretsHealth, health_server
 
 HERE = "127.0.0.1"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -41,6 +41,7 @@ REPORT = HealthReport(
     stalled_s=0.5,
     stalled_max_s=60.0,
     breakers={"http.pay": "closed"},
+    secrets=SecretsHealth(unreadable={}, reopened={"http": 2}, stale={}),
     nodes={"echo": FINE},
 )
 Answer = tuple[int, dict[str, Any]]
@@ -92,6 +93,7 @@ def test_a_host_that_is_well_is_live_ready_and_ok() -> None:
             "stalled_s": 0.5,
             "stalled_max_s": 60.0,
             "breakers": {"http.pay": "closed"},
+            "secrets": {"unreadable": {}, "reopened": {"http": 2}, "stale": {}},
             "nodes": {
                 "echo": {
                     "state": "ok",
@@ -119,6 +121,19 @@ def test_a_host_with_an_ill_node_is_degraded_and_still_ready() -> None:
     assert (body["nodes"]["echo"]["state"], body["nodes"]["b"]["state"]) == ("ok", "degraded")
     assert (body["nodes"]["b"]["reason"], body["nodes"]["b"]["last_error"]) == ("topic is missing", "handler_failed")
     assert datetime.fromisoformat(body["nodes"]["b"]["last_error_at"]) == NOON
+
+
+@pytest.mark.parametrize(
+    "secrets",
+    [
+        SecretsHealth(unreadable={"KEY": "its file is empty"}, reopened={}, stale={}),
+        SecretsHealth(unreadable={}, reopened={"http": 0}, stale={"http": "it cannot be opened"}),
+    ],
+)
+def test_a_host_whose_secrets_are_not_well_is_degraded_and_still_ready(secrets: SecretsHealth) -> None:
+    """It serves with the values from before, for as long as they work."""
+    ready, (status, body) = answers(replace(REPORT, secrets=secrets), "/ready", "/health")
+    assert (ready[0], status, body["status"]) == (200, 200, "degraded")
 
 
 @pytest.mark.parametrize(

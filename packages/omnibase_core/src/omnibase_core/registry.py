@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from omnibase_core.contracts.case_faults import faults_of_cases
 from omnibase_core.contracts.cases import NodeTests
-from omnibase_core.contracts.coherence import faults_of_breakers, faults_of_node, unused_bindings
+from omnibase_core.contracts.coherence import faults_of_breakers, faults_of_node, faults_of_secrets, unused_bindings
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.compiling import compile_node
 from omnibase_core.contracts.document import Document, nearest, parse_document
@@ -157,6 +157,7 @@ class _Loader:
         """Look across the documents: what each host refers to has to be there and be bound."""
         for name, (contract, document) in self.hosts.items():
             settings = self._settings_of(contract, document)
+            self.problems.extend(faults_of_secrets(contract, document))
             nodes = tuple(self.nodes[node][0] for node in contract.nodes if node in self.nodes)
             if len(nodes) == len(contract.nodes):
                 # What a node that is not there, or is faulty, would use is not known.

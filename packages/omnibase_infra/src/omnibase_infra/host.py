@@ -6,25 +6,41 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
+from pydantic import BaseModel
+
 from omnibase_core.contracts.host import HandlerBinding, TargetLimits
+from omnibase_core.contracts.secrets import VAULT, VaultSecret
 from omnibase_core.instance import is_inline
 from omnibase_core.loaded import LoadedHost
 from omnibase_core.ports import Handler, InlineHandler
 from omnibase_core.runtime import NodeRuntime
 from omnibase_infra.calls import Asked, CallFigures, MeasuredHandler
-from omnibase_infra.console.health import HealthReport, NodeHealth, health_server
+from omnibase_infra.console.health import HealthReport, NodeHealth, SecretsHealth, health_server
 from omnibase_infra.console.metrics import page_of
 from omnibase_infra.kafka import KafkaBus, KafkaBusFactory
 from omnibase_infra.limits import LimitedHandler
 from omnibase_infra.logs import open_log
-from omnibase_infra.settings import Settings, resolved
+from omnibase_infra.secrets.current import CurrentSecrets
+from omnibase_infra.secrets.discretion import DiscreetHandler
+from omnibase_infra.secrets.redaction import Redactor
+from omnibase_infra.secrets.references import resolved, secrets_of
+from omnibase_infra.secrets.rotation import Rotation
+from omnibase_infra.secrets.vault_reader import HostReader
+from omnibase_infra.settings import Settings
 from omnibase_infra.state import HostState, remove_state, write_state
+from omnibase_infra.vault.target import VaultTarget
 from omnibase_infra.wiring import handler_factories, store_factories
 from omnibase_spi import HandlerFactory, IdempotencyStore, SecretResolver
+
+_CLOSE_S = 1.0
+"""How long a handler has beyond its longest call before it is closed for good."""
+_STORE_S = 60.0
+"""How long a store has: none of its questions takes longer."""
 
 
 class SystemClock:
@@ -58,13 +74,19 @@ class RuntimeHostProcess:
         """Hold what the host is made of; nothing is opened yet."""
         self.contract = loaded.contract
         self._loaded = loaded
-        self._secrets = secrets
+        self._redactor = Redactor()
+        self._reader = HostReader(secrets, loaded.contract.secrets, self._vaults(loaded))
+        self._secrets = CurrentSecrets(self._reader, self._redactor)
         self._state_dir = settings.state_dir
         self._contracts_dir = contracts_dir
         self._strict = strict
         self._log, self._shipper = open_log(
-            host=loaded.contract.name, level=settings.log_level, form=settings.log_format
+            host=loaded.contract.name,
+            level=settings.log_level,
+            form=settings.log_format,
+            redact=self._redactor.redacted_tree,
         )
+        self._rotation = Rotation(self._secrets, observer=self._log)
         self._clock = SystemClock()
         self._started_at = self._clock.now()
         self._calls: dict[Asked, CallFigures] = {}
@@ -74,11 +96,14 @@ class RuntimeHostProcess:
     async def __aenter__(self) -> Self:
         """Open bus, handlers and health, and start serving."""
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._reader.close)
+            await self._secrets.load(self._names_of_secrets())
             self.bus = await stack.enter_async_context(self._open_bus())
             await stack.enter_async_context(self._log_shipping())
             self.runtime = NodeRuntime(self.contract, bus=self.bus, clock=self._clock, observer=self._log)
+            await stack.enter_async_context(self._rotation.watching())
             factories = handler_factories(strict=self._strict)
-            for handler_type in sorted({node.handler_type for node in self._loaded.nodes}):
+            for handler_type in self._handler_types:
                 handler = await stack.enter_async_context(self._open_handler(factories[handler_type]))
                 self.runtime.register_handler(handler_type, handler)
             if any(node.contract.idempotency for node in self._loaded.nodes):
@@ -142,6 +167,11 @@ class RuntimeHostProcess:
             stalled_s=round(runtime.stalled_s, 3),
             stalled_max_s=self.contract.health.stalled_max_s,
             breakers=runtime.breakers,
+            secrets=SecretsHealth(
+                unreadable=dict(self._secrets.faults),
+                reopened={name: it.reopened for name, it in self._rotation.upkeep.items()},
+                stale={name: it.stale for name, it in self._rotation.upkeep.items() if it.stale},
+            ),
             nodes=nodes,
         )
 
@@ -149,9 +179,35 @@ class RuntimeHostProcess:
         """Give the figures of the host, its nodes and its handlers' calls, for Prometheus."""
         return page_of(self.report(), self._calls)
 
+    @property
+    def _handler_types(self) -> list[str]:
+        return sorted({node.handler_type for node in self._loaded.nodes})
+
+    def _names_of_secrets(self) -> frozenset[str]:
+        """Give every secret that is needed here: what no node of the host uses is not opened."""
+        of_handlers = [it for name in self._handler_types for it in self._settings_of(name)]
+        store = [] if self._loaded.settings.store is None else [self._loaded.settings.store]
+        vaults = self._vaults(self._loaded).values()
+        return frozenset().union(*map(secrets_of, [self._loaded.settings.bus, *of_handlers, *store, *vaults]))
+
+    @staticmethod
+    def _vaults(loaded: LoadedHost) -> dict[str, VaultTarget]:
+        """Give the targets in which secrets of the host itself are."""
+        needed = {it.vault for it in loaded.contract.secrets.values() if isinstance(it, VaultSecret)}
+        targets = loaded.settings.targets.get(VAULT, {})
+        return {name: it for name, it in targets.items() if name in needed and isinstance(it, VaultTarget)}
+
+    def _settings_of(self, handler_type: str) -> list[BaseModel]:
+        """Give what the host contract says of a handler: its settings, and each of its targets."""
+        written = self._loaded.settings
+        settings = written.handlers.get(handler_type)
+        return [*([settings] if settings else []), *written.targets.get(handler_type, {}).values()]
+
     def _open_bus(self) -> AbstractAsyncContextManager[KafkaBus]:
+        settings = self._loaded.settings.bus
+        self._rotation.hold("bus", secrets=secrets_of(settings))
         return KafkaBusFactory().open(
-            settings=resolved(self._loaded.settings.bus, self._secrets),
+            settings=resolved(settings, self._secrets),
             host=self.contract,
             topics=self._loaded.topics,
             observer=self._log,
@@ -159,27 +215,49 @@ class RuntimeHostProcess:
 
     @asynccontextmanager
     async def _open_handler(self, factory: HandlerFactory) -> AsyncIterator[Handler | InlineHandler]:
-        """Open a handler with what the host contract says of it, or with nothing; count its calls and limit them."""
+        """Give a handler that stays open, whatever becomes of its secrets; count its calls and limit them."""
         handler_type = factory.description.handler_type
-        settings = self._loaded.settings.handlers.get(handler_type) or factory.description.settings()
-        targets = self._loaded.settings.targets.get(handler_type, {})
-        opened = factory.open(
-            settings=resolved(settings, self._secrets),
-            targets={name: resolved(target, self._secrets) for name, target in targets.items()},
+        open_ = partial(self._opened, factory)
+        secrets = frozenset().union(*map(secrets_of, self._settings_of(handler_type)))
+        # A call ends by then at the latest, so that no call is cut off.
+        drain_s = _CLOSE_S + max(
+            node.contract.delivery.timeout_s for node in self._loaded.nodes if node.handler_type == handler_type
         )
         written = self.contract.handlers.get(handler_type, HandlerBinding()).limits
+        targets = self._loaded.settings.targets.get(handler_type, {})
         limits = {name: written.get(name, TargetLimits()) for name in targets}
-        async with opened as handler:
+        kept = self._rotation.handler(handler_type, open_, secrets=secrets, drain_s=drain_s) if secrets else open_()
+        async with kept as handler:
             if is_inline(handler):
                 yield handler
             else:
-                yield MeasuredHandler(LimitedHandler(cast("Handler", handler), limits), self._calls)
+                discreet = DiscreetHandler(cast("Handler", handler), self._redactor)
+                yield MeasuredHandler(LimitedHandler(discreet, limits), self._calls)
 
-    def _open_store(self) -> AbstractAsyncContextManager[IdempotencyStore]:
+    def _opened(self, factory: HandlerFactory) -> AbstractAsyncContextManager[Handler | InlineHandler]:
+        """Open a handler with what the host contract says of it, or with nothing; secrets as they are now."""
+        handler_type = factory.description.handler_type
+        settings = self._loaded.settings.handlers.get(handler_type) or factory.description.settings()
+        targets = self._loaded.settings.targets.get(handler_type, {})
+        return factory.open(
+            settings=resolved(settings, self._secrets),
+            targets={name: resolved(target, self._secrets) for name, target in targets.items()},
+        )
+
+    @asynccontextmanager
+    async def _open_store(self) -> AsyncIterator[IdempotencyStore]:
         binding, settings = self.contract.idempotency, self._loaded.settings.store
         assert binding is not None  # noqa: S101 - the registry saw to it
         assert settings is not None  # noqa: S101 - likewise
-        return store_factories()[binding.store].open(settings=resolved(settings, self._secrets), observer=self._log)
+        factory = store_factories()[binding.store]
+
+        def open_() -> AbstractAsyncContextManager[IdempotencyStore]:
+            return factory.open(settings=resolved(settings, self._secrets), observer=self._log)
+
+        name, secrets = f"idempotency.{binding.store}", secrets_of(settings)
+        kept = self._rotation.store(name, open_, secrets=secrets, drain_s=_STORE_S) if secrets else open_()
+        async with kept as store:
+            yield store
 
     @asynccontextmanager
     async def _log_shipping(self) -> AsyncIterator[None]:

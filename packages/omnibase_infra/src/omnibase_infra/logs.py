@@ -30,6 +30,8 @@ _LAST_BATCH_S = 1.0
 _HELD_BYTES_MAX = 4 * 1024 * 1024
 
 Now = Callable[[], datetime]
+Redact = Callable[[object], object]
+"""Gives JSON-like fields without the secrets in them."""
 Publish = Callable[[Sequence[Message]], "asyncio.Future[Sequence[Refusal]]"]
 _Line = Mapping[str, object]
 
@@ -46,10 +48,12 @@ def open_log(
     form: Literal["auto", "json", "console"],
     stream: TextIO | None = None,
     now: Now = utc_now,
+    redact: Redact = lambda fields: fields,
 ) -> "tuple[LogObserver, LogShipper]":
     """Log what is of the level (debug, info, warning or error) or above to a stream, by default stderr.
 
-    `form` auto is console on a terminal and json elsewhere. Whatever the form, the shipper gets each line as JSON.
+    `form` auto is console on a terminal and json elsewhere. Whatever the form, the shipper gets each line as JSON. What
+    an event says passes through `redact` on its way to either.
     """
     stream = stream or sys.stderr
     shipper = LogShipper(now=now)
@@ -58,7 +62,7 @@ def open_log(
     in_form = partial(_as_text, coloured=terminal) if readable else _as_json
     logger = structlog.wrap_logger(
         structlog.WriteLogger(stream),
-        processors=[partial(_line_of, now), partial(_rendered, in_form, shipper.ship)],
+        processors=[partial(_line_of, now, redact), partial(_rendered, in_form, shipper.ship)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         context_class=dict,
     ).bind(host=host)
@@ -178,16 +182,15 @@ class LogShipper:
 # --- From an event to its line ------------------------------------------------------------------------------------
 
 
-def _line_of(now: Now, _logger: object, level: str, event: structlog.typing.EventDict) -> _Line:
+def _line_of(now: Now, redact: Redact, _logger: object, level: str, event: structlog.typing.EventDict) -> _Line:
     """Put an event in order, as values that JSON can say. A structlog processor, as is the next."""
     name, fields = event.pop("event"), event.pop("fields")
     line = {**_head(now, level, name), **event}
     if isinstance(error := fields.get("error"), BaseException):
         fields = {**fields, **_told(error, with_traceback=level == "error")}
-    for key, value in fields.items():
-        if value is not None:
-            line[f"{key}_" if key in line else key] = _plain(value)
-    return line
+    told = redact({key: _plain(value) for key, value in fields.items() if value is not None})
+    assert isinstance(told, dict)  # noqa: S101 - redacting keeps the shape
+    return line | {f"{key}_" if key in line else key: value for key, value in told.items()}
 
 
 def _rendered(

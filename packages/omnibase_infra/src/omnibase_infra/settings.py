@@ -2,15 +2,13 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Literal, TypeVar, get_args
 
-from pydantic import BaseModel, SecretStr
-
+from omnibase_core.contracts.secrets import EnvironmentSecret, FileSecret, SecretSource, VaultSecret
 from omnibase_core.errors import OnexError, SecretMissing
-from omnibase_spi import SecretResolver
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "json", "console"]
@@ -20,20 +18,11 @@ _LOG_FORMAT = "RUNTIME_HOST_LOG_FORMAT"
 _STATE_DIR = "RUNTIME_HOST_STATE_DIR"
 _SECRET = "ONEX_SECRET_"  # noqa: S105 - where secrets are looked for, and none itself
 
-_REFERENCE = re.compile(r"\$\{secret\.(?P<name>[A-Z][A-Z0-9_]*)\}")
-_MEANT_AS_REFERENCE = re.compile(r"\$\{\s*secret")
-
 
 class InvalidSetting(OnexError):
     """A variable of the environment with a value that it cannot have."""
 
     code = "invalid_setting"
-
-
-class MalformedSecretReference(OnexError):
-    """Text that means a secret and is no reference to one. The message gives places and never the text itself."""
-
-    code = "malformed_secret_reference"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +39,9 @@ def process_settings() -> Settings:
     return read_settings(os.environ)
 
 
-def process_secrets() -> "EnvironmentSecrets":
-    """Give the secrets of this process."""
-    return EnvironmentSecrets(os.environ)
+def process_secrets(sources: Mapping[str, SecretSource]) -> "EnvironmentSecrets":
+    """Give the secrets of a host contract, and of this process."""
+    return EnvironmentSecrets(os.environ, sources)
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -65,18 +54,40 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
 
 class EnvironmentSecrets:
-    """Secrets from variables, or from the files that variables name, as Docker and Kubernetes mount them.
+    """Secrets from variables and files, each read at the time when it is asked for. A SecretResolver.
 
-    The secret NAME is the value of `ONEX_SECRET_NAME`, or else what the file named by `ONEX_SECRET_NAME_FILE` holds,
-    less one newline at its end. A SecretResolver.
+    The secret NAME is where the host contract's `secrets` says. One that is not listed there is the value of
+    `ONEX_SECRET_NAME`, or else what the file named by `ONEX_SECRET_NAME_FILE` holds, as Docker and Kubernetes mount
+    them. A file's content counts less one newline at its end. What is in Vault a host reads itself; for others it is
+    looked for in the environment.
     """
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        """Look in these variables, at the time when a secret is asked for."""
+    def __init__(self, environ: Mapping[str, str], sources: Mapping[str, SecretSource] | None = None) -> None:
+        """Look in these variables, and where the sources say."""
         self._environ = environ
+        self._sources = sources or {}
 
     def resolve(self, name: str, /) -> str:
         """Give the secret. Raises SecretMissing, which says what to set."""
+        match self._sources.get(name):
+            case EnvironmentSecret(env=variable):
+                if value := self._environ.get(variable):
+                    return value
+                raise SecretMissing(f"secret {name} is not there: set {variable} to its value (secrets.{name}.env)")
+            case FileSecret(file=path):
+                return _content(Path(path), named_by=f"secrets.{name}.file")
+            case VaultSecret():
+                return self._in_place_of_vault(name)
+        return self._of_process(name)
+
+    def _in_place_of_vault(self, name: str) -> str:
+        """Give what the environment has: who asks here is no host, and has no session with Vault."""
+        try:
+            return self._of_process(name)
+        except SecretMissing as error:
+            raise SecretMissing(f"{error} (secrets.{name}.vault is for hosts alone)") from None
+
+    def _of_process(self, name: str) -> str:
         variable = _SECRET + name
         if value := self._environ.get(variable):
             return value
@@ -85,31 +96,6 @@ class EnvironmentSecrets:
         raise SecretMissing(
             f"secret {name} is not there: set {variable} to its value, or {variable}_FILE to a file that holds it"
         )
-
-
-def resolve_secrets(tree: Any, secrets: SecretResolver) -> Any:
-    """Give a copy of a JSON-like tree in which each string `${secret.NAME}` is replaced by its secret.
-
-    Raises MalformedSecretReference or SecretMissing, with every such fault of the tree.
-    """
-    if malformed := list(_malformed(tree, ())):
-        places = ", ".join(malformed)
-        raise MalformedSecretReference(
-            f"{places}: expected the whole value to be ${{secret.NAME}}, with NAME of A-Z, 0-9 and _"
-        )
-    missing: list[SecretMissing] = []
-    resolved = _resolved(tree, secrets, missing)
-    if missing:
-        raise SecretMissing("\n".join(dict.fromkeys(map(str, missing)))) from missing[0]
-    return resolved
-
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-def resolved(settings: Model, secrets: SecretResolver) -> Model:
-    """Give a host's settings with every secret reference replaced. Raises as `resolve_secrets` does."""
-    return settings.model_validate(resolve_secrets(settings.model_dump(exclude_unset=True), secrets))
 
 
 Choice = TypeVar("Choice", bound=str)
@@ -151,35 +137,3 @@ def _content(path: Path, *, named_by: str) -> str:
     if not (secret := re.sub(r"\r?\n\Z", "", text)):
         raise SecretMissing(f"the file that {named_by} names is empty; expected it to hold the secret")
     return secret
-
-
-def _malformed(tree: Any, place: tuple[str, ...]) -> Iterator[str]:
-    for key, child in _children(tree):
-        yield from _malformed(child, (*place, str(key)))
-    if isinstance(tree, SecretStr):
-        tree = tree.get_secret_value()
-    if isinstance(tree, str) and _MEANT_AS_REFERENCE.search(tree) and not _REFERENCE.fullmatch(tree):
-        yield ".".join(place) or "value"
-
-
-def _children(tree: Any) -> Iterator[tuple[Any, Any]]:
-    if isinstance(tree, Mapping):
-        yield from tree.items()
-    elif isinstance(tree, list | tuple):
-        yield from enumerate(tree)
-
-
-def _resolved(tree: Any, secrets: SecretResolver, missing: list[SecretMissing]) -> Any:
-    if isinstance(tree, Mapping):
-        return {key: _resolved(child, secrets, missing) for key, child in tree.items()}
-    if isinstance(tree, list | tuple):
-        children = [_resolved(child, secrets, missing) for child in tree]
-        return tuple(children) if isinstance(tree, tuple) else children
-    if isinstance(tree, SecretStr):
-        return SecretStr(_resolved(tree.get_secret_value(), secrets, missing))
-    if isinstance(tree, str) and (reference := _REFERENCE.fullmatch(tree)):
-        try:
-            return secrets.resolve(reference["name"])
-        except SecretMissing as error:
-            missing.append(error)
-    return tree

@@ -10,6 +10,7 @@ from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.document import Document, Path, nearest
 from omnibase_core.contracts.host import RuntimeHostContract
 from omnibase_core.contracts.node import ContractModel, DeliveryPolicy, Isolation, NodeContract, NodeKind, Retry
+from omnibase_core.contracts.secrets import EXPECTED_REFERENCE, VAULT, VaultSecret, references_in
 from omnibase_core.errors import Problem
 from omnibase_core.ports import HandlerDescription
 
@@ -40,7 +41,7 @@ def unused_bindings(
     known: Mapping[str, HandlerDescription],
 ) -> Iterator[Problem]:
     """Find the handlers, targets and packages that a host binds for none of its nodes; `known` are all handlers."""
-    used = {(node.handler_type, node.contract.target) for node in nodes}
+    used = {(node.handler_type, node.contract.target) for node in nodes} | set(_targets_of_secrets(contract))
     types = {handler_type for handler_type, _ in used}
     for name, binding in contract.handlers.items():
         if name not in types and name in known:
@@ -148,3 +149,37 @@ def _number(model: ContractModel, key: str) -> str:
     """Show a number of seconds with its key: what nobody has written has to be named to be found."""
     origin = key if key in model.model_fields_set else f"{key}, by default"
     return f"{getattr(model, key):g} s ({origin})"
+
+
+def _targets_of_secrets(contract: RuntimeHostContract) -> Iterator[tuple[str, str | None]]:
+    yield from ((VAULT, it.vault) for it in contract.secrets.values() if isinstance(it, VaultSecret))
+
+
+def _faults_of_sources(contract: RuntimeHostContract, document: Document) -> Iterator[Problem]:
+    """A secret in Vault needs a target that is bound, and that can be opened without such a secret."""
+    targets = contract.handlers[VAULT].targets if VAULT in contract.handlers else {}
+    in_vault = {name: it for name, it in contract.secrets.items() if isinstance(it, VaultSecret)}
+    for name, source in in_vault.items():
+        at: Path = ("secrets", name, "vault")
+        if source.vault not in targets:
+            near = nearest(source.vault, targets)
+            hint = f"did you mean {near!r}?" if near else f"bind it in handlers.{VAULT}.targets.{source.vault}"
+            message = f"there is no target {source.vault!r} of the handler {VAULT!r}; {hint}"
+            yield document.problem(at, message, code="unbound-target", nearest=near)
+        elif circular := {it for _, it in references_in(targets[source.vault])} & in_vault.keys():
+            message = f"the target {source.vault!r} needs {min(filter(None, circular))}, which is in Vault itself"
+            yield document.problem(at, f"{message}; keep that one in a file or a variable", code="wrong-value")
+
+
+def faults_of_secrets(contract: RuntimeHostContract, document: Document) -> Iterator[Problem]:
+    """What refers to a secret has to say so in full, and a secret to which nothing refers is read by nobody."""
+    yield from _faults_of_sources(contract, document)
+    used = set()
+    for part in ("bus", "handlers", "idempotency"):
+        for at, name in references_in(document.tree.get(part), (part,)):
+            used.add(name)
+            if name is None:
+                yield document.problem(at, EXPECTED_REFERENCE, code="wrong-value")
+    for name in sorted(contract.secrets.keys() - used):
+        message = f"nothing refers to the secret {name!r}; write ${{secret.{name}}} where it belongs, or remove it"
+        yield document.problem(("secrets", name), message, code="unused-key", key=True)

@@ -10,6 +10,10 @@ VERSION = r"^(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})$"
 IDENTIFIER = r"^[a-z][a-z0-9_]{0,62}$"
 FUNCTION = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 PACKAGE = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
+CAPITALS = r"^[A-Z][A-Z0-9_]{0,62}$"
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+VAULT_PATH = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$"
+ABSOLUTE = r"^/[^\x00]+$"
 
 _MEANINGS: Mapping[str, tuple[str, str]] = {
     SLUG: ("lower-case words joined by hyphens", "price-order"),
@@ -17,6 +21,10 @@ _MEANINGS: Mapping[str, tuple[str, str]] = {
     IDENTIFIER: ("lower-case words joined by underscores", "get_user, of at most 63 characters"),
     FUNCTION: ("a function as package.module:function", "acme.orders:price"),
     PACKAGE: ("a package as package or package.module", "acme.orders"),
+    CAPITALS: ("a name of A-Z, 0-9 and _", "API_KEY, of at most 63 characters"),
+    VARIABLE: ("the name of a variable of the environment", "PAYMENT_API_KEY"),
+    VAULT_PATH: ("plain parts joined by slashes", "database/creds/app"),
+    ABSOLUTE: ("an absolute path", "/run/secrets/api-key"),
 }
 
 

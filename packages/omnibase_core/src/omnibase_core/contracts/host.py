@@ -7,6 +7,7 @@ from pydantic import Field, StringConstraints
 
 from omnibase_core.contracts import forms
 from omnibase_core.contracts.node import ContractModel, Slug, Version
+from omnibase_core.contracts.secrets import SecretName, SecretSource
 from omnibase_core.topics import Namespace
 
 
@@ -112,6 +113,8 @@ class RuntimeHostContract(ContractModel):
     - `nodes`: the nodes that it hosts, by name; their contracts are in the folder of the host's.
     - `handlers`: what each handler may reach, and how.
     - `idempotency`: where nodes with idempotency keep their answers.
+    - `secrets`: where each secret is that a setting refers to as `${secret.NAME}`; one that is not listed is the
+      variable `ONEX_SECRET_NAME`, or in the file that `ONEX_SECRET_NAME_FILE` names.
     """
 
     contract: Literal["host/v1"]
@@ -128,6 +131,7 @@ class RuntimeHostContract(ContractModel):
     logic_packages: list[Annotated[str, StringConstraints(pattern=forms.PACKAGE)]] = Field(default_factory=list)
     bus: dict[str, Any] = Field(default_factory=dict)
     idempotency: StoreBinding | None = None
+    secrets: dict[SecretName, SecretSource] = Field(default_factory=dict)
     limits: Limits = Limits()
     health: HealthEndpoint = HealthEndpoint()
 

@@ -60,7 +60,9 @@ async def _demo(contracts: Path, *, once: bool) -> bool:
             loaded = loaded.with_target("http", target, base_url=url)
         # What the host logs in the normal course of things would bury what the demo shows.
         settings = replace(process_settings(), log_level="error")
-        process = RuntimeHostProcess(loaded, settings=settings, secrets=process_secrets(), contracts_dir=contracts)
+        process = RuntimeHostProcess(
+            loaded, settings=settings, secrets=process_secrets(loaded.contract.secrets), contracts_dir=contracts
+        )
         host = await stack.enter_async_context(process)
         _introduce(loaded, host)
         while host.report().hindrances:  # noqa: ASYNC110 - asked as a load balancer would ask

@@ -12,7 +12,8 @@ from omnibase_core.loaded import LoadedHost
 from omnibase_infra.cli.contracts import contracts_dir_of, documents_of_host, load_host
 from omnibase_infra.handlers.db import DbTarget
 from omnibase_infra.handlers.db.proof import WrittenStatement, statements_of
-from omnibase_infra.settings import process_secrets, resolved
+from omnibase_infra.secrets.references import resolved
+from omnibase_infra.settings import process_secrets
 
 _DB = "db"
 
@@ -64,7 +65,7 @@ async def _problems(loaded: LoadedHost, found: Iterable[_Found]) -> list[Problem
     for it in found:
         by_target.setdefault(it.target, []).append(it)
     for name, there in by_target.items():
-        target = resolved(loaded.settings.targets[_DB][name], process_secrets())
+        target = resolved(loaded.settings.targets[_DB][name], process_secrets(loaded.contract.secrets))
         assert isinstance(target, DbTarget)  # noqa: S101 - narrows the type; the registry validated it
         places = {id(it.written): it for it in there}
         try:

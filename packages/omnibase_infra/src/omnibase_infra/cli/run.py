@@ -39,7 +39,11 @@ async def _serve(loaded: LoadedHost, contracts_dir: Path, *, strict: bool) -> No
 
     stop = stop_on_signals()
     process = RuntimeHostProcess(
-        loaded, settings=process_settings(), secrets=process_secrets(), contracts_dir=contracts_dir, strict=strict
+        loaded,
+        settings=process_settings(),
+        secrets=process_secrets(loaded.contract.secrets),
+        contracts_dir=contracts_dir,
+        strict=strict,
     )
     async with process as host:
         _spare_the_collector()

@@ -13,7 +13,8 @@ from omnibase_infra.cli.completion import complete_hosts
 from omnibase_infra.cli.contracts import load_host
 from omnibase_infra.cli.run import with_broker
 from omnibase_infra.kafka import KafkaSettings
-from omnibase_infra.settings import process_secrets, process_settings, resolved
+from omnibase_infra.secrets.references import resolved
+from omnibase_infra.settings import process_secrets, process_settings
 from omnibase_infra.state import find_host, running_hosts
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -55,7 +56,7 @@ def host_of(node: str | None, host: Path | None, broker: str | None) -> LoadedHo
 
 def bus_of(loaded: LoadedHost) -> KafkaSettings:
     """Give the settings of a host's bus, secrets and all."""
-    settings = resolved(loaded.settings.bus, process_secrets())
+    settings = resolved(loaded.settings.bus, process_secrets(loaded.contract.secrets))
     assert isinstance(settings, KafkaSettings)  # noqa: S101 - narrows the type; the registry validated it
     return settings
 

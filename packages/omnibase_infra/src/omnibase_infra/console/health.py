@@ -47,6 +47,24 @@ class NodeHealth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecretsHealth:
+    """How the host's secrets are, by their names, and what was opened with them, by the names of handlers and stores.
+
+    `unreadable`: which could not be read just now, and why. `reopened`: how often something was opened anew since they
+    changed. `stale`: what still works with the values from before, and why.
+    """
+
+    unreadable: Mapping[str, str]
+    reopened: Mapping[str, int]
+    stale: Mapping[str, str]
+
+    @property
+    def well(self) -> bool:
+        """Whether everything works with what its secrets are now."""
+        return not self.unreadable and not self.stale
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HealthReport:
     """How a host is. `broker_connected` is what the clients last saw; `breakers` has the state of each target's."""
 
@@ -59,6 +77,7 @@ class HealthReport:
     stalled_s: float
     stalled_max_s: float
     breakers: Mapping[str, str]
+    secrets: SecretsHealth
     nodes: Mapping[str, NodeHealth]
 
     @property
@@ -74,10 +93,11 @@ class HealthReport:
 
     @property
     def status(self) -> str:
-        """One word for it all: `ok`, `degraded` (some nodes) or `not_ready`."""
+        """One word for it all: `ok`, `degraded` (some nodes, or the secrets) or `not_ready`."""
         if self.hindrances:
             return "not_ready"
-        return "degraded" if any(node.state != "ok" for node in self.nodes.values()) else "ok"
+        well = self.secrets.well and all(node.state == "ok" for node in self.nodes.values())
+        return "ok" if well else "degraded"
 
 
 @asynccontextmanager

@@ -1,0 +1,65 @@
+"""The `vault` handler: secrets of the KV engine, version 2, of HashiCorp Vault or OpenBao.
+
+`models` holds what contracts may write, `kv` asks. The client is `omnibase_infra.vault`: a host's secrets use it too.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from pydantic import BaseModel
+
+from omnibase_infra.handlers.vault.models import (
+    DeleteSecret,
+    ListSecrets,
+    MetadataRead,
+    ReadMetadata,
+    ReadSecret,
+    SecretDeleted,
+    SecretRead,
+    SecretsListed,
+    SecretWritten,
+    VaultSettings,
+    WriteSecret,
+)
+from omnibase_infra.vault.target import VaultTarget
+from omnibase_spi import Handler, HandlerDescription, OperationDescription
+
+__all__ = ["VaultHandlerFactory"]
+
+
+class VaultHandlerFactory:
+    """Makes the `vault` handler: one session with each target."""
+
+    description = HandlerDescription(
+        handler_type="vault",
+        operations={
+            "read": OperationDescription(request=ReadSecret, result=SecretRead),
+            "write": OperationDescription(request=WriteSecret, result=SecretWritten),
+            "delete": OperationDescription(request=DeleteSecret, result=SecretDeleted),
+            "list": OperationDescription(request=ListSecrets, result=SecretsListed),
+            "metadata": OperationDescription(request=ReadMetadata, result=MetadataRead),
+        },
+        settings=VaultSettings,
+        target=VaultTarget,
+        errors={
+            "cas_mismatch": "The secret's latest version is not the one that `cas` names.",
+            "permission_denied": "The policies of the host's token do not allow it.",
+            "credentials_refused": "The host's token, or its login, is not in force.",
+            "unavailable": "The server is sealed, a standby, or overloaded.",
+            "refused": "The server refuses the request, such as for a namespace or a mount that is not there.",
+            "unreachable": "There was no connection, or it broke off.",
+            "timeout": "There was no reply in time.",
+            "protocol_error": "The server's reply is not Vault's.",
+            "response_too_large": "The reply is larger than the target's `response_bytes_max`.",
+            "request_invalid": "The request has no form in HTTP.",
+        },
+    )
+
+    @asynccontextmanager
+    async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[Handler]:  # noqa: ARG002 - there is nothing to set
+        """Give the handler; closing it closes its connections. Raises HandlerError for an unusable `tls_ca_file`."""
+        # httpcore takes its time to import: a host without this handler does without it.
+        from omnibase_infra.handlers.vault.kv import kv_handler
+
+        async with kv_handler({name: it for name, it in targets.items() if isinstance(it, VaultTarget)}) as handler:
+            yield handler

@@ -1,0 +1,1 @@
+"""A client of HashiCorp Vault and OpenBao over their HTTP API, for the handler and for a host's own secrets."""

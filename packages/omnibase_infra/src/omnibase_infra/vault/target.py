@@ -1,0 +1,105 @@
+"""VaultTarget: one Vault server, as a host contract says it. Values only."""
+
+import re
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
+
+_ADDRESS = re.compile(
+    r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?/?", re.ASCII
+)
+_PORTS = {"http": 80, "https": 443}
+_PORT_MAX = 65_535
+
+_PARTS = r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$"
+
+
+def _checked_address(text: str) -> str:
+    match = _ADDRESS.fullmatch(text)
+    if match is None or int(match["port"] or 1) not in range(1, _PORT_MAX + 1):
+        # The text is not repeated: a password could stand in it.
+        raise ValueError("expected http(s)://host[:port], without path, user or query")
+    return text.rstrip("/")
+
+
+def _without_dots(path: str) -> str:
+    if {".", ".."} & set(path.split("/")):
+        raise ValueError(f"found {path!r}, which would name another path")
+    return path
+
+
+def _printable(secret: SecretStr) -> SecretStr:
+    if re.fullmatch(r"[!-~]+", secret.get_secret_value()) is None:
+        raise ValueError("expected printable ASCII without spaces")
+    return secret
+
+
+Secret = Annotated[SecretStr, AfterValidator(_printable)]
+FixedPath = Annotated[str, StringConstraints(pattern=_PARTS, max_length=512), AfterValidator(_without_dots)]
+"""Plain parts joined by slashes, with none at the ends."""
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class VaultModel(BaseModel):
+    """Frozen; a key that nothing reads is an error; no message repeats a value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class AppRole(VaultModel):
+    """Who logs in by an AppRole: `role_id` and `secret_id`, at the method mounted at `mount`."""
+
+    role_id: Secret
+    secret_id: Secret
+    mount: FixedPath = "approle"
+
+
+class VaultTarget(VaultModel):
+    """One Vault or OpenBao server, and as whom it is asked.
+
+    - `address`: `http(s)://host[:port]`.
+    - `namespace`: in which every path is.
+    - `token` or `approle`: a token as it is, or a login that gives tokens. Either is renewed in time; a login is
+      repeated when its token can be renewed no further.
+    - `connect_timeout_s`: how long a connection may take to come about.
+    - `response_bytes_max`: the largest reply.
+    - `connections_max`: further calls wait for a free connection.
+    - `tls_ca_file`: PEM file of the authorities to trust in place of the public ones. Certificates are always verified.
+    """
+
+    address: Annotated[str, AfterValidator(_checked_address), Field(examples=["https://vault.example.org:8200"])]
+    namespace: FixedPath | None = None
+    token: Secret | None = None
+    approle: AppRole | None = None
+    connect_timeout_s: Seconds = 5.0
+    response_bytes_max: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 1024 * 1024
+    connections_max: Annotated[int, Field(ge=1, le=1000)] = 20
+    tls_ca_file: Annotated[str, Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if (self.token is None) == (self.approle is None):
+            raise ValueError("expected one of token and approle")
+        if self.tls_ca_file is not None and not self.uses_tls:
+            raise ValueError("tls_ca_file is for an https address")
+        return self
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the server is spoken to over TLS."""
+        return self._part("scheme") == "https"
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Scheme, host and port."""
+        scheme = self._part("scheme")
+        return scheme, self._part("host").strip("[]"), int(self._part("port") or _PORTS[scheme])
+
+    @property
+    def authority(self) -> str:
+        """What the header `host` says."""
+        return self.address.partition("://")[2]
+
+    def _part(self, name: str) -> str:
+        match = _ADDRESS.fullmatch(self.address)
+        return (match and match[name]) or ""
