@@ -32,17 +32,20 @@ from omnibase_spi import Handler, HandlerError, InlineHandler
 from tests.gear.db_member import db_member
 from tests.gear.handlers import Ask, HandlerWorld, Member
 from tests.gear.http_member import http_member
+from tests.gear.llm_member import llm_member
 from tests.gear.wire import Wire
 
 MEMBERS: dict[str, Callable[[pytest.FixtureRequest], Member]] = {
     "db": lambda request: db_member(request.getfixturevalue("postgres")),
     "http": lambda request: http_member(request.getfixturevalue("http_port")),
+    "llm-anthropic": lambda request: llm_member("anthropic", request.getfixturevalue("llm_stand_in").port),
+    "llm-openai": lambda request: llm_member("openai", request.getfixturevalue("llm_stand_in").port),
     "local": lambda _: Member(
         factory=LocalHandlerFactory(),
         ask=lambda n: Ask(operation="echo", request={"message": n}, answers=lambda it: it == {"message": n}),
     ),
 }
-WITH_SERVER = ["db", "http"]
+WITH_SERVER = ["db", "http", "llm-anthropic", "llm-openai"]
 """The members that have a server."""
 
 Use = Callable[[HandlerWorld, Handler | InlineHandler], Awaitable[None]]

@@ -17,6 +17,7 @@ from omnibase_infra.budget import alarm_budget
 from omnibase_infra.functions import import_function
 from omnibase_infra.handlers.db import DbHandlerFactory
 from omnibase_infra.handlers.http import HttpHandlerFactory
+from omnibase_infra.handlers.llm import LlmHandlerFactory
 from omnibase_infra.kafka import KafkaBusFactory
 from omnibase_infra.purity.findings import Finding
 from omnibase_infra.stores.memory import MemoryStoreFactory
@@ -85,7 +86,13 @@ def handler_factories(*, strict: bool = False) -> Mapping[str, HandlerFactory]:
     Raises BrokenPlugin for a plug-in that fails to import or takes a name.
     """
     compute = ComputeHandlerFactory(strict=strict)
-    built_in: tuple[HandlerFactory, ...] = (LocalHandlerFactory(), compute, DbHandlerFactory(), HttpHandlerFactory())
+    built_in: tuple[HandlerFactory, ...] = (
+        LocalHandlerFactory(),
+        compute,
+        DbHandlerFactory(),
+        HttpHandlerFactory(),
+        LlmHandlerFactory(),
+    )
     factories = {factory.description.handler_type: factory for factory in built_in}
     for entry_point in entry_points(group=ENTRY_POINTS):
         try:
