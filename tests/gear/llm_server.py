@@ -139,14 +139,14 @@ async def _told(asked: dict[str, Any], events: Any, request: Request) -> AsyncIt
         while not await request.is_disconnected():
             yield b"data: " + b"x" * 65_536
     if model == "rubbish":
-        yield b"data: {{{\n\n"
+        yield b"event: content_block_delta\ndata: {{{\n\n"
     if model == "deep":
-        yield b"data: " + b"[" * 100_000 + b"\n\n"
+        yield b"event: content_block_delta\ndata: " + b"[" * 100_000 + b"\n\n"
     if model.startswith("odd-"):
         yield b"data: " + json.dumps(ODD[int(model[4:])]).encode() + b"\n\n"
         return
     pieces, calls = _script(asked)
-    said = events(model, pieces, calls, finished=model not in ("unfinished", "cut"))
+    said = events(model, pieces, calls, finished=model not in ("unfinished", "cut", "fails", "endless"))
     for number, event in enumerate(said):
         yield event
         if model == "stalls" and number == 2:

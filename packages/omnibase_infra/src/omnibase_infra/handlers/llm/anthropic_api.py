@@ -28,14 +28,13 @@ _TOOL_CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 @asynccontextmanager
 async def anthropic_api(name: str, target: LlmTarget, secret: str | None) -> AsyncIterator["AnthropicApi"]:
     """Give the interface of a target. Nothing connects before the first call."""
-    async with http_client(name, target) as http:
+    async with http_client(name, target, _credentials(secret)) as http:
         client = anthropic.AsyncAnthropic(
-            # What is left out, the library would look for in the environment.
-            api_key=secret or "none",
+            # What is left out, the library would look for in the environment; the key is sent by the client below.
+            api_key="none",
             webhook_key="",
             open_telemetry=False,
             base_url=target.base_url or _BASE_URL,
-            default_headers=_headers(secret),
             timeout=timeouts(target),
             max_retries=0,
             http_client=http,
@@ -127,9 +126,8 @@ def _asked(prompt: Prompt) -> dict[str, Any]:
     return asked
 
 
-def _headers(secret: str | None) -> Mapping[str, Any]:
-    without = {"Authorization": anthropic.Omit()}
-    return without if secret else {**without, "X-Api-Key": anthropic.Omit()}
+def _credentials(secret: str | None) -> Mapping[str, str]:
+    return {"x-api-key": secret} if secret else {}
 
 
 def _messages(turns: Sequence[Turn]) -> Sequence[Mapping[str, Any]]:

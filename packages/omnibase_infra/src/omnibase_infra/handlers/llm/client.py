@@ -137,7 +137,7 @@ class _Asking:
             # An answer that breaks off is on the bill too, once the model has begun to speak.
             if pieces.size_bytes or pieces.stop is not None:
                 self._charge(pieces.input_tokens, pieces.output_tokens, size_bytes=prompt.size_bytes, said=pieces)
-        return answer_of(pieces)
+        return answer_of(self.what, pieces)
 
     def _admit(self) -> None:
         opened, target = self.opened, self.opened.target

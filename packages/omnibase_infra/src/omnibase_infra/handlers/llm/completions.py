@@ -87,10 +87,10 @@ class Answer:
     model: str
 
 
-def answer_of(pieces: Pieces) -> Answer:
+def answer_of(what: str, pieces: Pieces) -> Answer:
     """Put the pieces together. Raises HandlerError where the server never said that this is all."""
     if pieces.stop is None:
-        raise HandlerError("protocol_error", "the answer ends before its end", retryable=True)
+        raise HandlerError("protocol_error", f"{what}: the answer ends before its end", retryable=True)
     calls = [_answered(index, it) for index, (_, it) in enumerate(sorted(pieces.calls.items()))]
     # Some servers end with `stop` where they ask for tools.
     stop = "tool_calls" if calls and pieces.stop == "end" else pieces.stop

@@ -23,16 +23,15 @@ _STOPS: Mapping[str, Stop] = {"length": "length", "tool_calls": "tool_calls", "c
 @asynccontextmanager
 async def openai_api(name: str, target: LlmTarget, secret: str | None) -> AsyncIterator["OpenAiApi"]:
     """Give the interface of a target. Nothing connects before the first call."""
-    async with http_client(name, target) as http:
+    async with http_client(name, target, _credentials(secret)) as http:
         client = openai.AsyncOpenAI(
-            # What is left out, the library would look for in the environment.
-            api_key=secret or "none",
+            # What is left out, the library would look for in the environment; the key is sent by the client below.
+            api_key="none",
             admin_api_key="",
             organization="",
             project="",
             webhook_secret="",
             base_url=target.base_url or _BASE_URL,
-            default_headers=_headers(secret),
             timeout=timeouts(target),
             max_retries=0,
             http_client=http,
@@ -92,9 +91,8 @@ class OpenAiApi:
         return asked
 
 
-def _headers(secret: str | None) -> Mapping[str, Any]:
-    without = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
-    return without if secret else {**without, "Authorization": openai.Omit()}
+def _credentials(secret: str | None) -> Mapping[str, str]:
+    return {"authorization": f"Bearer {secret}"} if secret else {}
 
 
 def _messages(prompt: Prompt) -> Sequence[Mapping[str, Any]]:

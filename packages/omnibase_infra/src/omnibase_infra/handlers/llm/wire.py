@@ -30,14 +30,23 @@ _FRAME_BYTES = 64 * 1024
 """What stands around the text of an event or an answer."""
 _UNSAFE_GROWTH = 6
 """By how much JSON may write a byte of text longer: as a `\\u` with four digits."""
+_KEPT_HEADERS = frozenset(
+    {"accept", "anthropic-version", "connection", "content-length", "content-type", "host", "user-agent"}
+)
+"""The libraries add others, from the environment too, and could take credentials from there."""
 _EVENT_ENDS = (b"\n\n", b"\r\r", b"\r\n\r\n")
 
 
 @asynccontextmanager
-async def http_client(name: str, target: LlmTarget) -> AsyncIterator[httpx2.AsyncClient]:
-    """Give what a vendor's library sends its requests with. Raises HandlerError for an unusable `tls_ca_file`."""
+async def http_client(
+    name: str, target: LlmTarget, credentials: Mapping[str, str]
+) -> AsyncIterator[httpx2.AsyncClient]:
+    """Give what a vendor's library sends its requests with; `credentials` are the headers that open the server.
+
+    Raises HandlerError for an unusable `tls_ca_file`.
+    """
     bytes_max = target.answer_bytes_max * _UNSAFE_GROWTH + _FRAME_BYTES
-    transport = _Wire(_tls_context(name, target), bytes_max)
+    transport = _Wire(_tls_context(name, target), bytes_max, credentials)
     async with httpx2.AsyncClient(
         transport=transport, timeout=timeouts(target), follow_redirects=False, trust_env=False
     ) as client:
@@ -134,11 +143,13 @@ class _Wire(httpx2.AsyncBaseTransport):
 
     tls: ssl.SSLContext
     bytes_max: int
+    credentials: Mapping[str, str]
     _idle: deque[_Connection] = field(default_factory=deque)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request; the reply comes unpacked, bounded, and without cookies."""
-        request.headers["accept-encoding"] = "identity"
+        kept = {name: value for name, value in request.headers.items() if name.lower() in _KEPT_HEADERS}
+        request.headers = httpx2.Headers({**kept, "accept-encoding": "identity", **self.credentials})
         connection = self._idle.pop() if self._idle else self._fresh()
         request.extensions = {**request.extensions, "trace": connection.note}
         try:
