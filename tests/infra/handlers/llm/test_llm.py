@@ -231,7 +231,7 @@ def test_what_goes_wrong_has_its_code(llm_stand_in: LlmServer, api: str, model: 
         assert (await ask(handler, "echo", "still here"))["text"].strip() == "still here"
         return error
 
-    error = play(llm_stand_in, scenario, model, "echo", api=api, answer_bytes_max=100_000)
+    error = play(llm_stand_in, scenario, model, "echo", api=api, answer_bytes_max=2_000)
     assert (error.code, error.retryable, error.retry_after_s) == FAILURES[model]
     assert error.code in LlmHandlerFactory.description.errors
     assert f"{model} of models" in str(error)
