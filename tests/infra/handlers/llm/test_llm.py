@@ -63,11 +63,12 @@ def test_each_says_what_it_says_in_its_own_role(llm_stand_in: LlmServer, api: st
     ]
     play(
         llm_stand_in,
-        lambda it: ask(it, "echo", system="S", conversation=conversation, tools=[WEATHER]),
+        lambda it: ask(it, "echo", system="S", conversation=conversation, tools=[WEATHER], temperature=0.5),
         "echo",
         api=api,
     )
     asked = llm_stand_in.asked[-1]
+    assert asked["temperature"] == 0.5
     if api == "openai":
         assert [it["role"] for it in asked["messages"]] == ["system", "user", "assistant", "tool", "user"]
         assert asked["messages"][2]["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"town":"Bern"}'}

@@ -55,8 +55,10 @@ class AnthropicApi:
         asked = _asked(prompt)
         patience = Patience(self.target)
         reading = _Reading(into)
+        # An argument that the library does not know would be ours to mend: it is no reply.
+        asking = self.client.messages.create(**asked)
         with translated(anthropic, what, self.target, self.secret):
-            stream = await patience.wait(self.client.messages.create(**asked))
+            stream = await patience.wait(asking)
             async with stream, aclosing(patience.each(stream)) as events:
                 async for event in events:
                     reading.take(event)
@@ -115,7 +117,8 @@ def _asked(prompt: Prompt) -> dict[str, Any]:
     if prompt.system:
         asked["system"] = prompt.system
     if request.temperature is not None:
-        asked["temperature"] = request.temperature
+        # The library has no name for it any more. Older models take it, and the server says so where one does not.
+        asked["extra_body"] = {"temperature": request.temperature}
     if request.tools:
         asked["tools"] = [
             {"name": it.name, "description": it.description, "input_schema": it.parameters} for it in request.tools

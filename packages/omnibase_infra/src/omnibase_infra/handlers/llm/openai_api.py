@@ -51,8 +51,10 @@ class OpenAiApi:
         """Ask for an answer and gather its pieces. Raises HandlerError."""
         asked = self._asked(prompt)
         patience = Patience(self.target)
+        # An argument that the library does not know would be ours to mend: it is no reply.
+        asking = self.client.chat.completions.create(**asked)
         with translated(openai, what, self.target, self.secret):
-            stream = await patience.wait(self.client.chat.completions.create(**asked))
+            stream = await patience.wait(asking)
             async with stream, aclosing(patience.each(stream)) as chunks:
                 async for chunk in chunks:
                     _take(chunk, into)
