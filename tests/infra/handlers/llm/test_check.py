@@ -1,4 +1,4 @@
-"""What `check` says of a contract that asks a model: what decides who speaks is fixed, and every place has its value."""
+"""What `check` says of a contract that asks a model: what decides who speaks is fixed, each place has its value."""
 
 from typing import Any
 

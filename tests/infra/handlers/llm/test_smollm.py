@@ -94,7 +94,7 @@ def specials(port: int, text: str) -> int:
 
 
 def _post(port: int, path: str, body: Any) -> Any:
-    request = urllib.request.Request(  # noqa: S310 - it is the loopback
+    request = urllib.request.Request(
         f"http://127.0.0.1:{port}{path}", json.dumps(body).encode(), {"content-type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310 - likewise
