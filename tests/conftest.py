@@ -8,8 +8,9 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from tests.gear import http_server
+from tests.gear import http_server, llm_server, smollm
 from tests.gear.brokers import Broker, broker
+from tests.gear.llm_server import LlmServer
 from tests.gear.openbao import OpenBao
 from tests.gear.postgres import Postgres, PostgresMissing
 
@@ -88,6 +89,22 @@ def http_port() -> Iterator[int]:
     """Run one HTTP server for all tests, and give its port. Nobody may stop it."""
     _SERVERS.add(http_server.NAME)
     with http_server.http_server() as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+def llm_stand_in() -> Iterator[LlmServer]:
+    """Run one stand-in for servers of models for all tests. Nobody may stop it."""
+    _SERVERS.add(llm_server.NAME)
+    with llm_server.llm_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def smollm_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Run one small language model for all tests, and give its port. Nobody may stop it."""
+    _SERVERS.add(smollm.NAME)
+    with smollm.smollm(tmp_path_factory.mktemp("smollm") / "smollm.log") as port:
         yield port
 
 

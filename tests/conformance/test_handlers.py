@@ -4,7 +4,7 @@ How a handler joins: write `tests/gear/<type>_member.py` with a function that ta
 needs) and gives a `Member` (see `tests.gear.handlers`, which says what each field is for), and add a line to `MEMBERS`
 here. The server is a session fixture of `tests/conftest.py`; nobody stops it: the suite stands between the two with a
 `Wire`, by which the server goes away, comes back, hangs, breaks off and talks rubbish in milliseconds. So a member
-gives no faults of its own. Put its name in `WITH_SERVER` too.
+gives no faults of its own.
 A handler that has no server (`port=None`) takes part in the first section alone.
 
 What the suite asks of each:
@@ -32,20 +32,22 @@ from omnibase_spi import Handler, HandlerError, InlineHandler
 from tests.gear.db_member import db_member
 from tests.gear.handlers import Ask, HandlerWorld, Member
 from tests.gear.http_member import http_member
+from tests.gear.llm_member import llm_member
 from tests.gear.vault_member import vault_member
 from tests.gear.wire import Wire
 
 MEMBERS: dict[str, Callable[[pytest.FixtureRequest], Member]] = {
     "db": lambda request: db_member(request.getfixturevalue("postgres")),
     "http": lambda request: http_member(request.getfixturevalue("http_port")),
+    "llm-anthropic": lambda request: llm_member("anthropic", request.getfixturevalue("llm_stand_in").port),
+    "llm-openai": lambda request: llm_member("openai", request.getfixturevalue("llm_stand_in").port),
     "local": lambda _: Member(
         factory=LocalHandlerFactory(),
         ask=lambda n: Ask(operation="echo", request={"message": n}, answers=lambda it: it == {"message": n}),
     ),
     "vault": lambda request: vault_member(request.getfixturevalue("openbao")),
 }
-WITH_SERVER = ["db", "http", "vault"]
-"""The members that have a server."""
+WITH_SERVER = [name for name in MEMBERS if name != "local"]
 
 Use = Callable[[HandlerWorld, Handler | InlineHandler], Awaitable[None]]
 Play = Callable[[Callable[[HandlerWorld], Awaitable[None]]], None]

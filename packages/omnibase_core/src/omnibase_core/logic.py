@@ -110,6 +110,7 @@ def _call(node: CompiledNode, operation: CompiledOperation, scope: Scope, envelo
         target=node.contract.target,
         timeout_s=node.contract.delivery.timeout_s,
         call_id=envelope.envelope_id,
+        node=node.contract.name,
     )
 
 

@@ -25,7 +25,7 @@ class HandlerCall(NamedTuple):
 
     `request` is an instance of the operation's request model. `timeout_s` is what is left for this call: the runtime
     cancels it a moment later, so that a handler which keeps to the time itself can say what it waited for. `call_id` is
-    the command's id: the same for each attempt at it.
+    the command's id: the same for each attempt at it. `node` is the name of the node that asks.
     """
 
     handler_type: str
@@ -34,6 +34,7 @@ class HandlerCall(NamedTuple):
     target: str | None
     timeout_s: float
     call_id: UUID
+    node: str = ""
 
 
 class Handler(Protocol):

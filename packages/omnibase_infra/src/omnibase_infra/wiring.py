@@ -17,6 +17,7 @@ from omnibase_infra.budget import alarm_budget
 from omnibase_infra.functions import import_function
 from omnibase_infra.handlers.db import DbHandlerFactory
 from omnibase_infra.handlers.http import HttpHandlerFactory
+from omnibase_infra.handlers.llm import LlmHandlerFactory
 from omnibase_infra.handlers.vault import VaultHandlerFactory
 from omnibase_infra.kafka import KafkaBusFactory
 from omnibase_infra.purity.findings import Finding
@@ -92,6 +93,7 @@ def handler_factories(*, strict: bool = False) -> Mapping[str, HandlerFactory]:
         DbHandlerFactory(),
         HttpHandlerFactory(),
         VaultHandlerFactory(),
+        LlmHandlerFactory(),
     )
     factories = {factory.description.handler_type: factory for factory in built_in}
     for entry_point in entry_points(group=ENTRY_POINTS):

@@ -1,0 +1,184 @@
+"""What a model answered, put together from its pieces, and whether it fits what was asked for. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import ConfigDict, JsonValue, TypeAdapter
+from pydantic_core import from_json
+
+from omnibase_core.errors import HandlerError
+from omnibase_core.schemas import Schema
+from omnibase_infra.handlers.llm.models import CallId, ChatRequest, ChatResult, ToolCall
+
+Stop = Literal["end", "length", "tool_calls", "refusal"]
+
+_FINITE: TypeAdapter[JsonValue] = TypeAdapter(JsonValue, config=ConfigDict(allow_inf_nan=False))
+_CALL_ID: TypeAdapter[str] = TypeAdapter(CallId)
+_FENCE = "```"
+
+
+@dataclass(slots=True)
+class CallPieces:
+    """A call of a tool on its way in: its arguments are JSON in the making."""
+
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(slots=True)
+class Pieces:
+    """An answer on its way in. `stop` is None until the server has said why it ended: before, it is not whole."""
+
+    bytes_max: int
+    text: list[str] = field(default_factory=list)
+    calls: dict[int, CallPieces] = field(default_factory=dict)
+    stop: Stop | None = None
+    model: str = ""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    size_bytes: int = 0
+
+    def say(self, piece: Any) -> None:
+        """Add text; None is none."""
+        self.text.append(self._counted(piece))
+
+    def call(self, index: int, *, id_: Any = None, name: Any = None, arguments: Any = None) -> None:
+        """Add to the call of a tool."""
+        call = self.calls.setdefault(index, CallPieces())
+        call.id = call.id or self._counted(id_)
+        call.name += self._counted(name)
+        call.arguments += self._counted(arguments)
+
+    def count(self, *, input_tokens: Any = None, output_tokens: Any = None) -> None:
+        """Take the server's own count, where it has one."""
+        self.input_tokens = _counted_tokens(input_tokens, self.input_tokens)
+        self.output_tokens = _counted_tokens(output_tokens, self.output_tokens)
+
+    def _counted(self, piece: Any) -> str:
+        if piece is None:
+            return ""
+        if not isinstance(piece, str):
+            raise TypeError(f"found {type(piece).__name__} in the place of text")
+        self.size_bytes += len(piece.encode(errors="replace"))
+        if self.size_bytes > self.bytes_max:
+            message = f"the answer is over {self.bytes_max} bytes (answer_bytes_max of the target)"
+            raise HandlerError("response_too_large", message)
+        return piece
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredCall:
+    """A call of a tool that the model asks for; `arguments` is text where it is no JSON."""
+
+    id: str
+    name: str
+    arguments: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A whole answer."""
+
+    text: str
+    calls: Sequence[AnsweredCall]
+    stop: Stop
+    model: str
+
+
+def answer_of(what: str, pieces: Pieces) -> Answer:
+    """Put the pieces together. Raises HandlerError where the server never said that this is all."""
+    if pieces.stop is None:
+        raise HandlerError("protocol_error", f"{what}: the answer ends before its end", retryable=True)
+    calls = [_answered(index, it) for index, (_, it) in enumerate(sorted(pieces.calls.items()))]
+    # Some servers end with `stop` where they ask for tools.
+    stop = "tool_calls" if calls and pieces.stop == "end" else pieces.stop
+    text = "".join(pieces.text).encode(errors="replace").decode()
+    return Answer(text=text, calls=calls, stop=stop, model=pieces.model)
+
+
+def faults_of(request: ChatRequest, answer: Answer) -> Sequence[str]:
+    """Say why an answer is not what was asked for; nothing for one that is."""
+    if answer.calls:
+        return [fault for call in answer.calls for fault in _faults_of_call(request, call)]
+    if request.output is None or answer.stop == "refusal":
+        return []
+    if answer.stop == "length":
+        return [f"it was cut off at {request.max_tokens} tokens (max_tokens)"]
+    try:
+        value = _json_of(answer.text)
+    except ValueError as error:
+        return [f"it is no JSON: {_first_line(error)}"]
+    return Schema(request.output).faults(value)
+
+
+def output_of(request: ChatRequest, answer: Answer) -> JsonValue:
+    """Give the value of an answer that fits; None where no value was asked for, or a tool is asked for instead."""
+    if request.output is None or answer.calls or answer.stop == "refusal":
+        return None
+    return _json_of(answer.text)
+
+
+def tool_calls_of(answer: Answer) -> list[ToolCall]:
+    """Give the calls of an answer that fits."""
+    return [ToolCall(id=it.id, name=it.name, arguments=it.arguments) for it in answer.calls]
+
+
+def output_invalid(faults: Sequence[str], *, requests: int) -> HandlerError:
+    """Give the error for a model that did not come to an answer that fits."""
+    times = "once" if requests == 1 else f"{requests} times"
+    message = f"the model was asked {times}, and its answer does not fit: {'; '.join(faults)}"
+    return HandlerError("output_invalid", message, details={"faults": list(faults)})
+
+
+def refusal(request: ChatRequest, result: ChatResult) -> HandlerError | None:
+    """Give the error that the handler raises in place of a result; None where it gives it."""
+    calls = [AnsweredCall(it.id, it.name, it.arguments) for it in result.tool_calls]
+    faults = [fault for call in calls for fault in _faults_of_call(request, call)]
+    if request.output is not None and not calls and result.stop != "refusal":
+        faults += Schema(request.output).faults(result.json_output)
+    return output_invalid(faults, requests=request.output_attempts) if faults else None
+
+
+def _answered(index: int, pieces: CallPieces) -> AnsweredCall:
+    call_id = pieces.id
+    try:
+        _CALL_ID.validate_python(call_id)
+    except ValueError:
+        call_id = f"call_{index}"
+    try:
+        arguments: Any = _finite(pieces.arguments or "{}")
+    except ValueError:
+        arguments = pieces.arguments
+    return AnsweredCall(call_id, pieces.name, arguments)
+
+
+def _faults_of_call(request: ChatRequest, call: AnsweredCall) -> Sequence[str]:
+    parameters = request.parameters_of(call.name)
+    if parameters is None:
+        offered = ", ".join(tool.name for tool in request.tools) or "none"
+        return [f"there is no tool {call.name[:64]!r}; there are: {offered}"]
+    if not isinstance(call.arguments, dict):
+        return [f"the arguments of {call.name} are no JSON object"]
+    return [f"the arguments of {call.name}: {fault}" for fault in Schema(parameters).faults(call.arguments)]
+
+
+def _json_of(text: str) -> JsonValue:
+    text = text.strip()
+    if text.startswith(_FENCE) and text.endswith(_FENCE) and "\n" in text:
+        # Models like to fence code in, whatever they are told.
+        text = text.partition("\n")[2].removesuffix(_FENCE)
+    return _finite(text)
+
+
+def _finite(text: str) -> JsonValue:
+    return _FINITE.validate_python(from_json(text, allow_inf_nan=False))
+
+
+def _counted_tokens(said: Any, known: int | None) -> int | None:
+    return said if isinstance(said, int) and not isinstance(said, bool) and said >= 0 else known
+
+
+def _first_line(error: ValueError) -> str:
+    return str(error).partition("\n")[0]
