@@ -214,7 +214,7 @@ def test_commands_wait_while_postgresql_is_away(machine: Machine, own_postgres: 
             lambda: host.health()["breakers"]["idempotency.postgres"] == "open", within_s=60, what="the breaker opens"
         )
         assert host.health()["nodes"]["pay"]["state"] == "degraded"
-        assert host.events("idempotency_waits")
+        until(lambda: bool(host.events("idempotency_waits")), within_s=10, what="the log line that says so")
         assert len(service.charged) == 20
         own_postgres.start()
         with Reader(machine.broker, [answers]) as reader:
