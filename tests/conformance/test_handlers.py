@@ -43,8 +43,9 @@ MEMBERS: dict[str, Callable[[pytest.FixtureRequest], Member]] = {
         ask=lambda n: Ask(operation="echo", request={"message": n}, answers=lambda it: it == {"message": n}),
     ),
     "vault": lambda request: vault_member(request.getfixturevalue("openbao")),
+    "vault-login": lambda request: vault_member(request.getfixturevalue("openbao"), logs_in=True),
 }
-WITH_SERVER = ["db", "http", "vault"]
+WITH_SERVER = ["db", "http", "vault", "vault-login"]
 """The members that have a server."""
 
 Use = Callable[[HandlerWorld, Handler | InlineHandler], Awaitable[None]]
