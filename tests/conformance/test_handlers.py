@@ -46,6 +46,7 @@ MEMBERS: dict[str, Callable[[pytest.FixtureRequest], Member]] = {
         ask=lambda n: Ask(operation="echo", request={"message": n}, answers=lambda it: it == {"message": n}),
     ),
     "vault": lambda request: vault_member(request.getfixturevalue("openbao")),
+    "vault-login": lambda request: vault_member(request.getfixturevalue("openbao"), logs_in=True),
 }
 WITH_SERVER = [name for name in MEMBERS if name != "local"]
 

@@ -10,20 +10,21 @@ _MOST = 100
 _POLICY = 'path "secret/data/suite/*" { capabilities = ["create", "read", "update"] }'
 
 
-def vault_member(server: OpenBao) -> Member:
-    """Give the member, once the server has what it asks for."""
+def vault_member(server: OpenBao, *, logs_in: bool = False) -> Member:
+    """Give the member, with a token or a login, once the server has what it asks for."""
     server.policy("suite", _POLICY)
-    token = server.token(policies=["suite", "default"])
+    token, role = server.token(policies=["suite", "default"]), server.approle("suite", token_policies=["suite"])
+    shown = {"approle": role} if logs_in else {"token": token}
     for number in range(_MOST):
         server.write(f"suite/{number}", number=number)
     return Member(
         factory=VaultHandlerFactory(),
         port=server.port,
-        target=lambda there: {"address": f"http://127.0.0.1:{there}", "token": token},
+        target=lambda there: {"address": f"http://127.0.0.1:{there}", **shown},
         ask=lambda number: _ask("read", lambda it: it["data"] == {"number": number}, path=["suite", number]),
         unsafe=_ask("write", lambda it: it["version"] > 0, path="suite/unsafe", data={}),
         refused=(_ask("write", lambda _: False, path="suite/0", data={}, cas=0), "cas_mismatch"),
-        secrets=(token,),
+        secrets=(token, role["secret_id"]),
         rubbish=(
             b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
             b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 5\r\n\r\n<html",

@@ -67,6 +67,12 @@ class VaultTarget(VaultModel):
     - `tls_ca_file`: PEM file of the authorities to trust in place of the public ones. Certificates are always verified.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"address": "https://vault.example.org:8200", "token": "${secret.VAULT_TOKEN}"}]
+        }
+    )
+
     address: Annotated[str, AfterValidator(_checked_address), Field(examples=["https://vault.example.org:8200"])]
     namespace: FixedPath | None = None
     token: Secret | None = None
