@@ -41,6 +41,7 @@ REPORT = HealthReport(
     stalled_s=0.5,
     stalled_max_s=60.0,
     breakers={"http.pay": "closed"},
+    watches={"fleet": "watching"},
     nodes={"echo": FINE},
 )
 Answer = tuple[int, dict[str, Any]]
@@ -92,6 +93,7 @@ def test_a_host_that_is_well_is_live_ready_and_ok() -> None:
             "stalled_s": 0.5,
             "stalled_max_s": 60.0,
             "breakers": {"http.pay": "closed"},
+            "watches": {"fleet": "watching"},
             "nodes": {
                 "echo": {
                     "state": "ok",
@@ -109,6 +111,14 @@ def test_a_host_that_is_well_is_live_ready_and_ok() -> None:
             },
         },
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "status"), [("watching", "ok"), ("elsewhere", "ok"), ("unreachable: nobody there", "degraded")]
+)
+def test_a_watch_that_cannot_read_degrades_its_host(state: str, status: str) -> None:
+    """One that another host of the pool runs is well here."""
+    assert replace(REPORT, watches={"fleet": state}).status == status
 
 
 def test_a_host_with_an_ill_node_is_degraded_and_still_ready() -> None:

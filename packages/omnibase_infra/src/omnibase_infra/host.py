@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from omnibase_infra.limits import LimitedHandler
 from omnibase_infra.logs import open_log
 from omnibase_infra.settings import Settings, resolved
 from omnibase_infra.state import HostState, remove_state, write_state
+from omnibase_infra.watches import Watcher
 from omnibase_infra.wiring import handler_factories, store_factories
 from omnibase_spi import HandlerFactory, IdempotencyStore, SecretResolver
 
@@ -70,6 +71,7 @@ class RuntimeHostProcess:
         self._calls: dict[Asked, CallFigures] = {}
         self._stack = AsyncExitStack()
         self._stopping = False
+        self._watchers: list[Watcher] = []
 
     async def __aenter__(self) -> Self:
         """Open bus, handlers and health, and start serving."""
@@ -78,9 +80,10 @@ class RuntimeHostProcess:
             await stack.enter_async_context(self._log_shipping())
             self.runtime = NodeRuntime(self.contract, bus=self.bus, clock=self._clock, observer=self._log)
             factories = handler_factories(strict=self._strict)
-            for handler_type in sorted({node.handler_type for node in self._loaded.nodes}):
+            for handler_type in self._handler_types:
                 handler = await stack.enter_async_context(self._open_handler(factories[handler_type]))
                 self.runtime.register_handler(handler_type, handler)
+                self._watchers.extend(self._watchers_of(handler_type, handler))
             if any(node.contract.idempotency for node in self._loaded.nodes):
                 self.runtime.register_store(await stack.enter_async_context(self._open_store()))
             self.runtime.load_nodes(self._loaded.nodes)
@@ -90,6 +93,7 @@ class RuntimeHostProcess:
             )
             await self.runtime.start()
             stack.push_async_callback(self._stop)
+            await stack.enter_async_context(self._watching())
             stack.callback(remove_state, self._state_dir, self._write_state())
             self._stack = stack.pop_all()
         if self.bus.embedded:
@@ -142,12 +146,19 @@ class RuntimeHostProcess:
             stalled_s=round(runtime.stalled_s, 3),
             stalled_max_s=self.contract.health.stalled_max_s,
             breakers=runtime.breakers,
+            watches={watcher.name: watcher.state for watcher in self._watchers},
             nodes=nodes,
         )
 
     def metrics(self) -> str:
         """Give the figures of the host, its nodes and its handlers' calls, for Prometheus."""
         return page_of(self.report(), self._calls)
+
+    @property
+    def _handler_types(self) -> list[str]:
+        """The handlers that nodes or watches ask."""
+        asked = {node.handler_type for node in self._loaded.nodes}
+        return sorted(asked | {it.watch.handler for it in self._loaded.watches})
 
     def _open_bus(self) -> AbstractAsyncContextManager[KafkaBus]:
         return KafkaBusFactory().open(
@@ -180,6 +191,25 @@ class RuntimeHostProcess:
         assert binding is not None  # noqa: S101 - the registry saw to it
         assert settings is not None  # noqa: S101 - likewise
         return store_factories()[binding.store].open(settings=resolved(settings, self._secrets), observer=self._log)
+
+    def _watchers_of(self, handler_type: str, handler: Handler | InlineHandler) -> Iterable[Watcher]:
+        names, publish = self.contract.namespace, self.bus.publish
+        for compiled in self._loaded.watches:
+            if compiled.watch.handler == handler_type:
+                # What can wait for a change is not inline.
+                yield Watcher(compiled, cast("Handler", handler), names=names, publish=publish, observer=self._log)
+
+    @asynccontextmanager
+    async def _watching(self) -> AsyncIterator[None]:
+        """Run the watches, beside the work."""
+        runs = (watcher.run(lambda: self.runtime.assigned, self._clock.now) for watcher in self._watchers)
+        tasks = [asyncio.create_task(run) for run in runs]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     @asynccontextmanager
     async def _log_shipping(self) -> AsyncIterator[None]:

@@ -48,7 +48,10 @@ class NodeHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthReport:
-    """How a host is. `broker_connected` is what the clients last saw; `breakers` has the state of each target's."""
+    """How a host is. `broker_connected` is what the clients last saw; `breakers` has the state of each target's.
+
+    `watches` has that of each watch: `elsewhere` (another host watches), `watching`, or the error that it meets.
+    """
 
     host: str
     uptime_s: float
@@ -59,6 +62,7 @@ class HealthReport:
     stalled_s: float
     stalled_max_s: float
     breakers: Mapping[str, str]
+    watches: Mapping[str, str]
     nodes: Mapping[str, NodeHealth]
 
     @property
@@ -74,10 +78,15 @@ class HealthReport:
 
     @property
     def status(self) -> str:
-        """One word for it all: `ok`, `degraded` (some nodes) or `not_ready`."""
+        """One word for it all: `ok`, `degraded` (some nodes or watches) or `not_ready`."""
         if self.hindrances:
             return "not_ready"
-        return "degraded" if any(node.state != "ok" for node in self.nodes.values()) else "ok"
+        well = all(node.state == "ok" for node in self.nodes.values())
+        return "ok" if well and not any(map(self.fails, self.watches)) else "degraded"
+
+    def fails(self, watch: str) -> bool:
+        """Whether a watch cannot do what it is for."""
+        return self.watches[watch] not in ("elsewhere", "watching")
 
 
 @asynccontextmanager
