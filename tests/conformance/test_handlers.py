@@ -29,6 +29,7 @@ import pytest
 
 from omnibase_infra.wiring import LocalHandlerFactory
 from omnibase_spi import Handler, HandlerError, InlineHandler
+from tests.gear.consul_member import consul_member
 from tests.gear.db_member import db_member
 from tests.gear.handlers import Ask, HandlerWorld, Member
 from tests.gear.http_member import http_member
@@ -37,12 +38,13 @@ from tests.gear.wire import Wire
 MEMBERS: dict[str, Callable[[pytest.FixtureRequest], Member]] = {
     "db": lambda request: db_member(request.getfixturevalue("postgres")),
     "http": lambda request: http_member(request.getfixturevalue("http_port")),
+    "consul": lambda request: consul_member(request.getfixturevalue("consul")),
     "local": lambda _: Member(
         factory=LocalHandlerFactory(),
         ask=lambda n: Ask(operation="echo", request={"message": n}, answers=lambda it: it == {"message": n}),
     ),
 }
-WITH_SERVER = ["db", "http"]
+WITH_SERVER = ["consul", "db", "http"]
 """The members that have a server."""
 
 Use = Callable[[HandlerWorld, Handler | InlineHandler], Awaitable[None]]

@@ -52,12 +52,10 @@ def test_the_examples_pass_and_are_shown_wholly() -> None:
     done = call("contracts", "--fail-under", "100")
     assert done.exit_code == 0, done.output
     files, table, [in_all] = (part.splitlines() for part in "\n".join(lines(done)).split("\n\n"))
-    assert files[0] == "contracts/nodes/convert-temperature.test.yaml           6 cases  ok"
+    assert "contracts/nodes/convert-temperature.test.yaml           6 cases  ok" in files
     assert [re.fullmatch(r"contracts/nodes/(.*)\.test\.yaml +\d+ cases  ok", it)[1] for it in files] == nodes  # type: ignore[index]
-    assert table[:2] == [
-        "node                              operations     rules    errors    shown",
-        "convert-temperature                      2/2       0/0       2/2    100 %",
-    ]
+    assert table[0] == "node                              operations     rules    errors    shown"
+    assert "convert-temperature                      2/2       0/0       2/2    100 %" in table
     assert [it.split()[0] for it in table[1:-1]] == nodes
     assert table[-1] == "in all                                                              100 %"
     cases = sum(int(it.split()[1]) for it in files)
@@ -215,13 +213,14 @@ def test_junit_has_a_suite_a_file_and_a_case_a_case() -> None:
         assert int(element.attrib["tests"]) == len(cases)
         assert int(element.attrib["failures"]) == sum(case.find("failure") is not None for case in cases)
         assert float(element.attrib["time"]) == pytest.approx(sum(float(it.attrib["time"]) for it in cases), abs=0.01)
-    case = suites[2][0]
+    [suite] = [it for it in suites if it.get("name") == f"{GREETING}.test.yaml"]
+    case = suite[0]
     assert case.attrib.keys() == {"classname", "name", "file", "line", "time"}
     assert (case.get("classname"), case.get("line")) == ("fetch-greeting", "4")
     [failure] = case
     assert (failure.tag, failure.get("message"), failure.get("type")) == ("failure", "the answer differs", "failure")
     assert failure.text == 'line 10: the answer differs\n    - greeting: "Bonjour, Ada"\n    + greeting: Bonjour'
-    assert suites[2][1].get("name") == "?greets <in> English"
+    assert suite[1].get("name") == "?greets <in> English"
 
 
 def test_too_little_coverage_fails_and_says_what_is_not_shown() -> None:
