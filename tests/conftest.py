@@ -10,6 +10,7 @@ import pytest
 
 from tests.gear import http_server, llm_server, smollm
 from tests.gear.brokers import Broker, broker
+from tests.gear.consul_standin import Agent, consul_agent
 from tests.gear.llm_server import LlmServer
 from tests.gear.openbao import OpenBao
 from tests.gear.postgres import Postgres, PostgresMissing
@@ -106,6 +107,22 @@ def smollm_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     _SERVERS.add(smollm.NAME)
     with smollm.smollm(tmp_path_factory.mktemp("smollm") / "smollm.log") as port:
         yield port
+
+
+@pytest.fixture(scope="session")
+def consul() -> Iterator[Agent]:
+    """Give one agent of Consul for all tests, which each use keys and names of their own. Nobody may stop it."""
+    with consul_agent() as agent:
+        _SERVERS.add(agent.name)
+        yield agent
+
+
+@pytest.fixture
+def own_consul() -> Iterator[Agent]:
+    """Give an agent that the test may do anything with; a stand-in's seconds are twenty times shorter."""
+    with consul_agent(hurry=20) as agent:
+        _SERVERS.add(agent.name)
+        yield agent
 
 
 @pytest.fixture

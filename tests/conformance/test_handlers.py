@@ -29,6 +29,7 @@ import pytest
 
 from omnibase_infra.wiring import LocalHandlerFactory
 from omnibase_spi import Handler, HandlerError, InlineHandler
+from tests.gear.consul_member import consul_member
 from tests.gear.db_member import db_member
 from tests.gear.handlers import Ask, HandlerWorld, Member
 from tests.gear.http_member import http_member
@@ -41,6 +42,7 @@ MEMBERS: dict[str, Callable[[pytest.FixtureRequest], Member]] = {
     "http": lambda request: http_member(request.getfixturevalue("http_port")),
     "llm-anthropic": lambda request: llm_member("anthropic", request.getfixturevalue("llm_stand_in").port),
     "llm-openai": lambda request: llm_member("openai", request.getfixturevalue("llm_stand_in").port),
+    "consul": lambda request: consul_member(request.getfixturevalue("consul")),
     "local": lambda _: Member(
         factory=LocalHandlerFactory(),
         ask=lambda n: Ask(operation="echo", request={"message": n}, answers=lambda it: it == {"message": n}),

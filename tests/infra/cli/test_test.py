@@ -213,7 +213,7 @@ def test_junit_has_a_suite_a_file_and_a_case_a_case() -> None:
         assert int(element.attrib["tests"]) == len(cases)
         assert int(element.attrib["failures"]) == sum(case.find("failure") is not None for case in cases)
         assert float(element.attrib["time"]) == pytest.approx(sum(float(it.attrib["time"]) for it in cases), abs=0.01)
-    suite = next(it for it in suites if it.get("name") == f"{GREETING}.test.yaml")
+    [suite] = [it for it in suites if it.get("name") == f"{GREETING}.test.yaml"]
     case = suite[0]
     assert case.attrib.keys() == {"classname", "name", "file", "line", "time"}
     assert (case.get("classname"), case.get("line")) == ("fetch-greeting", "4")

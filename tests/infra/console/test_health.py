@@ -42,6 +42,7 @@ REPORT = HealthReport(
     stalled_max_s=60.0,
     breakers={"http.pay": "closed"},
     secrets=SecretsHealth(unreadable={}, reopened={"http": 2}, stale={}),
+    watches={"fleet": "watching"},
     nodes={"echo": FINE},
 )
 Answer = tuple[int, dict[str, Any]]
@@ -94,6 +95,7 @@ def test_a_host_that_is_well_is_live_ready_and_ok() -> None:
             "stalled_max_s": 60.0,
             "breakers": {"http.pay": "closed"},
             "secrets": {"unreadable": {}, "reopened": {"http": 2}, "stale": {}},
+            "watches": {"fleet": "watching"},
             "nodes": {
                 "echo": {
                     "state": "ok",
@@ -111,6 +113,14 @@ def test_a_host_that_is_well_is_live_ready_and_ok() -> None:
             },
         },
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "status"), [("watching", "ok"), ("elsewhere", "ok"), ("unreachable: nobody there", "degraded")]
+)
+def test_a_watch_that_cannot_read_degrades_its_host(state: str, status: str) -> None:
+    """One that another host of the pool runs is well here."""
+    assert replace(REPORT, watches={"fleet": state}).status == status
 
 
 def test_a_host_with_an_ill_node_is_degraded_and_still_ready() -> None:

@@ -132,13 +132,14 @@ def test_every_code_of_the_engine_is_explained() -> None:
     assert _codes_raised_in(CORE) <= told
 
 
-def test_every_code_of_a_handler_is_explained() -> None:
+@pytest.mark.parametrize(("handler", "rooms"), [("http", ["handlers/http"]), ("consul", ["handlers/consul", "rest"])])
+def test_every_code_of_a_handler_is_explained(handler: str, rooms: list[str]) -> None:
     """What a handler raises stands in the `errors` of its description."""
-    http = handler_factories()["http"].description
+    told = set(handler_factories()[handler].description.errors)
     # A file of the host's own, which is missing before anything is served, is nothing that a sender hears of.
-    assert _codes_raised_in(INFRA / "handlers" / "http") - {"tls_ca_file_unusable", "tls_cert_file_unusable"} <= set(
-        http.errors
-    )
+    of_the_host = {"tls_ca_file_unusable", "tls_cert_file_unusable", "tls_file_unusable"}
+    for room in rooms:
+        assert _codes_raised_in(INFRA / room) - of_the_host <= told
 
 
 def _codes_raised_in(folder: Path) -> set[str]:

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.host import RuntimeHostContract
 from omnibase_core.contracts.node import OnRetry
+from omnibase_core.contracts.watches import CompiledWatch
 from omnibase_core.errors import Problem
 from omnibase_core.ports import HandlerDescription, PureFunction
 
@@ -40,12 +41,13 @@ class HostSettings:
 
 @dataclass(frozen=True, slots=True)
 class LoadedHost:
-    """A host contract that passed every check, with its settings and its nodes."""
+    """A host contract that passed every check, with its settings, its nodes and its watches."""
 
     contract: RuntimeHostContract
     settings: HostSettings
     nodes: Sequence[CompiledNode]
     path: str
+    watches: Sequence[CompiledWatch] = ()
 
     @property
     def topics(self) -> Sequence[str]:

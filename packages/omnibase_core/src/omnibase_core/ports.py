@@ -65,6 +65,9 @@ class OperationDescription:
     `faults`, where a handler has it, looks at a request as the contract writes it, expressions included, and gives
     what can be known to be wrong before any command, each at its path in the request. `gives` says of such a request
     what its result is, where more is known of it than `result` says: expressions are checked against that. Both pure.
+
+    An operation that can wait for a change says, from a request and its result, which request waits for what comes
+    after that result (`following`; None: it cannot). So a host can watch what it reads.
     """
 
     request: type[BaseModel]
@@ -73,6 +76,7 @@ class OperationDescription:
     late: Callable[[Any, float], HandlerError] | None = None
     faults: Callable[[Any], Iterable[tuple[tuple[str | int, ...], InvalidExpression]]] | None = None
     gives: Callable[[Any], type[BaseModel]] | None = None
+    following: Callable[[Any, Mapping[str, Any]], BaseModel] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

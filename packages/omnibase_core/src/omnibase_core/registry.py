@@ -20,6 +20,7 @@ from omnibase_core.contracts.document import Document, nearest, parse_document
 from omnibase_core.contracts.faults import problems_of, without_faults
 from omnibase_core.contracts.host import RuntimeHostContract
 from omnibase_core.contracts.node import ContractModel, NodeContract, NodeKind
+from omnibase_core.contracts.watches import Watches
 from omnibase_core.errors import InvalidContracts, Problem
 from omnibase_core.hosting import NodesOfHost, SettingsOfHost, untold
 from omnibase_core.loaded import Catalog, HostSettings, LoadedHost
@@ -163,7 +164,8 @@ class _Loader:
                 # What a node that is not there, or is faulty, would use is not known.
                 self.problems.extend(unused_bindings(contract, document, nodes, self.catalog.handlers))
             if settings is not None:
-                self.loaded[name] = LoadedHost(contract, settings, nodes, document.path)
+                watches = self._watches_of(contract, document).compiled()
+                self.loaded[name] = LoadedHost(contract, settings, nodes, document.path, watches)
         self.problems.extend(self._faults_of_pools())
         for contract, document in self.salvaged:
             self._settings_of(contract, document)
@@ -176,10 +178,15 @@ class _Loader:
         """Tell what a host lacks, and give its settings where these are sound."""
         nodes = NodesOfHost(contract, document, self.catalog, self.nodes, frozenset(self.broken))
         self.problems.extend(nodes.faults())
+        self.problems.extend(self._watches_of(contract, document).problems())
         check = SettingsOfHost(contract, document, self.catalog)
         settings = check.read()
         self.problems.extend(check.problems)
         return settings
+
+    def _watches_of(self, contract: RuntimeHostContract, document: Document) -> Watches:
+        nodes = {name: node for name, (node, _) in self.nodes.items()}
+        return Watches(contract, document, nodes, self.catalog.handlers)
 
     def _faults_of_pools(self) -> Iterator[Problem]:
         """Every host of a pool hosts the same nodes: each may be given any of the partitions."""

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -34,6 +34,7 @@ from omnibase_infra.secrets.vault_reader import HostReader
 from omnibase_infra.settings import Settings
 from omnibase_infra.state import HostState, remove_state, write_state
 from omnibase_infra.vault.target import VaultTarget
+from omnibase_infra.watches import Watcher
 from omnibase_infra.wiring import handler_factories, store_factories
 from omnibase_spi import HandlerFactory, IdempotencyStore, SecretResolver
 
@@ -92,6 +93,7 @@ class RuntimeHostProcess:
         self._calls: dict[Asked, CallFigures] = {}
         self._stack = AsyncExitStack()
         self._stopping = False
+        self._watchers: list[Watcher] = []
 
     async def __aenter__(self) -> Self:
         """Open bus, handlers and health, and start serving."""
@@ -106,6 +108,7 @@ class RuntimeHostProcess:
             for handler_type in self._handler_types:
                 handler = await stack.enter_async_context(self._open_handler(factories[handler_type]))
                 self.runtime.register_handler(handler_type, handler)
+                self._watchers.extend(self._watchers_of(handler_type, handler))
             if any(node.contract.idempotency for node in self._loaded.nodes):
                 self.runtime.register_store(await stack.enter_async_context(self._open_store()))
             self.runtime.load_nodes(self._loaded.nodes)
@@ -115,6 +118,7 @@ class RuntimeHostProcess:
             )
             await self.runtime.start()
             stack.push_async_callback(self._stop)
+            await stack.enter_async_context(self._watching())
             stack.callback(remove_state, self._state_dir, self._write_state())
             self._stack = stack.pop_all()
         if self.bus.embedded:
@@ -172,6 +176,7 @@ class RuntimeHostProcess:
                 reopened={name: it.reopened for name, it in self._rotation.upkeep.items()},
                 stale={name: it.stale for name, it in self._rotation.upkeep.items() if it.stale},
             ),
+            watches={watcher.name: watcher.state for watcher in self._watchers},
             nodes=nodes,
         )
 
@@ -181,7 +186,9 @@ class RuntimeHostProcess:
 
     @property
     def _handler_types(self) -> list[str]:
-        return sorted({node.handler_type for node in self._loaded.nodes})
+        """The handlers that nodes or watches ask."""
+        asked = {node.handler_type for node in self._loaded.nodes}
+        return sorted(asked | {it.watch.handler for it in self._loaded.watches})
 
     def _names_of_secrets(self) -> frozenset[str]:
         """Give every secret that is needed here: what no node of the host uses is not opened."""
@@ -221,7 +228,8 @@ class RuntimeHostProcess:
         secrets = frozenset().union(*map(secrets_of, self._settings_of(handler_type)))
         # A call ends by then at the latest, so that no call is cut off.
         drain_s = _CLOSE_S + max(
-            node.contract.delivery.timeout_s for node in self._loaded.nodes if node.handler_type == handler_type
+            (node.contract.delivery.timeout_s for node in self._loaded.nodes if node.handler_type == handler_type),
+            default=0.0,
         )
         written = self.contract.handlers.get(handler_type, HandlerBinding()).limits
         targets = self._loaded.settings.targets.get(handler_type, {})
@@ -258,6 +266,25 @@ class RuntimeHostProcess:
         kept = self._rotation.store(name, open_, secrets=secrets, drain_s=_STORE_S) if secrets else open_()
         async with kept as store:
             yield store
+
+    def _watchers_of(self, handler_type: str, handler: Handler | InlineHandler) -> Iterable[Watcher]:
+        names, publish = self.contract.namespace, self.bus.publish
+        for compiled in self._loaded.watches:
+            if compiled.watch.handler == handler_type:
+                # What can wait for a change is not inline.
+                yield Watcher(compiled, cast("Handler", handler), names=names, publish=publish, observer=self._log)
+
+    @asynccontextmanager
+    async def _watching(self) -> AsyncIterator[None]:
+        """Run the watches, beside the work."""
+        runs = (watcher.run(lambda: self.runtime.assigned, self._clock.now) for watcher in self._watchers)
+        tasks = [asyncio.create_task(run) for run in runs]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     @asynccontextmanager
     async def _log_shipping(self) -> AsyncIterator[None]:

@@ -15,6 +15,7 @@ from omnibase_core.local_handler import LOCAL_DESCRIPTION, LocalHandler
 from omnibase_core.ports import HandlerDescription, InlineHandler, PureFunction
 from omnibase_infra.budget import alarm_budget
 from omnibase_infra.functions import import_function
+from omnibase_infra.handlers.consul import ConsulHandlerFactory
 from omnibase_infra.handlers.db import DbHandlerFactory
 from omnibase_infra.handlers.http import HttpHandlerFactory
 from omnibase_infra.handlers.llm import LlmHandlerFactory
@@ -94,6 +95,7 @@ def handler_factories(*, strict: bool = False) -> Mapping[str, HandlerFactory]:
         HttpHandlerFactory(),
         VaultHandlerFactory(),
         LlmHandlerFactory(),
+        ConsulHandlerFactory(),
     )
     factories = {factory.description.handler_type: factory for factory in built_in}
     for entry_point in entry_points(group=ENTRY_POINTS):

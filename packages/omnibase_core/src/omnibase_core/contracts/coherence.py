@@ -42,6 +42,7 @@ def unused_bindings(
 ) -> Iterator[Problem]:
     """Find the handlers, targets and packages that a host binds for none of its nodes; `known` are all handlers."""
     used = {(node.handler_type, node.contract.target) for node in nodes} | set(_targets_of_secrets(contract))
+    used |= {(watch.handler, watch.target) for watch in contract.watches.values()}
     types = {handler_type for handler_type, _ in used}
     for name, binding in contract.handlers.items():
         if name not in types and name in known:

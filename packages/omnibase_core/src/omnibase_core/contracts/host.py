@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from omnibase_core.contracts import forms
-from omnibase_core.contracts.node import ContractModel, Slug, Version
+from omnibase_core.contracts.node import ContractModel, Identifier, Slug, Version
 from omnibase_core.contracts.secrets import SecretName, SecretSource
 from omnibase_core.topics import Namespace
 
@@ -57,6 +57,31 @@ class StoreBinding(ContractModel):
     store: str
     breaker: Breaker = Breaker()
     settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class Watch(ContractModel):
+    """A source of commands: what is read again and again, and the node that gets each new result as its payload.
+
+    One host of the pool watches at a time. Whoever begins sends what is now, and then whatever differs from what was
+    sent last: a change arrives at least once, and of several in a row perhaps the last alone.
+
+    - `handler`, `target`: whom to ask. `call` is an operation of it that can wait for changes, `request` what to ask.
+    - `node`, `operation`: who gets the commands; it is one of the host's nodes. Their key is the watch's name, so that
+      they keep their order.
+    - `timeout_s`: for how long a call waits for a change before it is made anew.
+    - `interval_s`: seconds that lie between two commands at least; what changes meanwhile comes as one.
+    - `backoff_max_s`: the longest pause between attempts while what is watched cannot be read.
+    """
+
+    handler: str
+    target: Slug | None = None
+    call: Identifier
+    request: dict[str, Any] = Field(default_factory=dict)
+    node: Slug
+    operation: Identifier
+    timeout_s: Annotated[float, Field(gt=0, le=600)] = 60.0
+    interval_s: Annotated[float, Field(ge=0.01, le=3600)] = 1.0
+    backoff_max_s: Annotated[float, Field(ge=0.1, le=3600)] = 30.0
 
 
 class Limits(ContractModel):
@@ -115,6 +140,7 @@ class RuntimeHostContract(ContractModel):
     - `idempotency`: where nodes with idempotency keep their answers.
     - `secrets`: where each secret is that a setting refers to as `${secret.NAME}`; one that is not listed is the
       variable `ONEX_SECRET_NAME`, or in the file that `ONEX_SECRET_NAME_FILE` names.
+    - `watches`: what is watched, by a name of its own, and which node is told of its changes.
     """
 
     contract: Literal["host/v1"]
@@ -132,6 +158,7 @@ class RuntimeHostContract(ContractModel):
     bus: dict[str, Any] = Field(default_factory=dict)
     idempotency: StoreBinding | None = None
     secrets: dict[SecretName, SecretSource] = Field(default_factory=dict)
+    watches: dict[Slug, Watch] = Field(default_factory=dict)
     limits: Limits = Limits()
     health: HealthEndpoint = HealthEndpoint()
 

@@ -66,7 +66,10 @@ class SecretsHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthReport:
-    """How a host is. `broker_connected` is what the clients last saw; `breakers` has the state of each target's."""
+    """How a host is. `broker_connected` is what the clients last saw; `breakers` has the state of each target's.
+
+    `watches` has that of each watch: `elsewhere` (another host watches), `watching`, or the error that it meets.
+    """
 
     host: str
     uptime_s: float
@@ -78,6 +81,7 @@ class HealthReport:
     stalled_max_s: float
     breakers: Mapping[str, str]
     secrets: SecretsHealth
+    watches: Mapping[str, str]
     nodes: Mapping[str, NodeHealth]
 
     @property
@@ -93,11 +97,16 @@ class HealthReport:
 
     @property
     def status(self) -> str:
-        """One word for it all: `ok`, `degraded` (some nodes, or the secrets) or `not_ready`."""
+        """One word for it all: `ok`, `degraded` (some nodes, watches or secrets) or `not_ready`."""
         if self.hindrances:
             return "not_ready"
-        well = self.secrets.well and all(node.state == "ok" for node in self.nodes.values())
+        nodes = all(node.state == "ok" for node in self.nodes.values())
+        well = nodes and self.secrets.well and not any(map(self.fails, self.watches))
         return "ok" if well else "degraded"
+
+    def fails(self, watch: str) -> bool:
+        """Whether a watch cannot do what it is for."""
+        return self.watches[watch] not in ("elsewhere", "watching")
 
 
 @asynccontextmanager

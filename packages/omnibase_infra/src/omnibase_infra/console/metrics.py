@@ -29,6 +29,9 @@ def _of_host(report: HealthReport) -> Iterator[str]:
     yield from _family("breaker_open", "gauge", "Whether a circuit breaker lets nothing through.")
     for name, state in report.breakers.items():
         yield _sample("breaker_open", {"breaker": name}, int(state == "open"))
+    yield from _family("watch_failing", "gauge", "Whether a watch of this host cannot read what it watches.")
+    for name in report.watches:
+        yield _sample("watch_failing", {"watch": name}, int(report.fails(name)))
 
 
 def _of_nodes(report: HealthReport) -> Iterator[str]:

@@ -1,0 +1,85 @@
+"""The `consul` handler: keys, services, health, sessions of a Consul agent, and waits for their changes.
+
+Which agent a node asks, and as whom, is the host contract's affair alone (`ConsulTarget`).
+
+    target                  what a host contract writes
+    kv, services,           what contracts may ask, how it is written and read; in the words of `grammar`
+    registration, sessions
+    operations              what all of these have in common, and how a query is followed
+    verdicts                when a reply is an error, and which
+    client                  the handler
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from pydantic import BaseModel
+
+from omnibase_infra.handlers.consul import kv, registration, services, sessions
+from omnibase_infra.handlers.consul.operations import following
+from omnibase_infra.handlers.consul.target import ConsulSettings, ConsulTarget
+from omnibase_infra.handlers.consul.verdicts import late
+from omnibase_spi import Handler, HandlerDescription, OperationDescription
+
+__all__ = ["ConsulHandlerFactory", "ConsulSettings", "ConsulTarget"]
+
+
+def _read(request: type[BaseModel], result: type[BaseModel]) -> OperationDescription:
+    return OperationDescription(request=request, result=result, late=late, following=following)
+
+
+def _write(request: type[BaseModel], result: type[BaseModel]) -> OperationDescription:
+    return OperationDescription(request=request, result=result, late=late)
+
+
+class ConsulHandlerFactory:
+    """Makes the `consul` handler: connections of its own for each target."""
+
+    description = HandlerDescription(
+        handler_type="consul",
+        operations={
+            "get": _read(kv.Get, kv.Found),
+            "list": _read(kv.List, kv.Entries),
+            "keys": _read(kv.ListKeys, kv.Keys),
+            "put": _write(kv.Put, kv.Written),
+            "delete": _write(kv.Delete, kv.Deleted),
+            "delete_tree": _write(kv.DeleteTree, kv.Deleted),
+            "acquire": _write(kv.Acquire, kv.Acquired),
+            "release": _write(kv.Release, kv.Released),
+            "services": _read(services.ListServices, services.Services),
+            "instances": _read(services.ListInstances, services.Instances),
+            "health": _read(services.ReadHealth, services.Health),
+            "register": _write(registration.Register, registration.Registered),
+            "deregister": _write(registration.Deregister, registration.Deregistered),
+            "report": _write(registration.Report, registration.Reported),
+            "create_session": _write(sessions.CreateSession, sessions.Created),
+            "renew_session": _write(sessions.RenewSession, sessions.Renewed),
+            "destroy_session": _write(sessions.DestroySession, sessions.Destroyed),
+        },
+        settings=ConsulSettings,
+        target=ConsulTarget,
+        errors={
+            "access_denied": "The agent does not let the host's token do this, or does not know it.",
+            "session_invalid": "There is no session of this id, or no longer.",
+            "no_leader": "The agent has no cluster that could answer just now.",
+            "server_busy": "The agent has too much to do.",
+            "server_failed": "The agent could not do it.",
+            "request_refused": "The agent says that it was asked wrongly.",
+            "unreachable": "There was no connection to the agent, or it broke off.",
+            "timeout": "There was no connection, or no reply, in time.",
+            "protocol_error": "The reply is no HTTP.",
+            "response_too_large": "The reply is larger than the target's `response_bytes_max`.",
+            "invalid_response": "The reply is none of Consul's, or a value has not the form that it is read as.",
+            "request_invalid": "The request has no form in HTTP.",
+        },
+    )
+
+    @asynccontextmanager
+    async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[Handler]:  # noqa: ARG002 - there is nothing to set
+        """Give the handler; closing it closes its connections. Raises HandlerError for an unusable TLS file."""
+        # The HTTP library takes long to import: `check` and `send`, which call nobody, do not wait for it.
+        from omnibase_infra.handlers.consul.client import consul_handler
+
+        agents = {name: target for name, target in targets.items() if isinstance(target, ConsulTarget)}
+        async with consul_handler(agents) as handler:
+            yield handler

@@ -1,0 +1,94 @@
+"""What an operation of `consul` is: a request that knows how it is written and how its reply is read. Pure."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from omnibase_core.errors import HandlerError
+from omnibase_infra.handlers.consul.grammar import ConsulModel, Query
+from omnibase_infra.rest import RestReply, RestRequest
+
+Value = TypeVar("Value")
+_OK = 200
+
+
+class Operation(ConsulModel):
+    """The request of one operation."""
+
+    expects: ClassVar[frozenset[int]] = frozenset({_OK})
+    """The statuses that `result` reads; every other is an error."""
+
+    @abstractmethod
+    def message(self, timeout_s: float) -> RestRequest:
+        """Write the request; `timeout_s` is what the call has."""
+
+    @abstractmethod
+    def result(self, reply: "Answer") -> ConsulModel:
+        """Read a reply. Raises HandlerError `invalid_response`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply to what was asked, read in the forms of Consul's API."""
+
+    what: str
+    reply: RestReply
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether it is what was asked for, and not one of the other statuses that the operation expects."""
+        return self.reply.status == _OK
+
+    @property
+    def index(self) -> int:
+        """The index of what was read; 0 where the reply has none."""
+        said = self.reply.headers.get("x-consul-index", "")
+        return int(said[:20]) if said.isascii() and said.isdigit() else 0
+
+    @property
+    def flag(self) -> bool:
+        """Whether it was done: `true` or `false`."""
+        return self.read(_FLAG)
+
+    def read(self, form: TypeAdapter[Value]) -> Value:
+        """Read the body in its form."""
+        try:
+            return form.validate_python(self.reply.json(self.what))
+        except ValidationError as error:
+            raise self.refused(error) from error
+
+    def refused(self, error: ValidationError) -> HandlerError:
+        """Give the error for a reply that a model refuses."""
+        fault = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, fault["loc"])) or "the reply"
+        return self.broken(f"{where}: {fault['msg']}")
+
+    def broken(self, why: str) -> HandlerError:
+        """Give the error for a reply that is not what Consul documents."""
+        return HandlerError("invalid_response", f"{self.what}: the reply is none of Consul's: {why}")
+
+
+_FLAG = TypeAdapter(bool)
+
+
+def read(operation: Operation, answer: Answer) -> Mapping[str, Any]:
+    """Give the result as JSON values. Raises HandlerError `invalid_response`, also for what no Consul would say."""
+    try:
+        return operation.result(answer).model_dump(mode="json", by_alias=True)
+    except ValidationError as error:
+        raise answer.refused(error) from error
+
+
+def following(request: Any, result: Mapping[str, Any]) -> Query:
+    """Give the query that waits for what comes after a result.
+
+    An index that went back, as it does when a snapshot is restored, says nothing of what follows: the query starts
+    over. An index of 0 would not wait at all.
+    """
+    assert isinstance(request, Query)  # noqa: S101 - narrows the type; only queries can be followed
+    index: int = result["index"]
+    went_back = index < (request.index or 0)
+    return request.model_copy(update={"index": None if went_back else max(index, 1)})
