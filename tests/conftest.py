@@ -8,7 +8,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from tests.gear import http_server
+from tests.gear import http2_server, http_server
 from tests.gear.brokers import Broker, broker
 from tests.gear.openbao import OpenBao
 from tests.gear.postgres import Postgres, PostgresMissing
@@ -89,6 +89,12 @@ def http_port() -> Iterator[int]:
     _SERVERS.add(http_server.NAME)
     with http_server.http_server() as port:
         yield port
+
+
+@pytest.fixture(scope="session")
+def uses_http2() -> None:
+    """Name the HTTP/2 server, which each test of it starts for itself."""
+    _SERVERS.add(http2_server.NAME)
 
 
 @pytest.fixture
