@@ -8,7 +8,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from tests.gear import http_server, llm_server, smollm
+from tests.gear import http2_server, http_server, llm_server, smollm
 from tests.gear.brokers import Broker, broker
 from tests.gear.consul_standin import Agent, consul_agent
 from tests.gear.llm_server import LlmServer
@@ -123,6 +123,12 @@ def own_consul() -> Iterator[Agent]:
     with consul_agent(hurry=20) as agent:
         _SERVERS.add(agent.name)
         yield agent
+
+
+@pytest.fixture(scope="session")
+def uses_http2() -> None:
+    """Name the HTTP/2 server, which each test of it starts for itself."""
+    _SERVERS.add(http2_server.NAME)
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from tests.gear.http2_server import http2_server
 from tests.gear.identity import Identity, identity_in
 from tests.gear.scripted_http import call_of, opened
 
+pytestmark = pytest.mark.usefixtures("uses_http2")
+
 
 @pytest.fixture(scope="module")
 def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
