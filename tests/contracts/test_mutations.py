@@ -226,24 +226,27 @@ def _outcome(source: Source, text: str) -> dict[str, Any] | list[Problem]:
 
 
 def _references(written: Written) -> set[int]:
-    """Where a host lists its nodes: what they lack on this host is told there."""
-    return {line for path, line in written.lines.items() if path[0] == "nodes"}
+    """Where a host lists its nodes, and what it watches: what these lack on this host is told there."""
+    return {line for path, line in written.lines.items() if path[0] in ("nodes", "watches")}
 
 
 def _readers(written: Written, tree: dict[str, Any], path: Steps) -> set[int]:
     """Where something reads what is at the path: it is told if that is not there.
 
-    - what expressions of an operation read: its `input`, `logic` and `request` say what is there;
+    - what expressions of an operation read: its `input`, `logic`, `call` and `request` say what is there;
+    - a handler reads the whole of a request together;
     - the limits of a handler's targets.
     """
     if path[0] == "handlers" and path[2:3] == ("targets",):
         return {line for it, line in written.lines.items() if it[:3] == (*path[:2], "limits")}
     part = path[2] if path[0] == "operations" and len(path) > 2 else ""
-    word = {"input": "payload", "logic": "result", "request": "result"}.get(str(part))
+    word = {"input": "payload", "logic": "result", "request": "result", "call": "result"}.get(str(part))
     if word is None:
         return set()
     mapped = {it for it in written.lines if it[:2] == path[:2] and it[2:3] in (("request",), ("errors",), ("answer",))}
-    return {written.lines[it] for it in mapped if re.match(rf"\$\{{.*\b{word}\b", str(_at(tree, it)), re.DOTALL)}
+    reading = {it for it in mapped if re.match(rf"\$\{{.*\b{word}\b", str(_at(tree, it)), re.DOTALL)}
+    beside = {it for it in mapped if part in ("request", "call") and it[2] == "request"}
+    return {written.lines[it] for it in reading | beside}
 
 
 def _at(tree: Any, path: Steps) -> Any:
@@ -275,7 +278,7 @@ def test_a_key_that_is_renamed_or_retyped_is_told_at_its_line(changed: tuple[Sou
     written = _written(tree)
     here = (*path[:-1], f"{path[-1]}x") if change is _renamed else path
     right = {written.lines[here]} | (_references(written) if path[0] in ("handlers", "logic_packages") else set())
-    if change is _renamed and path[2:3] == ("input",):
+    if change is _renamed and path[2:3] in (("input",), ("request",), ("call",)):
         right |= _readers(written, tree, path)
     outcome = _outcome(source, written.text)
     assert outcome == tree or any(isinstance(it, Problem) and it.line in right for it in outcome)

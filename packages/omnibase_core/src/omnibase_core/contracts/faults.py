@@ -76,9 +76,9 @@ def without_faults(tree: Mapping[str, Any], error: ValidationError) -> dict[str,
     for details in error.errors():
         *above, last = (step for step in details["loc"] if step != "[key]")
         owner = _part(rest, tuple(above))
-        if isinstance(owner, list):
+        if isinstance(owner, list) and isinstance(last, int):
             # What comes after would lose its place.
-            owner[:] = owner[: int(last)]
+            owner[:] = owner[:last]
         elif _holds(owner, last):
             del owner[last]
     return rest
