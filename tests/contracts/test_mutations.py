@@ -226,8 +226,8 @@ def _outcome(source: Source, text: str) -> dict[str, Any] | list[Problem]:
 
 
 def _references(written: Written) -> set[int]:
-    """Where a host lists its nodes: what they lack on this host is told there."""
-    return {line for path, line in written.lines.items() if path[0] == "nodes"}
+    """Where a host lists its nodes, and what it watches: what these lack on this host is told there."""
+    return {line for path, line in written.lines.items() if path[0] in ("nodes", "watches")}
 
 
 def _readers(written: Written, tree: dict[str, Any], path: Steps) -> set[int]:

@@ -158,6 +158,7 @@ class _Loader:
         """Look across the documents: what each host refers to has to be there and be bound."""
         for name, (contract, document) in self.hosts.items():
             settings = self._settings_of(contract, document)
+            self.problems.extend(self._watches_of(contract, document).problems())
             self.problems.extend(faults_of_secrets(contract, document))
             nodes = tuple(self.nodes[node][0] for node in contract.nodes if node in self.nodes)
             if len(nodes) == len(contract.nodes):
@@ -178,7 +179,6 @@ class _Loader:
         """Tell what a host lacks, and give its settings where these are sound."""
         nodes = NodesOfHost(contract, document, self.catalog, self.nodes, frozenset(self.broken))
         self.problems.extend(nodes.faults())
-        self.problems.extend(self._watches_of(contract, document).problems())
         check = SettingsOfHost(contract, document, self.catalog)
         settings = check.read()
         self.problems.extend(check.problems)
