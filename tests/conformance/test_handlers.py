@@ -52,7 +52,7 @@ MEMBERS: dict[str, Callable[[pytest.FixtureRequest], Member]] = {
     "vault": lambda request: vault_member(request.getfixturevalue("openbao")),
     "vault-login": lambda request: vault_member(request.getfixturevalue("openbao"), logs_in=True),
 }
-WITH_SERVER = [name for name in MEMBERS if name != "local"]
+WITH_SERVER = [name for name in MEMBERS if name not in {"kafka", "local"}]
 
 Use = Callable[[HandlerWorld, Handler | InlineHandler], Awaitable[None]]
 Play = Callable[[Callable[[HandlerWorld], Awaitable[None]]], None]
