@@ -33,6 +33,7 @@ from tests.gear.consul_member import consul_member
 from tests.gear.db_member import db_member
 from tests.gear.handlers import Ask, HandlerWorld, Member
 from tests.gear.http_member import http_member
+from tests.gear.kafka_member import kafka_member
 from tests.gear.llm_member import llm_member
 from tests.gear.vault_member import vault_member
 from tests.gear.wire import Wire
@@ -40,6 +41,7 @@ from tests.gear.wire import Wire
 MEMBERS: dict[str, Callable[[pytest.FixtureRequest], Member]] = {
     "db": lambda request: db_member(request.getfixturevalue("postgres")),
     "http": lambda request: http_member(request.getfixturevalue("http_port")),
+    "kafka": lambda _: kafka_member(),
     "llm-anthropic": lambda request: llm_member("anthropic", request.getfixturevalue("llm_stand_in").port),
     "llm-openai": lambda request: llm_member("openai", request.getfixturevalue("llm_stand_in").port),
     "consul": lambda request: consul_member(request.getfixturevalue("consul")),
@@ -50,7 +52,7 @@ MEMBERS: dict[str, Callable[[pytest.FixtureRequest], Member]] = {
     "vault": lambda request: vault_member(request.getfixturevalue("openbao")),
     "vault-login": lambda request: vault_member(request.getfixturevalue("openbao"), logs_in=True),
 }
-WITH_SERVER = [name for name in MEMBERS if name != "local"]
+WITH_SERVER = [name for name in MEMBERS if name not in {"kafka", "local"}]
 
 Use = Callable[[HandlerWorld, Handler | InlineHandler], Awaitable[None]]
 Play = Callable[[Callable[[HandlerWorld], Awaitable[None]]], None]

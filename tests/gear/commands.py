@@ -45,13 +45,13 @@ def catalog(*more: HandlerDescription, import_function: Any = no_functions) -> C
     return Catalog(handlers=handlers, bus=AnyModel, import_function=import_function, stores=stores)
 
 
-def registry(files: Mapping[str, str], **options: Any) -> FileRegistry:
-    """Load contracts from texts by file name."""
+def registry(files: Mapping[str, str], *more: HandlerDescription, **options: Any) -> FileRegistry:
+    """Load contracts from texts by file name; `more` are handlers that they may name."""
 
     def read(_: PurePath) -> Iterable[ContractDocument]:
         return [ContractDocument(PurePath(name), text) for name, text in files.items()]
 
-    return FileRegistry(PurePath(), read, catalog(**options))
+    return FileRegistry(PurePath(), read, catalog(*more, **options))
 
 
 def node(name: str, *, delivery: str = "{}", operations: str | None = None, handler: str = "scripted") -> str:

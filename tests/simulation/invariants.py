@@ -13,6 +13,10 @@ from omnibase_core.ports import Message, Partition
 ANSWERED_ONLY = frozenset({"unknown_operation", "declined"})
 """Errors of the sender alone: they are answered and get no dead letter."""
 
+RECORDS = "records"
+"""What handlers publish, in half of the histories: one record for each success of these nodes."""
+PUBLISHING = frozenset({"keyed", "lined", "loose"})
+
 
 class InvariantViolated(AssertionError):
     """The engine broke a promise."""
@@ -30,6 +34,7 @@ class Sent:
     answers: list[tuple[int, str]] = field(default_factory=list)
     errors: set[str | None] = field(default_factory=set)
     dead_letters: int = 0
+    records: int = 0
     refused: bool = False
 
     @property
@@ -48,9 +53,13 @@ class Sent:
 class Invariants:
     """The witness of a cluster. Collects what is violated; the scenario adds what it sees of hosts and handlers."""
 
-    def __init__(self, *, once: bool) -> None:
-        """Start with nothing seen. `once`: each command has exactly one answer, not at least one."""
+    def __init__(self, *, once: bool, publishing: bool = False) -> None:
+        """Start with nothing seen. `once`: each command has exactly one answer, not at least one.
+
+        `publishing`: its handler has published a record for it by then; likewise one, and none with an error.
+        """
         self.once = once
+        self.publishing = publishing
         self.violations: list[str] = []
         self.sent: dict[Partition, list[Sent]] = {}
         self.counts: Counter[str] = Counter()
@@ -75,7 +84,8 @@ class Invariants:
     def published(self, messages: Sequence[Message], held: Collection[Partition]) -> None:
         """Nothing is published for a partition that the host was told it has lost, or that it gave up."""
         for message in messages:
-            if (sent := self._cause_of(message)).partition not in held:
+            # A handler that is under way when its partition is lost may still have its effect.
+            if message.topic != RECORDS and (sent := self._cause_of(message)).partition not in held:
                 self.violated(f"published late: {sent}, whose partition the host no longer holds")
 
     def appended(self, place: Partition, offset: int, message: Message) -> None:
@@ -89,11 +99,19 @@ class Invariants:
             sent.dead_letters += 1
             self.counts["dead letters"] += 1
             return
+        if place.topic == RECORDS:
+            sent.records += 1
+            self.counts["records"] += 1
+            if self.once and sent.records > 1:
+                self.violated(f"published twice: {sent}")
+            return
         answer = self._read(message)
         if message.key != sent.key:
             self.violated(f"another key: {sent} has {sent.key!r}, its answer {message.key!r}")
         sent.answers.append((self._appended, answer["envelope_id"]))
         sent.errors.add(answer["error"]["code"] if "error" in answer else None)
+        if self.publishing and place.topic.split(".")[6] in PUBLISHING:
+            self._check_record(sent, failed="error" in answer)
         if len({identity for _, identity in sent.answers}) > 1:
             self.violated(f"ids of answers differ: {sent}, {sent.answers}")
         self.counts["answers"] += 1
@@ -147,6 +165,13 @@ class Invariants:
                     self.violated(f"no dead letter: {sent}, errors {sent.errors}")
             self._check_order(all_sent)
 
+    def _check_record(self, sent: Sent, *, failed: bool) -> None:
+        """What a success has published is there before its answer is; with `once`, a failure has published nothing."""
+        if not failed and not sent.records:
+            self.violated(f"answered without its record: {sent}")
+        if failed and sent.records and self.once:
+            self.violated(f"failed, and its record is there: {sent}")
+
     def _check_order(self, all_sent: Sequence[Sent]) -> None:
         """What was never refused is answered, the first time, in the order in which it was sent."""
         last: dict[bytes, Sent] = {}
@@ -167,6 +192,8 @@ class Invariants:
             facts: dict[str, Any] = dict(message.headers)
             partition = Partition(facts["onex-dlq-topic"].decode(), int(facts["onex-dlq-partition"]))
             return self.sent[partition][int(facts["onex-dlq-offset"])]
+        if message.topic == RECORDS:
+            return self._by_id[dict(message.headers)["onex-causation-id"].decode()]
         return self._by_id[self._read(message)["causation_id"]]
 
     def _read(self, message: Message) -> dict[str, Any]:

@@ -8,16 +8,16 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from omnibase_core.errors import BusError, HandlerError
+from omnibase_core.errors import BusError, HandlerError, PublishFailed
 from omnibase_core.loaded import LoadedHost
 from omnibase_core.local_handler import LocalHandler
-from omnibase_core.ports import HandlerCall, Message
+from omnibase_core.ports import HandlerCall, Message, Outlet
 from omnibase_core.runtime import NodeRuntime
 from omnibase_core.testing.simulated_bus import SimulatedBus
 from omnibase_core.testing.simulated_cluster import Faults, SimulatedCluster
 from omnibase_core.testing.virtual_time import Dice, SimulationStuck, VirtualClock, run
 from tests.gear.commands import ECHO, loaded_host, node
-from tests.simulation.invariants import Invariants, Sent
+from tests.simulation.invariants import PUBLISHING, RECORDS, Invariants, Sent
 from tests.simulation.store import WatchedStore, order_of
 
 TOPIC = "onex.app.dev.test.cmd.node.{}.v1"
@@ -105,10 +105,20 @@ class Scripted:
             await asyncio.sleep(self._dice.between(0, 0.05))
             if request["node"] == "once":
                 return await self._store.effect(request["order"], request["n"], self._behave(request))
-            return await self._behave(request)
+            result = await self._behave(request)
+            if self._invariants.publishing and request["node"] in PUBLISHING:
+                await self._publish(call.outlet, request)
+            return result
         finally:
             self._running[request["node"]] -= 1
             self._running[lane] -= 1
+
+    async def _publish(self, outlet: Outlet | None, request: Mapping[str, Any]) -> None:
+        assert outlet is not None
+        try:
+            await outlet.publish(Message(RECORDS, request["key"].encode(), b"%d" % request["n"]))
+        except PublishFailed as error:
+            raise HandlerError(error.code, str(error), retryable=True) from error
 
     def _enter(self, what: str, limit: int) -> None:
         self._running[what] += 1
@@ -202,7 +212,7 @@ class History:
         drain_s, bytes_max = dice.choice((0.3, 2.0)), dice.choice((2000, 100_000))
         self.with_once = seed % 3 == 0 and not exactly_once
         self.loaded = the_host(drain_s, bytes_max, guarantee, with_once=self.with_once)
-        self.invariants = Invariants(once=exactly_once)
+        self.invariants = Invariants(once=exactly_once, publishing=seed % 2 == 0)
         self.store = WatchedStore(Dice(~seed), self.invariants)
         self.faults = Faults(
             latency_s=dice.choice((0.005, 0.05, 0.4)),

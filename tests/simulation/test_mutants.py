@@ -2,13 +2,16 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 
+from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.idempotency import Held, Once, Wait
 from omnibase_core.lanes import Lanes
+from omnibase_core.outlet import CommandOutlet, Outgoing
 from omnibase_core.ports import Recorded
 from omnibase_core.runtime import NodeRuntime
 from omnibase_core.transactions import Transactions
@@ -232,6 +235,24 @@ class ReleasesWithin(NodeRuntime):
         return _with(_Impatient, super()._exactly_once())
 
 
+class PublishesBesideTheTransaction(NodeRuntime):
+    """Publishes at once what belongs into the transaction of the answer."""
+
+    def load_nodes(self, nodes: Iterable[CompiledNode]) -> None:  # noqa: D102 - the class says it
+        super().load_nodes(nodes)
+        for attempts in self._roster._attempts.values():  # noqa: SLF001 - the fault is put in from outside
+            object.__setattr__(attempts.instance, "outlet", partial(CommandOutlet, self._bus, transacts=False))
+
+
+class ForgetsWhatHandlersPublish(NodeRuntime):
+    """Publishes answers and dead letters alone."""
+
+    def _publish(self, works: Sequence[Any]) -> None:
+        for work in works:
+            work.messages = [it for it in work.messages if not isinstance(it, Outgoing)]
+        super()._publish(works)
+
+
 def _with(kind: type[Transactions], transactions: Transactions) -> Transactions:
     transactions.__class__ = kind
     return transactions
@@ -253,6 +274,8 @@ MUTANTS: dict[type[NodeRuntime], str] = {
     ClingsToWhatIsLost: "published late",
     ForgetsTheAborted: "stuck",
     ReleasesWithin: "a partition was released within a transaction",
+    PublishesBesideTheTransaction: "failed, and its record is there",
+    ForgetsWhatHandlersPublish: "answered without its record",
 }
 """The engines, and how the violation starts that gives each away."""
 

@@ -66,14 +66,16 @@ def test_an_operation_receives_a_command_and_replies() -> None:
     assert operation["bindings"]["kafka"]["groupId"]["enum"] == ["onex.dev.demo.examples"]
 
 
-def _host(tmp_path: Path, schema: str, *, delivery: str = "{}", bus: str = "{}") -> Sequence[LoadedHost]:
+def _host(
+    tmp_path: Path, schema: str, *, delivery: str = "{}", bus: str = "{}", more: str = ""
+) -> Sequence[LoadedHost]:
     (tmp_path / "node.yaml").write_text(
         "contract: node/v1\nname: odd\nkind: compute\nversion: 1.0.0\ndescription: Odd.\n"
         f'operations: {{do: {{input: {schema}, answer: {{a: "${{ 1 }}"}}}}}}\ndelivery: {delivery}\n'
     )
     (tmp_path / "host.yaml").write_text(
         "contract: host/v1\nname: host\nversion: 1.0.0\ndescription: Odd.\nenvironment: dev\ntenant: t\npool: p\n"
-        f"nodes: [odd]\nbus: {bus}\n"
+        f"nodes: [odd]\nbus: {bus}\n{more}"
     )
     return hosts_at(tmp_path)
 
@@ -105,3 +107,12 @@ def test_retries_and_several_brokers_are_told(tmp_path: Path) -> None:
         ("a:9092", "kafka-secure"),
         ("b:9093", "kafka-secure"),
     ]
+
+
+def test_requests_of_other_nodes_are_received(tmp_path: Path) -> None:
+    """On the pool's topic of requests, where the host contract says so."""
+    document = asyncapi(_host(tmp_path, "{}", more="requests: true\n"))
+    assert findings(document) == []
+    assert document["channels"]["requests"]["address"] == "onex.app.dev.t.cmd.runtime.p.v1"
+    assert document["operations"]["requests.receive"]["action"] == "receive"
+    assert "requests" not in asyncapi(_host(tmp_path, "{}"))["channels"]

@@ -311,7 +311,10 @@ class BusError(OnexError):
 
 
 class PublishFailed(BusError):
-    """The broker refused a message for good. `code` is `message_too_large` or `publish_refused`."""
+    """The broker refused a message for good.
+
+    `code` is `message_too_large`, `unknown_topic`, `not_authorised` or `publish_refused`.
+    """
 
     def __init__(self, code: str, message: str) -> None:
         """Say why the broker refused it."""

@@ -98,6 +98,14 @@ class NodesOfHost:
                 f" exactly_once cannot hold for it (it can for: {covered}); host it with guarantee: at_least_once",
                 code="guarantee-not-covered",
             )
+        if node.asks_a_node:
+            yield self.document.problem(
+                at,
+                f"node {node.contract.name!r} waits for the answer of another node; in exactly_once its request would"
+                " be sent only with its own answer, so that it would wait for itself; host it with guarantee:"
+                " at_least_once",
+                code="guarantee-not-covered",
+            )
         if node.contract.idempotency is not None:
             yield self.document.problem(
                 at,
@@ -177,6 +185,23 @@ class SettingsOfHost:
         except ValidationError as error:
             self.problems.extend(problems_of(self.document, error, model=model, at=at))
             return None
+
+
+def misfits(
+    contract: RuntimeHostContract, document: Document, settings: HostSettings, catalog: Catalog, nodes: Shelf
+) -> Iterator[Problem]:
+    """Hold what nodes do with their targets to what these targets are for."""
+    for index, name in enumerate(contract.nodes):
+        node = nodes[name][0] if name in nodes else None
+        if node is None or node.contract.target is None or node.handler_type not in catalog.handlers:
+            continue
+        target = settings.targets.get(node.handler_type, {}).get(node.contract.target)
+        offered = catalog.handlers[node.handler_type].operations
+        for called in {it.call.operation: None for it in node.operations.values() if it.call is not None}:
+            misfit = offered[called].misfit if called in offered else None
+            if target is not None and misfit is not None and (lack := misfit(target)) is not None:
+                message = f"node {name!r} does {called!r} with the target {node.contract.target!r}, and {lack}"
+                yield document.problem(("nodes", index), message, code="unbound-target")
 
 
 def untold(faults: Iterable[Problem], document: Document) -> Iterator[Problem]:

@@ -1,7 +1,7 @@
 """NodeInstance: one node of a host. A delivery comes in; plan, let the handler act, conclude; messages go out."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -15,10 +15,13 @@ from omnibase_core.errors import (
     CommandFailed,
     CommandRejected,
     FunctionInterrupted,
+    HandlerError,
     OnexError,
+    PublishFailed,
     UndecodableEnvelope,
 )
 from omnibase_core.logic import Plan, conclude, plan
+from omnibase_core.outlet import CommandOutlet
 from omnibase_core.policies import BreakerState, CircuitBreaker
 from omnibase_core.ports import Clock, Delivery, Handler, HandlerCall, InlineHandler, Message, Observer
 from omnibase_core.replies import Replies
@@ -66,12 +69,15 @@ class NodeInstance:
     node: CompiledNode
     handler: Handler | InlineHandler | None
     replies: Replies
+    outlet: Callable[[Delivery, OnexEnvelope], CommandOutlet]
     breaker: CircuitBreaker
     clock: Clock
     observer: Observer
     figures: NodeFigures = field(default_factory=NodeFigures)
     inline: bool = field(init=False)
     """Whether the handler has its answer at hand here, in no process of its own, so that executing awaits nothing."""
+    asks_a_node: bool = field(init=False)
+    """Whether a command of it may wait for the answer of another node."""
     awaits_nothing: bool = field(init=False)
     """Whether serving as a whole awaits nothing: with idempotency, it awaits the store."""
 
@@ -80,6 +86,7 @@ class NodeInstance:
         isolated = self.node.contract.delivery.isolation is Isolation.PROCESS
         inline = is_inline(self.handler) and not isolated
         object.__setattr__(self, "inline", inline)
+        object.__setattr__(self, "asks_a_node", self.node.asks_a_node)
         object.__setattr__(self, "awaits_nothing", inline and self.node.contract.idempotency is None)
 
     @property
@@ -113,8 +120,10 @@ class NodeInstance:
         self, delivery: Delivery, command: OnexEnvelope, planned: Plan
     ) -> Sequence[Message] | CommandFailed | CommandRejected:
         """Let the handler act once: give the messages that end the delivery, or what went wrong."""
+        outlet = self.outlet(delivery, command)
         try:
-            return self._answered(delivery, command, conclude(planned, await self._execute(planned)))
+            result = await self._execute(planned, outlet)
+            return [*outlet.kept, *self._answered(delivery, command, conclude(planned, result))]
         except Exception as error:  # noqa: BLE001 - a node's bug ends neither the host nor its neighbours
             return _as_ours(error)
 
@@ -180,6 +189,10 @@ class NodeInstance:
             return [limited.dead_letter(delivery, self.node, error, now)]
         return limited.error(delivery, self.node, command, CommandFailed("answer_too_large", reason), now)
 
+    def unpublished(self, delivery: Delivery, error: PublishFailed) -> Sequence[Message]:
+        """Give what ends a delivery instead when the broker refused what its handler published within a transaction."""
+        return self.give_up(delivery, decode(delivery.value), HandlerError(error.code, str(error)))
+
     def decode(self, delivery: Delivery) -> OnexEnvelope | Sequence[Message]:
         """Give the command, or the messages that end a delivery which is none."""
         self.figures.commands += 1
@@ -201,7 +214,7 @@ class NodeInstance:
             raise _bug(error) from error
         return result
 
-    async def _execute(self, planned: Plan) -> Mapping[str, Any]:
+    async def _execute(self, planned: Plan, outlet: CommandOutlet) -> Mapping[str, Any]:
         call = planned.call
         if call is None:
             return {}
@@ -211,7 +224,7 @@ class NodeInstance:
         try:
             # A handler that keeps to the time itself can tell more than that it was over.
             async with asyncio.timeout(call.timeout_s + _GRACE_S):
-                result: Mapping[str, Any] = await handler.execute(call)
+                result: Mapping[str, Any] = await handler.execute(call._replace(outlet=outlet))
         except TimeoutError as error:
             message = f"no result within {call.timeout_s:g} s (delivery.timeout_s)"
             raise CommandFailed("timeout", message, retryable=True) from error

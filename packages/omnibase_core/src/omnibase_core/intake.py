@@ -30,13 +30,16 @@ class Intake:
         self.count = 0
         self.size_bytes = 0
 
-    def take(self, topic: str | None, size_bytes: int) -> None:
-        """Count a command that is taken; without a topic, against the host's limits alone."""
-        self._add(topic, 1, size_bytes)
+    def take(self, topic: str | None, size_bytes: int, *, apart: bool = False) -> None:
+        """Count a command that is taken; without a topic against the host's limits alone, `apart` against its topic's.
 
-    def give_back(self, topic: str | None, size_bytes: int) -> None:
+        Apart is what may wait for another command to be taken: it must not keep that one out.
+        """
+        self._add(topic, 1, size_bytes, apart=apart)
+
+    def give_back(self, topic: str | None, size_bytes: int, *, apart: bool = False) -> None:
         """Count a command that is done or dropped, as it was taken."""
-        self._add(topic, -1, -size_bytes)
+        self._add(topic, -1, -size_bytes, apart=apart)
 
     def waiting(self, topic: str) -> int:
         """How many commands are counted against a topic."""
@@ -64,14 +67,18 @@ class Intake:
         self._held = held
         return change
 
-    def _add(self, topic: str | None, count: int, size_bytes: int) -> None:
-        self.count += count
-        self.size_bytes += size_bytes
+    def _add(self, topic: str | None, count: int, size_bytes: int, *, apart: bool) -> None:
+        if not apart:
+            self._add_to_host(count, size_bytes)
         if topic is not None:
             self._counts[topic] += count
             limit = self._limits[topic]
             if limit is not None:
                 self._mark(topic, self._counts[topic], limit)
+
+    def _add_to_host(self, count: int, size_bytes: int) -> None:
+        self.count += count
+        self.size_bytes += size_bytes
         if self._host_full:
             self._host_full = 2 * self.count > self._in_all or 2 * self.size_bytes > self._bytes_max
         else:

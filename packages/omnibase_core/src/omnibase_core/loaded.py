@@ -63,7 +63,8 @@ class LoadedHost:
         ]
         overtaken = any(node.contract.delivery.on_retry is OnRetry.OVERTAKE for node in self.nodes)
         retry = [names.retry(self.contract.pool)] if overtaken else []
-        return (*of_nodes, *retry, names.dead_letter(self.contract.pool), names.log(self.contract.name))
+        requests = [names.requests(self.contract.pool)] if self.contract.requests else []
+        return (*of_nodes, *requests, *retry, names.dead_letter(self.contract.pool), names.log(self.contract.name))
 
     def with_bus(self, **changes: object) -> "LoadedHost":
         """Give the same host with other settings of its bus."""

@@ -25,7 +25,8 @@ class HandlerCall(NamedTuple):
 
     `request` is an instance of the operation's request model. `timeout_s` is what is left for this call: the runtime
     cancels it a moment later, so that a handler which keeps to the time itself can say what it waited for. `call_id` is
-    the command's id: the same for each attempt at it. `node` is the name of the node that asks.
+    the command's id: the same for each attempt at it. `node` is the name of the node that asks. `outlet` publishes for
+    the command; an InlineHandler has none.
     """
 
     handler_type: str
@@ -35,6 +36,7 @@ class HandlerCall(NamedTuple):
     timeout_s: float
     call_id: UUID
     node: str = ""
+    outlet: "Outlet | None" = None
 
 
 class Handler(Protocol):
@@ -61,6 +63,8 @@ class OperationDescription:
     What a test plays has to come out as in production. So a handler that judges what it got says here, from a request
     and a result, which error it raises in place of that result (`refusal`; None: it gives it); and one that keeps to
     the time itself says which error that is after so many seconds (`late`).
+    One that is not for every target says what a target lacks for it (`misfit`). `asks_a_node`: it waits for the answer
+    of another node, which with exactly once would come only after its own.
 
     `faults`, where a handler has it, looks at a request as the contract writes it, expressions included, and gives
     what can be known to be wrong before any command, each at its path in the request. `gives` says of such a request
@@ -77,6 +81,8 @@ class OperationDescription:
     faults: Callable[[Any], Iterable[tuple[tuple[str | int, ...], InvalidExpression]]] | None = None
     gives: Callable[[Any], type[BaseModel]] | None = None
     following: Callable[[Any, Mapping[str, Any]], BaseModel] | None = None
+    misfit: Callable[[Any], str | None] | None = None
+    asks_a_node: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +92,9 @@ class HandlerDescription:
     The first operation is the one meant where a contract names none. `settings` is the model of the host contract's
     `settings` for this type; `target` that of each of its `targets`, or None for a handler that has none. `inline` is
     that of an InlineHandler, which no timeout bounds and no breaker guards. `transactional` says that a call has no
-    effect but what the bus's transaction covers, so that it may be repeated. `errors` are the codes of its
-    HandlerErrors with what each means, as the reference of a node tells its senders.
+    effect but what the bus's transaction covers, so that it may be repeated: none at all, or what is published through
+    its Outlet. `errors` are the codes of its HandlerErrors with what each means, as the reference of a node tells its
+    senders.
     """
 
     handler_type: str
@@ -184,6 +191,25 @@ class Refusal:
 
     index: int
     error: PublishFailed
+
+
+class Outlet(Protocol):
+    """By which a handler publishes for one command."""
+
+    @property
+    def correlation_id(self) -> UUID:
+        """Give the command's."""
+
+    @property
+    def depth(self) -> int:
+        """How many nodes wait for the command: 0 where it is no request of a node."""
+
+    async def publish(self, message: Message, /) -> None:
+        """Return once the broker has acknowledged the message. Raises PublishFailed when it refuses it for good.
+
+        With exactly once it returns at once: the message is in the transaction of the command's answer, or nowhere if
+        the attempt fails. The command's trace and its id go along in the headers.
+        """
 
 
 class EnvelopeBus(Protocol):

@@ -22,7 +22,7 @@ from omnibase_core.contracts.host import RuntimeHostContract
 from omnibase_core.contracts.node import ContractModel, NodeContract, NodeKind
 from omnibase_core.contracts.watches import Watches
 from omnibase_core.errors import InvalidContracts, Problem
-from omnibase_core.hosting import NodesOfHost, SettingsOfHost, untold
+from omnibase_core.hosting import NodesOfHost, SettingsOfHost, misfits, untold
 from omnibase_core.loaded import Catalog, HostSettings, LoadedHost
 from omnibase_core.ports import ContractReader
 
@@ -182,6 +182,8 @@ class _Loader:
         check = SettingsOfHost(contract, document, self.catalog)
         settings = check.read()
         self.problems.extend(check.problems)
+        if settings is not None:
+            self.problems.extend(misfits(contract, document, settings, self.catalog, self.nodes))
         return settings
 
     def _watches_of(self, contract: RuntimeHostContract, document: Document) -> Watches:

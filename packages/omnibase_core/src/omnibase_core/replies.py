@@ -15,10 +15,8 @@ from omnibase_core.dead_letters import dead_letter, generation_of, size_of
 from omnibase_core.envelope import EnvelopeError, OnexEnvelope
 from omnibase_core.errors import CommandFailed, CommandRejected, OnexError, sendable
 from omnibase_core.logic import error_of
-from omnibase_core.ports import Delivery, Headers, Message
-
-_TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
-"""W3C Trace Context: what an answer carries on from its command."""
+from omnibase_core.outlet import trace_of
+from omnibase_core.ports import Delivery, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +120,4 @@ class Replies:
             handler_type=node.handler_type,
             generation=generation_of(delivery.headers),
         )
-        return Message(self.events, delivery.key, encode(answer), _trace_of(delivery.headers))
-
-
-def _trace_of(headers: Headers) -> Headers:
-    return [header for header in headers if header[0] in _TRACE_HEADERS] if headers else ()
+        return Message(self.events, delivery.key, encode(answer), trace_of(delivery.headers))

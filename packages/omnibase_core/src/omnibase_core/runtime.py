@@ -31,7 +31,7 @@ from omnibase_core.ports import (
 )
 from omnibase_core.roster import Roster
 from omnibase_core.transactions import Transactions
-from omnibase_core.work import Assignment, Work, mend
+from omnibase_core.work import Assignment, Work, mend, refused_of
 
 _ROOM_S = 0.5
 
@@ -50,7 +50,7 @@ class NodeRuntime:
         self._clock = clock
         self._observer = observer
         self._handlers: dict[str, Handler | InlineHandler] = {}
-        self._roster = Roster(host, bytes_max=bus.message_bytes_max, clock=clock, observer=observer)
+        self._roster = Roster(host, bus=bus, clock=clock, observer=observer)
         self._assignments: dict[Partition, Assignment] = {}
         self._lanes: Lanes[Work] = Lanes()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -160,16 +160,17 @@ class NodeRuntime:
             work = self._roster.work_of(delivery, assignment)
             if self._transactions is not None:
                 assignment.line.append(work)
-            at_once = work.tried is None and work.instance.serves_at_once and not self._intake.waiting(work.topic)
+            first = work.asked or not self._intake.waiting(work.topic)
+            at_once = work.tried is None and work.instance.serves_at_once and first
             if work.messages or at_once:
                 # It is done as soon as it is taken: what it waits for is the broker alone.
                 work.in_line = False
-                self._intake.take(None, work.size_bytes)
+                self._intake.take(work.counted_against, work.size_bytes, apart=work.is_apart)
                 assignment.active += 1
                 work.messages = work.messages or work.instance.serve_inline(delivery)
                 served.append(work)
                 continue
-            self._intake.take(work.topic, work.size_bytes)
+            self._intake.take(work.counted_against, work.size_bytes, apart=work.is_apart)
             if self._lanes.put(work.lane, work):
                 self._spawn(self._run_lane(work.lane))
         if served:
@@ -185,7 +186,8 @@ class NodeRuntime:
             assignment.moved_s = now_s
         if not assignment.ledger.begin(delivery.offset):
             return None
-        if assignment.ledger.unfinished == self._host.limits.ahead_max and not assignment.held:
+        bounded = delivery.partition.topic != self._roster.requests
+        if bounded and assignment.ledger.unfinished == self._host.limits.ahead_max and not assignment.held:
             assignment.held = True
             self._bus.pause([assignment.partition])
         return assignment
@@ -239,19 +241,15 @@ class NodeRuntime:
             self._progress.set()
             return
         messages = [message for work in current for message in work.messages]
-        owners = [work for work in current for _ in work.messages]
         published = self._bus.publish(messages)
-        published.add_done_callback(partial(self._acknowledged, current, owners))
+        published.add_done_callback(partial(self._acknowledged, current))
 
-    def _acknowledged(
-        self, works: Sequence[Work], owners: Sequence[Work], outcome: "asyncio.Future[Sequence[Refusal]]"
-    ) -> None:
+    def _acknowledged(self, works: Sequence[Work], outcome: "asyncio.Future[Sequence[Refusal]]") -> None:
         """Note as done what the broker has; publish again what it refused."""
         if self._stopped or outcome.cancelled() or outcome.exception() is not None:
             return  # The bus is at its end: what is not acknowledged is not done.
-        refused: dict[Work, list[Refusal]] = {}
-        for refusal in outcome.result():
-            refused.setdefault(owners[refusal.index], []).append(refusal)
+        refusals = outcome.result()
+        refused = refused_of(works, refusals) if refusals else {}
         self._complete([work for work in works if work not in refused])
         for work, refusals in refused.items():
             self._spawn(self._publish_again(work, refusals))
@@ -262,7 +260,7 @@ class NodeRuntime:
         for work in works:
             offsets.setdefault(work.assignment, []).append(work.delivery.offset)
             work.assignment.active -= 1
-            self._intake.give_back(work.counted_against, work.size_bytes)
+            self._intake.give_back(work.counted_against, work.size_bytes, apart=work.is_apart)
         watermarks: dict[Partition, int] = {}
         now_s = self._clock.monotonic_s()
         for assignment, done in offsets.items():
@@ -331,7 +329,7 @@ class NodeRuntime:
 
     def _drop(self, work: Work) -> None:
         """Let go of work of a partition that is leaving: whoever serves it next will do the work."""
-        self._intake.give_back(work.counted_against, work.size_bytes)
+        self._intake.give_back(work.counted_against, work.size_bytes, apart=work.is_apart)
         self._progress.set()
         self._balance()
 

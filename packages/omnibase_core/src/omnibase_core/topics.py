@@ -107,6 +107,10 @@ class Namespace:
         """Topic of what a pool could not serve."""
         return self._name(Realm.APP, Stream.DEAD_LETTER, Owner.RUNTIME, pool, 1)
 
+    def requests(self, pool: str) -> str:
+        """Topic of what nodes ask the nodes of a pool."""
+        return self._name(Realm.APP, Stream.COMMAND, Owner.RUNTIME, pool, 1)
+
     def retry(self, pool: str) -> str:
         """Topic of commands that wait for another attempt and may be overtaken."""
         return self._name(Realm.APP, Stream.RETRY, Owner.RUNTIME, pool, 1)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 
 from omnibase_core.errors import TransactionAborted
 from omnibase_core.ports import EnvelopeBus, Observer, Refusal
-from omnibase_core.work import Assignment, Work, mend
+from omnibase_core.work import Assignment, Work, mend, refused_of
 
 _AGAIN_FIRST_S = 0.02
 _AGAIN_LONGEST_S = 5.0
@@ -80,7 +80,6 @@ class Transactions:
 
     async def _transact(self, works: Sequence[Work]) -> None:
         messages = [message for work in works for message in work.messages]
-        owners = [work for work in works for _ in work.messages]
         offsets = {work.assignment.partition: work.delivery.offset + 1 for work in works}
         self._idle.clear()
         try:
@@ -97,10 +96,7 @@ class Transactions:
             self._complete(works)
             return
         self._put_back(works)
-        refused: dict[Work, list[Refusal]] = {}
-        for refusal in refusals:
-            refused.setdefault(owners[refusal.index], []).append(refusal)
-        for work, its_refusals in refused.items():
+        for work, its_refusals in refused_of(works, refusals).items():
             if work.assignment not in self._mending:
                 self._mending.add(work.assignment)
                 self._spawn(self._mended(work, its_refusals))

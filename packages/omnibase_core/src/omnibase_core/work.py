@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from omnibase_core.contracts.node import Ordering
 from omnibase_core.instance import NodeInstance
 from omnibase_core.ledger import PartitionLedger
+from omnibase_core.outlet import Outgoing
 from omnibase_core.overtaking import Tried
 from omnibase_core.ports import Delivery, Message, Partition, Refusal
 
@@ -50,6 +51,8 @@ class Work:
     tried: Tried | None = None
     messages: Sequence[Message] = ()
     refusals: int = 0
+    asked: bool = False
+    """Whether a node waits for its answer: then it is served out of line, and what waits holds it up nowhere."""
     in_line: bool = True
     """Whether it waits, or waited, in a lane: then it counts against its node's limit."""
 
@@ -64,6 +67,11 @@ class Work:
         return self.topic if self.in_line else None
 
     @property
+    def is_apart(self) -> bool:
+        """Whether it counts against its topic's limit alone, since it may wait for what the host has yet to take."""
+        return self.asked or self.instance.asks_a_node
+
+    @property
     def size_bytes(self) -> int:
         """What it holds in memory, roughly."""
         return len(self.delivery.value or b"")
@@ -72,7 +80,7 @@ class Work:
     def lane(self) -> Hashable:
         """What it is served in line with. A command without a key is ordered by its partition."""
         delivery = self.delivery
-        if self.tried is not None:
+        if self.asked or self.tried is not None:
             return (delivery.partition, delivery.offset)
         match self.instance.node.contract.delivery.ordering:
             case Ordering.KEY:
@@ -83,10 +91,27 @@ class Work:
                 return (delivery.partition, delivery.offset)
 
 
+def refused_of(works: Iterable[Work], refusals: Sequence[Refusal]) -> dict[Work, list[Refusal]]:
+    """Give each work its refusals, by their places among its own messages; `works` in the order of publishing."""
+    owners = [(work, place) for work in works for place in range(len(work.messages))]
+    found: dict[Work, list[Refusal]] = {}
+    for refusal in refusals:
+        work, place = owners[refusal.index]
+        found.setdefault(work, []).append(replace(refusal, index=place))
+    return found
+
+
 async def mend(work: Work, refusals: Sequence[Refusal]) -> None:
-    """Never give up: what is too large is said shorter, until it fits; what is refused is tried again later."""
-    instance, error = work.instance, refusals[0].error
-    if error.code == "message_too_large":
+    """Never give up: what is too large is said shorter, until it fits; what is refused is tried again later.
+
+    But what a handler published is its command's own: where it is refused, the command fails.
+    """
+    instance = work.instance
+    own = [it for it in refusals if isinstance(work.messages[it.index], Outgoing)]
+    error = (own or refusals)[0].error
+    if own:
+        work.messages = instance.unpublished(work.origin, error)
+    elif error.code == "message_too_large":
         work.messages = instance.shorter(work.origin, work.messages, str(error))
     else:
         instance.figures.degraded = f"{error.code}: {error}"

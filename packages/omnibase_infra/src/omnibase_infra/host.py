@@ -22,6 +22,7 @@ from omnibase_core.runtime import NodeRuntime
 from omnibase_infra.calls import Asked, CallFigures, MeasuredHandler
 from omnibase_infra.console.health import HealthReport, NodeHealth, SecretsHealth, health_server
 from omnibase_infra.console.metrics import page_of
+from omnibase_infra.handlers.kafka import Place
 from omnibase_infra.kafka import KafkaBus, KafkaBusFactory
 from omnibase_infra.limits import LimitedHandler
 from omnibase_infra.logs import open_log
@@ -104,7 +105,7 @@ class RuntimeHostProcess:
             await stack.enter_async_context(self._log_shipping())
             self.runtime = NodeRuntime(self.contract, bus=self.bus, clock=self._clock, observer=self._log)
             await stack.enter_async_context(self._rotation.watching())
-            factories = handler_factories(strict=self._strict)
+            factories = handler_factories(strict=self._strict, place=self._place())
             for handler_type in self._handler_types:
                 handler = await stack.enter_async_context(self._open_handler(factories[handler_type]))
                 self.runtime.register_handler(handler_type, handler)
@@ -233,7 +234,9 @@ class RuntimeHostProcess:
         )
         written = self.contract.handlers.get(handler_type, HandlerBinding()).limits
         targets = self._loaded.settings.targets.get(handler_type, {})
-        limits = {name: written.get(name, TargetLimits()) for name in targets}
+        # Nodes that ask each other must not wait for a turn that another's wait has: no limit by default.
+        asked = {node.contract.target for node in self._loaded.nodes if node.asks_a_node}
+        limits = {name: written.get(name, TargetLimits()) for name in targets if name in written or name not in asked}
         kept = self._rotation.handler(handler_type, open_, secrets=secrets, drain_s=drain_s) if secrets else open_()
         async with kept as handler:
             if is_inline(handler):
@@ -241,6 +244,10 @@ class RuntimeHostProcess:
             else:
                 discreet = DiscreetHandler(cast("Handler", handler), self._redactor)
                 yield MeasuredHandler(LimitedHandler(discreet, limits), self._calls)
+
+    def _place(self) -> Place:
+        contract = self.contract
+        return Place(namespace=contract.namespace, pool=contract.pool, listen=self.bus.listen, now=self._clock.now)
 
     def _opened(self, factory: HandlerFactory) -> AbstractAsyncContextManager[Handler | InlineHandler]:
         """Open a handler with what the host contract says of it, or with nothing; secrets as they are now."""

@@ -18,6 +18,7 @@ from omnibase_infra.functions import import_function
 from omnibase_infra.handlers.consul import ConsulHandlerFactory
 from omnibase_infra.handlers.db import DbHandlerFactory
 from omnibase_infra.handlers.http import HttpHandlerFactory
+from omnibase_infra.handlers.kafka import KafkaHandlerFactory, Place
 from omnibase_infra.handlers.llm import LlmHandlerFactory
 from omnibase_infra.handlers.vault import VaultHandlerFactory
 from omnibase_infra.kafka import KafkaBusFactory
@@ -82,8 +83,10 @@ def bus_factory() -> BusFactory:
     return KafkaBusFactory()
 
 
-def handler_factories(*, strict: bool = False) -> Mapping[str, HandlerFactory]:
+def handler_factories(*, strict: bool = False, place: Place | None = None) -> Mapping[str, HandlerFactory]:
     """Give every handler by its type; with `strict`, functions are watched while they run.
+
+    `place` is that of the host: whoever opens handlers gives it.
 
     Raises BrokenPlugin for a plug-in that fails to import or takes a name.
     """
@@ -93,6 +96,7 @@ def handler_factories(*, strict: bool = False) -> Mapping[str, HandlerFactory]:
         compute,
         DbHandlerFactory(),
         HttpHandlerFactory(),
+        KafkaHandlerFactory(place),
         VaultHandlerFactory(),
         LlmHandlerFactory(),
         ConsulHandlerFactory(),

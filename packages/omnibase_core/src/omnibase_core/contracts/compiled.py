@@ -21,12 +21,16 @@ class CompiledRule:
 
 @dataclass(frozen=True, slots=True)
 class CompiledCall:
-    """What an operation asks of its handler: which operation, with what request; and the type of what it gives."""
+    """What an operation asks of its handler: which operation, with what request; and the type of what it gives.
+
+    `asks_a_node`: it waits for the answer of another node.
+    """
 
     operation: str
     request: Template
     model: type[BaseModel]
     result: Type
+    asks_a_node: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,3 +62,8 @@ class CompiledNode:
     contract: NodeContract
     handler_type: str
     operations: Mapping[str, CompiledOperation]
+
+    @property
+    def asks_a_node(self) -> bool:
+        """Whether an operation of it waits for the answer of another node."""
+        return any(it.call is not None and it.call.asks_a_node for it in self.operations.values())

@@ -243,7 +243,8 @@ class _Compiler:
         if described.faults is not None:
             self._handler_faults((*at, "request"), described.faults(written))
         gives = described.result if described.gives is None else described.gives(written)
-        return CompiledCall(called, request, described.request, type_of_model(gives, taken=False))
+        typed = type_of_model(gives, taken=False)
+        return CompiledCall(called, request, described.request, typed, described.asks_a_node)
 
     def _handler_faults(self, at: Path, faults: Iterable[tuple[Path, InvalidExpression]]) -> None:
         """Add what the handler finds in a request; what it tells of a place replaces what was told."""

@@ -141,6 +141,7 @@ class RuntimeHostContract(ContractModel):
     - `secrets`: where each secret is that a setting refers to as `${secret.NAME}`; one that is not listed is the
       variable `ONEX_SECRET_NAME`, or in the file that `ONEX_SECRET_NAME_FILE` names.
     - `watches`: what is watched, by a name of its own, and which node is told of its changes.
+    - `requests`: true where other nodes may ask these nodes, by the handler `kafka`: the pool then has a topic for it.
     """
 
     contract: Literal["host/v1"]
@@ -159,6 +160,7 @@ class RuntimeHostContract(ContractModel):
     idempotency: StoreBinding | None = None
     secrets: dict[SecretName, SecretSource] = Field(default_factory=dict)
     watches: dict[Slug, Watch] = Field(default_factory=dict)
+    requests: bool = False
     limits: Limits = Limits()
     health: HealthEndpoint = HealthEndpoint()
 

@@ -101,8 +101,9 @@ class _Host:
             for name, operation in node.contract.operations.items()
         }
         for name, (_, message, purpose) in self._own_topics().items():
-            operations[f"{name}.send"] = {
-                "action": "send",
+            action = "receive" if message == "request" else "send"
+            operations[f"{name}.{action}"] = {
+                "action": action,
                 "channel": _to("channels", name),
                 "summary": purpose,
                 "messages": [_to("channels", name, "messages", message)],
@@ -114,6 +115,7 @@ class _Host:
         contract = self._host.contract
         known = {
             "dead-letters": (self._names.dead_letter(contract.pool), "dead-letter", "What could not be served."),
+            "requests": (self._names.requests(contract.pool), "request", "What nodes ask the nodes of this pool."),
             "retries": (
                 self._names.retry(contract.pool),
                 "retry",
@@ -189,6 +191,7 @@ def _messages(nodes: Any) -> Iterator[tuple[str, Any]]:
         yield f"{node.contract.name}.error", _error(node.contract)
     original = "The original bytes and headers; what is known of the failure is in headers named onex-dlq-*."
     yield "dead-letter", _bytes("Dead letter", original)
+    yield "request", _bytes("Request of a node", "A command; the header onex-request-for names its node's topic.")
     yield "retry", _bytes("Command that waits", "The original bytes and headers, and when it is due.")
     yield "log-line", {"title": "Log line", "contentType": "application/json", "payload": {"type": "object"}}
 

@@ -93,6 +93,7 @@ def _others(host: LoadedHost) -> list[tuple[str, str]]:
     names = host.contract.namespace
     purposes = {
         names.dead_letter(host.contract.pool): "dead letters",
+        names.requests(host.contract.pool): "requests of nodes",
         names.retry(host.contract.pool): "retries",
         names.log(host.contract.name): "log",
     }

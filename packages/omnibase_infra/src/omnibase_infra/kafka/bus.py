@@ -2,8 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
 from omnibase_core.errors import BusError
 from omnibase_core.ports import Message, Observer, Partition
+from omnibase_infra.kafka.answers import AnswerReader
 from omnibase_infra.kafka.connection import Connection
 from omnibase_infra.kafka.consumer import ConsumerThread, Happening
 from omnibase_infra.kafka.embedded import embedded_broker
@@ -131,6 +132,27 @@ class KafkaBus:
         if self._thread is not None:
             self._thread.switch("resume", partitions)
 
+    @asynccontextmanager
+    async def listen(
+        self, topics: Collection[str], *, hear: Callable[[Sequence[bytes]], None], listening: Callable[[str], None]
+    ) -> AsyncIterator[None]:
+        """Give what is new on these topics to `hear`, on the loop, while the context is open.
+
+        `listening` is told each topic once, when nothing that comes from then on is missed.
+        """
+        loop = asyncio.get_running_loop()
+        reader = AnswerReader(
+            {**self._settings.listener(client_id=self._host.name), "bootstrap.servers": self.address},
+            topics,
+            hear=lambda values: _tell(loop, hear, values),
+            listening=lambda topic: _tell(loop, listening, topic),
+            warn=self.connection.error,
+        )
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(reader.close, within_s=_LEAVE_S)
+
     async def close(self) -> None:
         """Let what was published go out, for a bounded time; while the broker is away, there is none to wait for."""
         if self._transactor is not None:
@@ -174,3 +196,9 @@ class KafkaBus:
     def _on_commit(self, error: KafkaError | None, places: Sequence[TopicPartition]) -> None:
         if error is not None and self._thread is not None:
             self._thread.not_committed(error, places)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, whom: Callable[[Any], None], what: Any) -> None:
+    """Pass on to the loop; one that is closed has nobody left who listens."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(whom, what)

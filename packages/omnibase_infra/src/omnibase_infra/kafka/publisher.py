@@ -13,6 +13,13 @@ from omnibase_core.ports import Message, Refusal
 _BUSY_S = 0.001
 _IDLE_S = 0.2
 
+_CODES = {
+    KafkaError.MSG_SIZE_TOO_LARGE: "message_too_large",
+    KafkaError.UNKNOWN_TOPIC_OR_PART: "unknown_topic",
+    KafkaError._UNKNOWN_TOPIC: "unknown_topic",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "not_authorised",
+}
+
 Published = asyncio.Future[Sequence[Refusal]]
 
 
@@ -125,5 +132,4 @@ def _run_of(numbered: tuple[int, Message]) -> tuple[str, bool]:
 
 def translated(error: KafkaError) -> PublishFailed:
     """Give what the client says of a message in our own words."""
-    too_large = error.code() == KafkaError.MSG_SIZE_TOO_LARGE
-    return PublishFailed("message_too_large" if too_large else "publish_refused", error.str())
+    return PublishFailed(_CODES.get(error.code(), "publish_refused"), error.str())

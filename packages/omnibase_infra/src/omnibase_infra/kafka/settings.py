@@ -84,6 +84,18 @@ class KafkaSettings(BaseModel):
             "allow.auto.create.topics": self.embedded,
         }
 
+    def listener(self, *, client_id: str) -> dict[str, Any]:
+        """Configure a consumer that reads what is new, for itself alone."""
+        return {
+            "fetch.wait.max.ms": 5 if self.embedded else 100,
+            **self.common(client_id),
+            # A group is a must of the client; nothing is ever committed to this one.
+            "group.id": f"{client_id}-answers",
+            "auto.offset.reset": "latest",
+            "enable.auto.commit": False,
+            "allow.auto.create.topics": self.embedded,
+        }
+
     def _group_protocol(self) -> dict[str, Any]:
         if self.group_protocol == "consumer":
             return {"group.protocol": "consumer"}
@@ -93,6 +105,8 @@ class KafkaSettings(BaseModel):
         """Configure the host's one producer."""
         return {
             "linger.ms": 0,
+            # For so long a topic that the broker does not know may be one that was just created; the default is 30 s.
+            "topic.metadata.propagation.max.ms": 2000,
             **self.common(client_id),
             "enable.idempotence": True,
             "acks": "all",

@@ -1,0 +1,85 @@
+"""The `kafka` handler: a node publishes by the host's own producer, or asks another node and awaits its answer.
+
+`models` holds what contracts may write, `handler` does it, `asking` finds the answer to a request.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from pydantic import BaseModel
+
+from omnibase_infra.handlers.kafka import asking
+from omnibase_infra.handlers.kafka.asking import Place
+from omnibase_infra.handlers.kafka.handler import KafkaHandler, late
+from omnibase_infra.handlers.kafka.models import (
+    KafkaAnswer,
+    KafkaHandlerSettings,
+    KafkaReceipt,
+    KafkaRecord,
+    KafkaRequest,
+    KafkaTarget,
+)
+from omnibase_spi import Handler, HandlerDescription, OperationDescription
+
+__all__ = [
+    "KafkaAnswer",
+    "KafkaHandlerFactory",
+    "KafkaHandlerSettings",
+    "KafkaReceipt",
+    "KafkaRecord",
+    "KafkaRequest",
+    "KafkaTarget",
+    "Place",
+]
+
+
+class KafkaHandlerFactory:
+    """Makes the `kafka` handler of a host at a place; without one, it is there to be described."""
+
+    description = HandlerDescription(
+        handler_type="kafka",
+        operations={
+            "publish": OperationDescription(
+                request=KafkaRecord,
+                result=KafkaReceipt,
+                late=late,
+                misfit=lambda target: None if target.topics else "that has a node to ask and no topics",
+            ),
+            "request": OperationDescription(
+                request=KafkaRequest,
+                result=KafkaAnswer,
+                refusal=asking.refusal,
+                late=asking.unanswered,
+                misfit=lambda target: None if target.node else "that has topics and no node to ask",
+                asks_a_node=True,
+            ),
+        },
+        settings=KafkaHandlerSettings,
+        target=KafkaTarget,
+        transactional=True,
+        errors={
+            "timeout": "The broker did not acknowledge the record in time.",
+            "message_too_large": "The record is larger than the bus, or its topic, takes.",
+            "unknown_topic": "The broker has no such topic; for a request: no host of that pool has `requests: true`.",
+            "not_authorised": "The host may not write to the topic.",
+            "publish_refused": "The broker refused the record for another reason.",
+            "topic_not_allowed": "The request names a topic that is not among the target's.",
+            "no_answer": "The node that was asked did not answer in time.",
+            "request_failed": "The node that was asked failed, and may succeed later.",
+            "request_refused": "The node that was asked answered with an error for good.",
+            "too_deep": "More nodes than eight would wait for one another in a row.",
+        },
+    )
+
+    def __init__(self, place: Place | None = None) -> None:
+        """Say where the host is."""
+        self._place = place
+
+    @asynccontextmanager
+    async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[Handler]:
+        """Give the handler, which hears the answers of the nodes that its targets name."""
+        assert isinstance(settings, KafkaHandlerSettings)  # noqa: S101 - narrows the type; the registry validated it
+        assert self._place is not None  # noqa: S101 - a host opens it with its place
+        known = {name: target for name, target in targets.items() if isinstance(target, KafkaTarget)}
+        async with asking.asking(self._place, known.values()) as asked:
+            yield KafkaHandler(known, asked)
