@@ -318,14 +318,17 @@ def test_a_budget_that_is_spent_ends_calls_until_its_window_ends(llm_stand_in: L
     play(llm_stand_in, scenario, "echo", node_budget={"tokens": 5, "window_s": 0.5})
 
 
-def test_what_broke_off_is_on_the_bill(llm_stand_in: LlmServer) -> None:
+@api
+def test_what_broke_off_is_on_the_bill(llm_stand_in: LlmServer, api: str) -> None:
     """A model that has begun to speak has cost something, and the target's budget is everybody's."""
 
     async def scenario(handler: Handler) -> None:
-        await failure(handler, "cut", node="a")
+        await failure(handler, "cut", "word " * 100, node="a")
         assert (await failure(handler, "echo", node="b")).code == "over_budget"
 
-    play(llm_stand_in, scenario, models={"cut": PRICE, "echo": PRICE}, budget={"usd": 1e-9})
+    # The words that came are a hundred tokens and more, for which the model takes 10 dollars a million.
+    models = {"cut": {"output_usd_per_million": 10.0}, "echo": PRICE}
+    play(llm_stand_in, scenario, api=api, models=models, budget={"usd": 1e-3})
 
 
 def test_asking_again_stops_at_the_budget(llm_stand_in: LlmServer) -> None:

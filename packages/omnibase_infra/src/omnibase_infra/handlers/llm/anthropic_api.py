@@ -79,7 +79,8 @@ class _Reading:
         match event.type:
             case "message_start":
                 self.into.model = str(event.message.model or "")
-                self._count(event.message.usage)
+                # How much was said is not known yet: what stands there is no count of it.
+                self._count(event.message.usage, output_tokens=None)
             case "content_block_start" if event.content_block.type == "tool_use":
                 self.into.call(int(event.index), id_=event.content_block.id, name=event.content_block.name)
             case "content_block_start" if event.content_block.type == "text":
@@ -88,7 +89,7 @@ class _Reading:
                 self._add(int(event.index), event.delta)
             case "message_delta":
                 self.stop = _STOPS.get(event.delta.stop_reason, "end")
-                self._count(event.usage)
+                self._count(event.usage, output_tokens=event.usage and event.usage.output_tokens)
             case "message_stop":
                 self.into.stop = self.stop
 
@@ -98,12 +99,12 @@ class _Reading:
         elif delta.type == "input_json_delta":
             self.into.call(index, arguments=delta.partial_json)
 
-    def _count(self, usage: Any) -> None:
+    def _count(self, usage: Any, *, output_tokens: Any) -> None:
         if usage is None:
             return
         parts = (usage.input_tokens, usage.cache_creation_input_tokens, usage.cache_read_input_tokens)
         known = [part for part in parts if isinstance(part, int)]
-        self.into.count(input_tokens=sum(known) if known else None, output_tokens=usage.output_tokens)
+        self.into.count(input_tokens=sum(known) if known else None, output_tokens=output_tokens)
 
 
 def _asked(prompt: Prompt) -> dict[str, Any]:

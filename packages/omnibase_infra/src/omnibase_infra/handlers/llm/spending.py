@@ -38,8 +38,6 @@ class Account:
     """What one target's calls cost. Time is monotonic seconds, and an argument."""
 
     _windows: dict[str | None, _Window] = field(default_factory=dict)
-    totals: dict[str, Spent] = field(default_factory=dict)
-    """What each node has spent since the host started."""
 
     def admit(self, node: str, *, budget: Budget | None, node_budget: Budget | None, now_s: float) -> None:
         """Let a call go on. Raises HandlerError, `over_budget`, where the target's budget or the node's is spent."""
@@ -50,7 +48,6 @@ class Account:
         self, node: str, *, tokens: int, usd: float, budget: Budget | None, node_budget: Budget | None, now_s: float
     ) -> None:
         """Count what a call has cost."""
-        self.totals.setdefault(node, Spent()).add(tokens=tokens, usd=usd)
         for key, limit in ((None, budget), (node, node_budget)):
             if limit is not None:
                 self._window(key, limit, now_s).spent.add(tokens=tokens, usd=usd)
