@@ -1,8 +1,10 @@
 """`runtime-host run`: one host in the foreground."""
 
 import asyncio
+import ctypes
 import gc
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -11,6 +13,9 @@ from omnibase_core.loaded import LoadedHost
 from omnibase_infra.cli.completion import complete_hosts
 from omnibase_infra.cli.contracts import contracts_dir_of, load_host
 from omnibase_infra.settings import process_secrets, process_settings
+
+_M_ARENA_MAX = -8
+"""A parameter of mallopt(3)."""
 
 
 @click.command()
@@ -34,6 +39,7 @@ def run(host: Path, contracts: Path | None, broker: str | None, *, strict: bool)
 
 
 async def _serve(loaded: LoadedHost, contracts_dir: Path, *, strict: bool) -> None:
+    _share_memory_pools()
     # A host takes its time to import: the verbs that start none do not wait for it.
     from omnibase_infra.host import RuntimeHostProcess
 
@@ -48,6 +54,12 @@ async def _serve(loaded: LoadedHost, contracts_dir: Path, *, strict: bool) -> No
     async with process as host:
         _spare_the_collector()
         await host.until(stop)
+
+
+def _share_memory_pools() -> None:
+    """Let all threads of the process share two pools of glibc's: else each has its own, and keeps what it has freed."""
+    with suppress(AttributeError):  # Other C libraries have no such pools, and no mallopt.
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def _spare_the_collector() -> None:
