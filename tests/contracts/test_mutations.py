@@ -239,7 +239,7 @@ def _readers(written: Written, tree: dict[str, Any], path: Steps) -> set[int]:
     if path[0] == "handlers" and path[2:3] == ("targets",):
         return {line for it, line in written.lines.items() if it[:3] == (*path[:2], "limits")}
     part = path[2] if path[0] == "operations" and len(path) > 2 else ""
-    word = {"input": "payload", "logic": "result", "request": "result"}.get(str(part))
+    word = {"input": "payload", "logic": "result", "call": "result", "request": "result"}.get(str(part))
     if word is None:
         return set()
     mapped = {it for it in written.lines if it[:2] == path[:2] and it[2:3] in (("request",), ("errors",), ("answer",))}
