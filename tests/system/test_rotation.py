@@ -2,14 +2,18 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
+
+import psycopg
 
 from omnibase_core.codec import decode
 from tests.gear.commands import command
 from tests.gear.hosts import Machine, RunningHost
 from tests.gear.openbao import OpenBao
+from tests.gear.postgres import Postgres
 from tests.gear.processes import until
 from tests.gear.traffic import Reader, create_topics, publish
 
@@ -28,6 +32,25 @@ operations:
     answer: {{number: "${{ payload.number }}", value: "${{ result.data.value }}"}}
 delivery: {{timeout_s: 5, ordering: none, retry: {{attempts: 8, initial_s: 0.2, max_s: 2}}}}
 """
+ASKER = """
+contract: node/v1
+name: {name}
+kind: effect
+version: 1.0.0
+description: Asks a database for each command.
+handler: db
+target: main
+operations:
+  ask:
+    input: {{type: object, required: [number], properties: {{number: {{type: integer}}}}}}
+    request:
+      statement: select %(number)s::bigint as number
+      parameters: {{number: "${{ payload.number }}"}}
+      row: {{number: integer}}
+    answer: {{number: "${{ result.rows[0].number }}"}}
+delivery: {{timeout_s: 5, ordering: none, retry: {{attempts: 8, initial_s: 0.2, max_s: 2}}}}
+"""
+USER = "create role \"{{name}}\" login password '{{password}}' valid until '{{expiration}}'"
 POLICY = 'path "secret/data/rotation" { capabilities = ["read"] }'
 LOAD_S = 8.0
 AT_ONCE = 100
@@ -83,7 +106,21 @@ def under_load(machine: Machine, name: str, rotate: Callable[[RunningHost], None
     return host
 
 
-def ended(machine: Machine, host: RunningHost, *secrets: str) -> None:
+@contextmanager
+def reopening(host: RunningHost, name: str, *, within_s: float = 10) -> Iterator[None]:
+    """Wait until what is done inside has had something opened anew."""
+    before = host.health()["secrets"]["reopened"][name]
+    yield
+    until(lambda: host.health()["secrets"]["reopened"][name] > before, within_s=within_s, what="the rotation")
+
+
+def made(server: Postgres) -> set[str]:
+    """Give the users that OpenBao has made."""
+    with psycopg.connect(server.dsn()) as connection:
+        return {name for (name,) in connection.execute("select rolname from pg_roles where rolname like 'v-%'")}
+
+
+def ended(host: RunningHost, *secrets: str) -> None:
     """See that the host is well, has told no secret, and ends in order."""
     report = host.health()
     assert (report["status"], report["secrets"]["stale"], report["secrets"]["unreadable"]) == ("ok", {}, {})
@@ -91,7 +128,6 @@ def ended(machine: Machine, host: RunningHost, *secrets: str) -> None:
     log = host.child.log.read_text()
     assert not [it for it in secrets if it in log]
     assert not host.events("not_reopened")
-    del machine
 
 
 def test_rotating_a_vault_token_under_load_loses_no_command(machine: Machine, openbao: OpenBao, tmp_path: Path) -> None:
@@ -110,64 +146,103 @@ def test_rotating_a_vault_token_under_load_loses_no_command(machine: Machine, op
     def rotate(host: RunningHost) -> None:
         for overlaps in (True, True, False):
             time.sleep(1.5)
-            before = host.health()["secrets"]["reopened"]["vault"]
             tokens.append(openbao.token(policies=["rotation", "default"]))
-            if not overlaps:
-                openbao.revoke(tokens[-2])
-            replace(file, tokens[-1])
-            until(
-                lambda seen=before: host.health()["secrets"]["reopened"]["vault"] > seen,  # type: ignore[misc]
-                within_s=10,
-                what="the rotation",
-            )
+            with reopening(host, "vault"):
+                if not overlaps:
+                    openbao.revoke(tokens[-2])
+                replace(file, tokens[-1])
             if overlaps:
                 openbao.revoke(tokens[-2])
 
     host = under_load(machine, "reads", rotate)
     assert host.health()["secrets"]["reopened"]["vault"] >= 3
-    ended(machine, host, *tokens)
+    ended(host, *tokens)
 
 
-def test_rotating_a_leased_secret_of_the_host_under_load_loses_no_command(machine: Machine, openbao: OpenBao) -> None:
-    """What a target is opened with comes out of Vault for three seconds at a time, and is revoked after its end."""
-    openbao.policy("rotation", POLICY)
-    openbao.write("rotation", value="v")
-    mount = f"leases-{uuid4().hex[:8]}"
-    openbao.ask("POST", f"sys/mounts/{mount}", {"type": "kv", "options": {"version": "1"}})
-    openbao.policy(mount, f'path "{mount}/app" {{ capabilities = ["read"] }}')
-    keeper = openbao.token(policies=[mount, "default"])
-    tokens: list[str] = []
-
-    def lease() -> None:
-        """Let Vault give another token from now on."""
-        tokens.append(openbao.token(policies=["rotation", "default"]))
-        openbao.ask("POST", f"{mount}/app", {"token": tokens[-1], "ttl": "3s"})
-
-    lease()
-    targets = {
-        "keeper": {"address": openbao.address, "token": keeper},
-        "main": {"address": openbao.address, "token": "${secret.LEASED}"},
-    }
+def test_rotating_the_database_password_under_load_loses_no_command(
+    machine: Machine, own_postgres: Postgres, tmp_path: Path
+) -> None:
+    """It is changed and every session ended before the host can have the new one: what is refused is tried again."""
+    passwords = ["the-first-password", "the-second-password", "the-third-password"]
+    own_postgres.create_user("app", passwords[0])
+    file = tmp_path / "password"
+    file.write_text(passwords[0])
+    target = {"dsn": own_postgres.dsn(user="app"), "password": "${secret.PASSWORD}", "sslmode": "disable"}
     machine.write(
-        {"leased": READER.format(name="leased", target="main")},
-        secrets={"LEASED": {"vault": "keeper", "lease": f"{mount}/app", "field": "token"}},
-        handlers={"vault": {"targets": targets}},
+        {"asks": ASKER.format(name="asks")},
+        secrets={"PASSWORD": {"file": str(file)}},
+        handlers={"db": {"targets": {"main": target}}},
     )
 
     def rotate(host: RunningHost) -> None:
-        for _ in range(3):
-            before = host.health()["secrets"]["reopened"]["vault"]
-            lease()
-            until(
-                lambda seen=before: host.health()["secrets"]["reopened"]["vault"] > seen,  # type: ignore[misc]
-                within_s=10,
-                what="the rotation",
-            )
-            openbao.revoke(tokens[-2])
+        for password in passwords[1:]:
+            time.sleep(1.5)
+            with reopening(host, "db"):
+                own_postgres.change_password("app", password)
+                own_postgres.end_sessions("app")
+                replace(file, password)
 
-    host = under_load(machine, "leased", rotate)
-    assert host.health()["secrets"]["reopened"]["vault"] >= 3
-    ended(machine, host, *tokens, keeper)
+    host = under_load(machine, "asks", rotate)
+    ended(host, *passwords)
+
+
+def test_leased_database_credentials_are_replaced_under_load_and_no_command_is_lost(
+    machine: Machine, openbao: OpenBao, own_postgres: Postgres
+) -> None:
+    """OpenBao makes a user of the database for six seconds, renews it once, and drops it: the host has the next."""
+    mount = f"database-{uuid4().hex[:8]}"
+    openbao.ask("POST", f"sys/mounts/{mount}", {"type": "database"})
+    connection = (
+        f"postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{own_postgres.port}/postgres?sslmode=disable"
+    )
+    own_postgres.create_user("keeper", "the-keepers-password")
+    openbao.ask(
+        "POST",
+        f"{mount}/config/main",
+        {
+            "plugin_name": "postgresql-database-plugin",
+            "connection_url": connection,
+            "username": "keeper",
+            "password": "the-keepers-password",
+            "allowed_roles": "app",
+        },
+    )
+    openbao.ask(
+        "POST",
+        f"{mount}/roles/app",
+        {
+            "db_name": "main",
+            "creation_statements": [
+                "create role \"{{name}}\" login password '{{password}}' valid until '{{expiration}}'"
+            ],
+            "default_ttl": "6s",
+            "max_ttl": "10s",
+        },
+    )
+    openbao.policy(mount, f'path "{mount}/creds/app" {{ capabilities = ["read"] }}')
+    keeper = openbao.token(policies=[mount, "default"])
+    database = {"dsn": own_postgres.dsn(user="nobody"), "sslmode": "disable"}
+    machine.write(
+        {"leases": ASKER.format(name="leases")},
+        secrets={
+            "USER": {"vault": "keeper", "lease": f"{mount}/creds/app", "field": "username"},
+            "PASSWORD": {"vault": "keeper", "lease": f"{mount}/creds/app", "field": "password"},
+        },
+        handlers={
+            "db": {"targets": {"main": {**database, "user": "${secret.USER}", "password": "${secret.PASSWORD}"}}},
+            "vault": {"targets": {"keeper": {"address": openbao.address, "token": keeper}}},
+        },
+    )
+
+    def rotate(host: RunningHost) -> None:
+        [first] = made(own_postgres)
+        with reopening(host, "db", within_s=15):
+            pass
+        # Its calls have ended on it by then; all others go on as another user.
+        until(lambda: first not in made(own_postgres), within_s=20, what="the end of the first lease")
+
+    host = under_load(machine, "leases", rotate)
+    ended(host, keeper, "the-keepers-password")
 
 
 def test_a_host_does_not_start_without_its_secrets(machine: Machine, openbao: OpenBao, tmp_path: Path) -> None:

@@ -33,6 +33,9 @@ def test_the_page_tells_of_the_host_and_its_nodes() -> None:
     assert found["onex_breaker_open", ("http.pay",)] == 1
     assert found["onex_breaker_open", ("http.other",)] == 0
     assert found["onex_watch_failing", ("fleet",)] == 0
+    assert found["onex_secrets_reopened_total", ("http",)] == 2
+    assert found["onex_secrets_stale", ("http",)] == 0
+    assert found["onex_secrets_unreadable", ()] == 0
     assert found["onex_node_commands_total", ("echo",)] == 3
     assert found["onex_node_degraded", ("pay",)] == 1
     assert samples(page_of(replace(report, stopping=True), {}))["onex_ready", ()] == 0

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from itertools import accumulate
 
 from omnibase_infra.calls import BOUNDS_S, Asked, CallFigures
-from omnibase_infra.console.health import HealthReport
+from omnibase_infra.console.health import HealthReport, SecretsHealth
 
 _OF_NODES = {
     "commands": "Commands that a node was given.",
@@ -18,7 +18,9 @@ _OF_NODES = {
 
 def page_of(report: HealthReport, calls: Mapping[Asked, CallFigures]) -> str:
     """Give the page."""
-    return "".join(f"{line}\n" for line in (*_of_host(report), *_of_nodes(report), *_of_calls(calls)))
+    return "".join(
+        f"{line}\n" for line in (*_of_host(report), *_of_secrets(report.secrets), *_of_nodes(report), *_of_calls(calls))
+    )
 
 
 def _of_host(report: HealthReport) -> Iterator[str]:
@@ -32,6 +34,17 @@ def _of_host(report: HealthReport) -> Iterator[str]:
     yield from _family("watch_failing", "gauge", "Whether a watch of this host cannot read what it watches.")
     for name in report.watches:
         yield _sample("watch_failing", {"watch": name}, int(report.fails(name)))
+
+
+def _of_secrets(secrets: SecretsHealth) -> Iterator[str]:
+    yield from _family("secrets_unreadable", "gauge", "Secrets that could not be read just now.")
+    yield _sample("secrets_unreadable", {}, len(secrets.unreadable))
+    yield from _family("secrets_reopened_total", "counter", "How often something was opened anew with new secrets.")
+    for name, count in secrets.reopened.items():
+        yield _sample("secrets_reopened_total", {"what": name}, count)
+    yield from _family("secrets_stale", "gauge", "Whether something works with secrets from before they changed.")
+    for name in secrets.reopened:
+        yield _sample("secrets_stale", {"what": name}, int(name in secrets.stale))
 
 
 def _of_nodes(report: HealthReport) -> Iterator[str]:

@@ -24,6 +24,8 @@ _READ_APART_S = 5.0
 """How long what was read is not read again, even where it was refused: each reading may make new credentials."""
 _RENEWED_AT = 2 / 3
 _LEAST_S = 0.5
+_AWAY_S = 5.0
+"""How long a place that could not be read is left alone: whoever waits for it holds up the reading of all others."""
 
 
 @dataclass(slots=True)
@@ -109,7 +111,7 @@ class HostReader:
             place.fault = None
         except TimeoutError:
             place.fault = f"vault {place.source.vault}: no reply within {_ASK_S:g} s"
-            place.due_s = now_s + 1.0
+            place.due_s = now_s + _ASK_S + _AWAY_S
         except OnexError as error:
             place.fault = f"vault {place.source.vault}: {error}"
             place.due_s = now_s + 1.0
