@@ -138,10 +138,11 @@ def _contract(name: str, kind: NodeKind, head: Document, operation: Document) ->
 
 
 def _request(asked: OperationDescription) -> Document:
-    """Ask for what is required, or else has an example: as the example does, or else with a field of the payload."""
+    """Ask for what is required or has an example: as the example does, or else with a field of the payload."""
     schema = asked.request.model_json_schema()
     properties = schema.get("properties", {})
-    names = schema.get("required", ()) or [it for it, part in properties.items() if "examples" in part]
+    required = schema.get("required", ())
+    names = [it for it, part in properties.items() if it in required or "examples" in part]
     return {it: _example_of(properties[it]) or f"${{ payload.{it} }}" for it in names}
 
 
