@@ -26,7 +26,7 @@ WARM_UP_S = 2.0
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print tables, and write a document of them if that is asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--commands", type=int, default=30_000, help="how many wait for each contestant")
+    parser.add_argument("--commands", type=int, default=120_000, help="how many wait for each contestant")
     parser.add_argument("--rounds", type=int, default=3, help="how often each contestant runs")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long the steady load lasts")
     parser.add_argument("--quick", action="store_true", help="few commands, one round: to see that it works")

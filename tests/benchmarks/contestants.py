@@ -56,7 +56,7 @@ class Field:
             self.host("host, 1 node", 1),
             self.host("host, 100 nodes", 100),
             self.host("host, 500 nodes", 500, partitions=1),
-            self.peer("FastStream", "faststream_each", "faststream", share=0.1),
+            self.peer("FastStream", "faststream_each", "faststream", share=0.025),
             self.peer("FastStream, batches", "faststream_batch", "faststream"),
             self.peer("Quix Streams", "quix", "quix"),
             self.hosts("10 hosts of 1 node", 10),

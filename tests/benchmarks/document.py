@@ -86,7 +86,8 @@ Medians of the rounds; in every round each contestant runs once, alone beside th
 - `msg/s`: answers a second from a backlog. The processes are stopped (`SIGSTOP`) while it is published, so that all of
   it waits; the rate is that of the answers after the first, by the broker's own time stamps (`LogAppendTime`).
 - `CPU us`: user and system time of the contestant's processes, a message of the backlog.
-- `p50 ms`, `p99 ms`: from before the sender's call to the receipt of the answer, at a steady 200 commands a second.
+- `p50 ms`, `p99 ms`: from before the sender's call to the broker's time stamp on the answer, at a steady 200 commands a
+  second; the stamp is in whole milliseconds, so half of one is added.
 - `idle`, `peak`: resident memory in MiB, four seconds after it is up and at its highest; processes are added up,
   and pages that several of them share count for each.
 - `up s`: from the start of the process until every node has answered a command that waited for it.
@@ -115,7 +116,7 @@ Ten nodes, idle, in the two ways:
   pydantic, msgspec with its own types. The host's model is strict and refuses infinite numbers; the peers' are not.
 - FastStream reads JSON into dicts first and validates these, and writes null fields and headers of its own.
   By its design it commits for each acknowledgement, and one subscriber serves one message (or batch) at a time. Message
-  by message it is given a tenth of the backlog, as its rate does not depend on it. By batches it waits up to 10 ms for
+  by message it is given a fortieth of the backlog, as its rate does not depend on it. By batches it waits up to 10 ms for
   more, which its latency shows, as does its CPU when idle.
 - Quix commits every 5 s and waits for its producer only then: that is its default, and more is repeated after a crash
   than with the others (host and bare loops: 0.5 s; FastStream: one message or batch). Its producer collects for
@@ -123,14 +124,20 @@ Ten nodes, idle, in the two ways:
 - The nodes of the 100 and the 500 have topics of their own, so that their requests to the broker carry less each, and
   the broker has more to do for every message: part of what these rows lose is the broker's time, not the host's CPU.
   Their `up s` holds the subscription to all topics.
-- A fetch of librdkafka names every partition, and the measuring client reads as many of them as the contestant writes:
-  the latencies of the 100 and the 500 nodes hold its share, too, and are an upper bound for the host's.
+- A fetch of librdkafka names every partition: at a steady load of few commands, that is most of what the broker does for
+  the 100 and the 500 nodes, and of their latency.
 - Where `others%` is not near nothing, the machine was shared while it was measured. The ranges then say more than the
-  medians: differences that are smaller than a range are none, and a backlog that is served within a second or two is
-  easily disturbed. Compare `CPU us` first.
+  medians: differences that are smaller than a range are none. Compare `CPU us` first.
 - Sender, broker and contestant share the CPUs named above. Latencies hold the broker and the measuring client, and
   the contestants are not CPU-bound where the broker is the one to wait for: ratios of `CPU us` carry over to other
   machines sooner than those of `msg/s`. CPU time is counted by the system in steps of 10 ms.
 - Ten processes run on the same CPUs as one: on a machine with more of them they scale out, and so do more hosts of one
   pool. One host is one Python process, and uses about one CPU.
+
+## Many partitions and latency
+
+librdkafka names every partition in every fetch (it has no incremental fetch sessions, KIP-227), so that at 200 commands a
+second the broker looks at 400 or 500 partitions for each of them: it was seen to need 0.7 to 1.3 CPUs for that alone.
+Where it has none to spare, requests queue up, and the median may grow to seconds. It is the broker's CPU and not the
+host's: host and sender wait 20 to 150 ms for an acknowledgement then.
 """

@@ -116,7 +116,7 @@ class _Others:
 
 
 def _pause() -> None:
-    time.sleep(0.1)
+    time.sleep(0.5)  # Asking for the ends of a thousand partitions is work for the broker.
 
 
 def _cpu_s(processes: Sequence[psutil.Process]) -> float:
