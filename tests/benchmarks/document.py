@@ -116,7 +116,7 @@ Ten nodes, idle, in the two ways:
   pydantic, msgspec with its own types. The host's model is strict and refuses infinite numbers; the peers' are not.
 - FastStream reads JSON into dicts first and validates these, and writes null fields and headers of its own.
   By its design it commits for each acknowledgement, and one subscriber serves one message (or batch) at a time. Message
-  by message it is given a fortieth of the backlog, as its rate does not depend on it. By batches it waits up to 10 ms for
+  by message it is given a fortieth of the backlog: its rate does not depend on it. By batches it waits up to 10 ms for
   more, which its latency shows, as does its CPU when idle.
 - Quix commits every 5 s and waits for its producer only then: that is its default, and more is repeated after a crash
   than with the others (host and bare loops: 0.5 s; FastStream: one message or batch). Its producer collects for
@@ -124,8 +124,8 @@ Ten nodes, idle, in the two ways:
 - The nodes of the 100 and the 500 have topics of their own, so that their requests to the broker carry less each, and
   the broker has more to do for every message: part of what these rows lose is the broker's time, not the host's CPU.
   Their `up s` holds the subscription to all topics.
-- A fetch of librdkafka names every partition: at a steady load of few commands, that is most of what the broker does for
-  the 100 and the 500 nodes, and of their latency.
+- A fetch of librdkafka names every partition: at a steady load of few commands, that is most of what the broker does
+  for the 100 and the 500 nodes, and of their latency.
 - Where `others%` is not near nothing, the machine was shared while it was measured. The ranges then say more than the
   medians: differences that are smaller than a range are none. Compare `CPU us` first.
 - Sender, broker and contestant share the CPUs named above. Latencies hold the broker and the measuring client, and
@@ -136,7 +136,7 @@ Ten nodes, idle, in the two ways:
 
 ## Many partitions and latency
 
-librdkafka names every partition in every fetch (it has no incremental fetch sessions, KIP-227), so that at 200 commands a
+librdkafka names every partition in every fetch (it has no incremental fetch sessions, KIP-227): at 200 commands a
 second the broker looks at 400 or 500 partitions for each of them: it was seen to need 0.7 to 1.3 CPUs for that alone.
 Where it has none to spare, requests queue up, and the median may grow to seconds. It is the broker's CPU and not the
 host's: host and sender wait 20 to 150 ms for an acknowledgement then.
