@@ -1,10 +1,11 @@
 """Which handlers and stores there are: explicit tables, and the entry points of installed plug-ins."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache, partial
 from importlib.metadata import entry_points
 from linecache import getline
+from typing import TypeVar
 
 from pydantic import BaseModel
 
@@ -15,18 +16,15 @@ from omnibase_core.local_handler import LOCAL_DESCRIPTION, LocalHandler
 from omnibase_core.ports import HandlerDescription, InlineHandler, PureFunction
 from omnibase_infra.budget import alarm_budget
 from omnibase_infra.functions import import_function
-from omnibase_infra.handlers.consul import ConsulHandlerFactory
-from omnibase_infra.handlers.db import DbHandlerFactory
-from omnibase_infra.handlers.http import HttpHandlerFactory
 from omnibase_infra.handlers.kafka import KafkaHandlerFactory, Place
-from omnibase_infra.handlers.llm import LlmHandlerFactory
-from omnibase_infra.handlers.vault import VaultHandlerFactory
 from omnibase_infra.kafka import KafkaBusFactory
 from omnibase_infra.purity.findings import Finding
 from omnibase_infra.stores.memory import MemoryStoreFactory
 from omnibase_infra.stores.postgres import PostgresStoreFactory
 from omnibase_infra.workers.pool import worker_pool
 from omnibase_spi import BusFactory, HandlerFactory, StoreFactory
+
+T = TypeVar("T")
 
 ENTRY_POINTS = "omnibase.handlers"
 
@@ -90,28 +88,82 @@ def handler_factories(*, strict: bool = False, place: Place | None = None) -> Ma
 
     Raises BrokenPlugin for a plug-in that fails to import or takes a name.
     """
-    compute = ComputeHandlerFactory(strict=strict)
-    built_in: tuple[HandlerFactory, ...] = (
-        LocalHandlerFactory(),
-        compute,
-        DbHandlerFactory(),
-        HttpHandlerFactory(),
-        KafkaHandlerFactory(place),
-        VaultHandlerFactory(),
-        LlmHandlerFactory(),
-        ConsulHandlerFactory(),
-    )
-    factories = {factory.description.handler_type: factory for factory in built_in}
+    makers: dict[str, Callable[[], HandlerFactory]] = {
+        "local": LocalHandlerFactory,
+        "compute": partial(ComputeHandlerFactory, strict=strict),
+        "consul": _consul,
+        "db": _db,
+        "http": _http,
+        "kafka": partial(KafkaHandlerFactory, place),
+        "llm": _llm,
+        "vault": _vault,
+    }
     for entry_point in entry_points(group=ENTRY_POINTS):
         try:
             factory: HandlerFactory = entry_point.load()
             handler_type = factory.description.handler_type
         except Exception as error:
             raise BrokenPlugin(f"plug-in {entry_point.value}: {type(error).__name__}: {error}") from error
-        if handler_type in factories:
+        if handler_type in makers:
             raise BrokenPlugin(f"plug-in {entry_point.value}: the handler type {handler_type!r} is taken")
-        factories[handler_type] = factory
-    return factories
+        makers[handler_type] = partial(_given, factory)
+    return _MadeWhenAsked(makers)
+
+
+def _consul() -> HandlerFactory:
+    from omnibase_infra.handlers.consul import ConsulHandlerFactory
+
+    return ConsulHandlerFactory()
+
+
+def _db() -> HandlerFactory:
+    from omnibase_infra.handlers.db import DbHandlerFactory
+
+    return DbHandlerFactory()
+
+
+def _http() -> HandlerFactory:
+    from omnibase_infra.handlers.http import HttpHandlerFactory
+
+    return HttpHandlerFactory()
+
+
+def _llm() -> HandlerFactory:
+    from omnibase_infra.handlers.llm import LlmHandlerFactory
+
+    return LlmHandlerFactory()
+
+
+def _vault() -> HandlerFactory:
+    from omnibase_infra.handlers.vault import VaultHandlerFactory
+
+    return VaultHandlerFactory()
+
+
+def _given(factory: HandlerFactory) -> HandlerFactory:
+    return factory
+
+
+class _MadeWhenAsked(Mapping[str, T]):
+    """Values by their names, each made when it is first asked for: a host does not hold the handlers of others."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], T]]) -> None:
+        self._makers = makers
+        self._made: dict[str, T] = {}
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._makers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
 
 
 def store_factories() -> Mapping[str, StoreFactory]:
@@ -121,9 +173,13 @@ def store_factories() -> Mapping[str, StoreFactory]:
 
 def catalog() -> Catalog:
     """Give what contracts may refer to on this machine."""
-    handlers = {name: factory.description for name, factory in handler_factories().items()}
+    factories = handler_factories()
+
+    def described(name: str) -> HandlerDescription:
+        return factories[name].description
+
     return Catalog(
-        handlers=handlers,
+        handlers=_MadeWhenAsked({name: partial(described, name) for name in factories}),
         bus=bus_factory().settings,
         import_function=import_function,
         stores={name: factory.settings for name, factory in store_factories().items()},
