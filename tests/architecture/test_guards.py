@@ -91,7 +91,7 @@ BREACHES = {
     "schemas": (f"{CORE}/logic.py", "import jsonschema_rs", "One importer of the schema validator"),
     "yaml": (f"{INFRA}/files.py", "import yaml", "One reader of YAML, and one formatter"),
     "kafka": (f"{INFRA}/host.py", "import confluent_kafka", "One room that imports the Kafka client"),
-    "httpcore": (f"{INFRA}/demo/server.py", "import httpcore", "Three rooms import the HTTP client"),
+    "httpcore": (f"{INFRA}/demo/server.py", "import httpcore", "One importer of the HTTP client"),
     "psycopg": (f"{INFRA}/handlers/http/client.py", "import psycopg", "The importers of psycopg"),
     "pgparse": (f"{INFRA}/handlers/db/models.py", "import pgparse", "One importer of the parser of SQL"),
     "httpx2": (f"{INFRA}/handlers/llm/client.py", "import httpx2", "One importer of what the vendors' libraries"),

@@ -237,4 +237,4 @@ def test_a_tls_file_that_is_none_is_told_at_once(tmp_path: Path) -> None:
 
     with pytest.raises(HandlerError, match="it: tls_ca_file cannot be used") as raised:
         asyncio.run(scenario())
-    assert raised.value.code == "tls_file_unusable"
+    assert raised.value.code == "tls_ca_file_unusable"

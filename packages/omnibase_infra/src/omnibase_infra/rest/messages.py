@@ -53,6 +53,11 @@ class RestServer:
         """Its port, or that of the scheme."""
         return urlsplit(self.url).port or _DEFAULT_PORTS[self.scheme]
 
+    @property
+    def authority(self) -> str:
+        """What the header `host` says: host and port as they are written."""
+        return urlsplit(self.url).netloc
+
     def redacted(self, text: str) -> str:
         """Give a text without the secrets: servers like to repeat what they were sent."""
         for secret in sorted(self.secrets, key=len, reverse=True):

@@ -1,17 +1,18 @@
-"""VaultClient: one request to a Vault server, and what its reply means. Every vendor's error is translated here."""
+"""VaultClient: one request to a Vault server, and what its reply means."""
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import httpcore
-
 from omnibase_core.errors import HandlerError
-from omnibase_infra.vault.connections import Connection, Connections, Reply, exchange, tls_context
+from omnibase_infra.connections import PUBLIC_AUTHORITIES_FILE
+from omnibase_infra.rest.client import RestClient, rest_client
+from omnibase_infra.rest.messages import RestReply, RestRequest, RestServer
 from omnibase_infra.vault.target import VaultTarget
 
+_KEEPALIVE_S = 30.0
 _EXCERPT_LENGTH_MAX = 300
 _DONE = 204
 _NOT_FOUND = 404
@@ -44,57 +45,63 @@ class VaultClient:
     where it is `repeatable`. No message holds a token.
     """
 
-    def __init__(self, target: VaultTarget, connections: Connections) -> None:
+    def __init__(self, client: RestClient) -> None:
         """Hold what `vault_client` opens."""
-        self._target = target
-        self._connections = connections
+        self._client = client
 
     async def ask(
         self,
         method: str,
-        path: str,
+        path: str | Sequence[str],
         *,
+        query: Sequence[tuple[str, str]] = (),
         token: str | None,
         body: Mapping[str, Any] | None = None,
         repeatable: bool,
     ) -> Answer:
-        """Send one request to a path below `/v1/`, which is escaped already, and judge the reply."""
-        headers = {"x-vault-request": "true"}
-        if token is not None:
-            headers["x-vault-token"] = token
-        if self._target.namespace is not None:
-            headers["x-vault-namespace"] = self._target.namespace
-        content = b"" if body is None else json.dumps(body).encode()
-        what = f"vault {method} {path}"
-        made = _Made()
-        with _translated(what, self._target, made, repeatable=repeatable):
-            async with self._connections.one() as made.connection:
-                reply = await exchange(made.connection, self._target, method, f"/v1/{path}", headers, content)
+        """Send one request to a path below `/v1/`, a plain text or any segments, and judge the reply."""
+        request = RestRequest(
+            method=method,
+            path=["v1", *(path.split("/") if isinstance(path, str) else path)],
+            query=query,
+            headers={} if token is None else {"x-vault-token": token},
+            content=None if body is None else json.dumps(body).encode(),
+            repeatable=repeatable,
+        )
+        what = f"vault: {request}"
+        try:
+            reply = await self._client.send(request, timeout_s=None)
+        except HandlerError as error:
+            if error.code == "timeout":
+                # Time for the reply is the caller's affair: what was late is the connection.
+                raise HandlerError("unreachable", str(error), retryable=error.retryable) from error
+            if error.code == "protocol_error":
+                # What came is not quoted: it may hold a secret.
+                message = f"{what}: the reply is no HTTP, or not whole"
+                raise HandlerError("protocol_error", message, retryable=error.retryable) from error
+            raise
         return _judged(what, reply, repeatable=repeatable)
 
 
 @asynccontextmanager
 async def vault_client(target: VaultTarget) -> AsyncIterator[VaultClient]:
     """Give the client; nothing connects before it is asked. Raises HandlerError for an unusable `tls_ca_file`."""
-    connections = Connections(target, tls_context(target))
-    try:
-        yield VaultClient(target, connections)
-    finally:
-        await connections.close()
+    namespace = {} if target.namespace is None else {"x-vault-namespace": target.namespace}
+    server = RestServer(
+        name="vault",
+        url=target.address,
+        headers={"x-vault-request": "true", **namespace},
+        connect_timeout_s=target.connect_timeout_s,
+        response_bytes_max=target.response_bytes_max,
+        connections_max=target.connections_max,
+        keepalive_s=_KEEPALIVE_S,
+        tls_ca_file=target.tls_ca_file or PUBLIC_AUTHORITIES_FILE,
+    )
+    async with rest_client(server) as client:
+        yield VaultClient(client)
 
 
-@dataclass(slots=True)
-class _Made:
-    """How far a request has come."""
-
-    connection: Connection | None = None
-
-    @property
-    def may_have_acted(self) -> bool:
-        return self.connection is not None and self.connection.is_made
-
-
-def _judged(what: str, reply: Reply, *, repeatable: bool) -> Answer:
+def _judged(what: str, reply: RestReply, *, repeatable: bool) -> Answer:
     """Give the answer that a reply is. Raises HandlerError for one that is none."""
     if reply.status in _STANDBYS:
         retry_after = reply.headers.get("retry-after", "")
@@ -123,7 +130,7 @@ def _judged(what: str, reply: Reply, *, repeatable: bool) -> Answer:
     raise HandlerError("refused", message, details={"status": reply.status})
 
 
-def _document(what: str, reply: Reply, *, repeatable: bool) -> Mapping[str, Any]:
+def _document(what: str, reply: RestReply, *, repeatable: bool) -> Mapping[str, Any]:
     """Read the JSON object of a reply; what was done without a word is an empty one."""
     if reply.status == _DONE:
         return {}
@@ -155,24 +162,3 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 def _texts(value: object) -> list[str]:
     return [" ".join(str(it).split()) for it in value] if isinstance(value, list) else []
-
-
-@contextmanager
-def _translated(what: str, target: VaultTarget, made: _Made, *, repeatable: bool) -> Iterator[None]:
-    """Turn what httpcore raises into HandlerErrors: the one place that knows its exceptions."""
-    try:
-        yield
-    except httpcore.ConnectTimeout as error:
-        message = f"{what}: no connection within {target.connect_timeout_s:g} s (connect_timeout_s)"
-        raise HandlerError("unreachable", message, retryable=True) from error
-    except httpcore.LocalProtocolError as error:
-        # The vendor's text is left out: it quotes the header that it refuses.
-        raise HandlerError("request_invalid", f"{what}: the request has no form in HTTP") from error
-    except (httpcore.RemoteProtocolError, httpcore.UnsupportedProtocol, ValueError) as error:
-        raise HandlerError(
-            "protocol_error", f"{what}: the reply is no HTTP, or not whole", retryable=repeatable
-        ) from error
-    except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ConnectionNotAvailable, OSError) as error:
-        reason = str(error) or type(error).__name__
-        retryable = repeatable or not made.may_have_acted
-        raise HandlerError("unreachable", f"{what}: no connection: {reason}", retryable=retryable) from error

@@ -1,7 +1,7 @@
 """Session: the token with which a Vault server is asked. It is renewed in time, and fetched anew when it must be."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -38,11 +38,19 @@ class Session:
         self._due_s: float | None = None
         """When the token is to be renewed, by the loop's clock; None: never."""
 
-    async def ask(self, method: str, path: str, *, body: Mapping[str, Any] | None = None, repeatable: bool) -> Answer:
+    async def ask(
+        self,
+        method: str,
+        path: str | Sequence[str],
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: Mapping[str, Any] | None = None,
+        repeatable: bool,
+    ) -> Answer:
         """Ask, as `VaultClient.ask` does. A refusal is `permission_denied` or, retryable, `credentials_refused`."""
         token = self._token or await self._login()
         try:
-            return await self._client.ask(method, path, token=token, body=body, repeatable=repeatable)
+            return await self._client.ask(method, path, query=query, token=token, body=body, repeatable=repeatable)
         except Denied as denied:
             await self._blame(token, denied)
             raise HandlerError(denied.code, str(denied)) from denied
@@ -98,7 +106,7 @@ class Session:
 
     def _take(self, answer: Answer) -> str:
         token = answer.auth.get("client_token")
-        if not isinstance(token, str) or not token:
+        if not isinstance(token, str) or not (token and token.isascii() and token.isprintable()):
             raise HandlerError("protocol_error", "vault login: the reply has no token", retryable=True)
         self._token = token
         self._note(answer.auth.get("lease_duration"), renewable=answer.auth.get("renewable"))

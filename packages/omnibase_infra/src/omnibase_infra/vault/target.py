@@ -5,10 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
-_ADDRESS = re.compile(
-    r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?/?", re.ASCII
-)
-_PORTS = {"http": 80, "https": 443}
+_ADDRESS = re.compile(r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?/?", re.ASCII)
 _PORT_MAX = 65_535
 
 _PARTS = r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$"
@@ -93,19 +90,4 @@ class VaultTarget(VaultModel):
     @property
     def uses_tls(self) -> bool:
         """Whether the server is spoken to over TLS."""
-        return self._part("scheme") == "https"
-
-    @property
-    def origin(self) -> tuple[str, str, int]:
-        """Scheme, host and port."""
-        scheme = self._part("scheme")
-        return scheme, self._part("host").strip("[]"), int(self._part("port") or _PORTS[scheme])
-
-    @property
-    def authority(self) -> str:
-        """What the header `host` says."""
-        return self.address.partition("://")[2]
-
-    def _part(self, name: str) -> str:
-        match = _ADDRESS.fullmatch(self.address)
-        return (match and match[name]) or ""
+        return self.address.startswith("https:")

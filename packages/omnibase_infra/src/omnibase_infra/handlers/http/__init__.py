@@ -5,7 +5,7 @@ Where a request goes is the host contract's affair alone (`HttpTarget`); what it
     target, models      what contracts may write, in the words of `grammar`
     addresses           which addresses may be connected to
     messages, bodies    what goes over the wire, and where a reply may lead
-    connections         one checked connection for one call at a time
+    lookup              checks them when a connection is made
     tokens, exchange    credentials, redirects, reading within limits
     verdicts            when a reply is an error, and which
     client              the handler: reads pages, tells failures
@@ -63,7 +63,7 @@ class HttpHandlerFactory:
         """Give the handler; closing it closes its connections. Raises HandlerError for an unusable TLS file."""
         # httpcore takes long to import: `check` and `send`, which call nobody, do not wait for it.
         from omnibase_infra.handlers.http.client import http_handler
-        from omnibase_infra.handlers.http.connections import system_resolve
+        from omnibase_infra.handlers.http.lookup import system_resolve
 
         assert isinstance(settings, HttpSettings)  # noqa: S101 - narrows the type; the registry validated it
         http_targets = {name: target for name, target in targets.items() if isinstance(target, HttpTarget)}

@@ -2,24 +2,24 @@
 
 from asyncio import timeout
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import httpcore
 from pydantic import JsonValue
 
 from omnibase_core.errors import HandlerError
 from omnibase_core.ports import HandlerCall
+from omnibase_infra.connections import PUBLIC_AUTHORITIES_FILE, Connections, Progress, tls_context
 from omnibase_infra.handlers.http.bodies import is_json, json_of
-from omnibase_infra.handlers.http.connections import Connections, Resolve, tls_context
-from omnibase_infra.handlers.http.exchange import Exchange, OpenTarget, Progress
+from omnibase_infra.handlers.http.exchange import Exchange, OpenTarget
+from omnibase_infra.handlers.http.lookup import Lookup, Resolve
 from omnibase_infra.handlers.http.messages import Message, Reply, Writer
 from omnibase_infra.handlers.http.models import Cursor, HttpRequest, Pages
 from omnibase_infra.handlers.http.target import HttpSettings, HttpTarget, OAuth2Auth, origin_of
 from omnibase_infra.handlers.http.tokens import Tokens
-from omnibase_infra.handlers.http.verdicts import is_expected, is_repeatable, status_error, timeout_error
+from omnibase_infra.handlers.http.verdicts import is_expected, is_repeatable, status_error
 
 _TOKEN_BYTES_MAX = 65_536
 
@@ -38,11 +38,7 @@ async def http_handler(
 
 
 def _open(name: str, target: HttpTarget, settings: HttpSettings, resolve: Resolve) -> OpenTarget:
-    trusted = set(target.hosts)
-    if isinstance(target.auth, OAuth2Auth):
-        trusted.add(origin_of(target.auth.token_url)[0].host)
-    bare = frozenset(host.strip("[]") for host in trusted)
-    connections = Connections(name, target, tls_context(name, target), resolve, bare)
+    connections = _connections(name, target, resolve)
     writer = Writer(name, target, settings.user_agent)
     opened = OpenTarget(name, target, writer, connections, None)
     if not isinstance(target.auth, OAuth2Auth):
@@ -50,10 +46,32 @@ def _open(name: str, target: HttpTarget, settings: HttpSettings, resolve: Resolv
 
     async def send(message: Message) -> Reply:
         # No token changes anything: it may always be asked for again.
-        with _translated(opened, str(message), timeout_s=0, repeatable=True, progress=Progress()):
-            return await opened.roundtrip(message, bytes_max=_TOKEN_BYTES_MAX, progress=Progress())
+        progress = Progress()
+        with connections.translated(str(message), progress, repeatable=True, redacted=opened.redacted):
+            return await opened.roundtrip(message, bytes_max=_TOKEN_BYTES_MAX, progress=progress)
 
     return OpenTarget(name, target, writer, connections, Tokens(name, target.auth, send))
+
+
+def _connections(name: str, target: HttpTarget, resolve: Resolve) -> Connections:
+    trusted = set(target.hosts)
+    if isinstance(target.auth, OAuth2Auth):
+        trusted.add(origin_of(target.auth.token_url)[0].host)
+    return Connections(
+        tls=tls_context(
+            f"http target {name!r}",
+            needed=target.uses_tls or target.auth is not None,
+            ca_file=target.tls_ca_file or PUBLIC_AUTHORITIES_FILE,
+            cert_file=target.tls_cert_file,
+            key_file=target.tls_key_file,
+        ),
+        connections_max=target.connections_max,
+        keepalive_s=target.keepalive_s,
+        connect_timeout_s=target.connect_timeout_s,
+        read_timeout_s=target.read_timeout_s,
+        http2=target.http2,
+        locate=Lookup(name, target, resolve, frozenset(host.strip("[]") for host in trusted)).allowed,
+    )
 
 
 class HttpHandler:
@@ -84,7 +102,9 @@ class HttpHandler:
         repeatable = is_repeatable(message.method) or opened.target.idempotency_header is not None
         progress = Progress()
         judge = _Judge(opened, request, repeatable)
-        with _translated(opened, str(message), timeout_s=call.timeout_s, repeatable=repeatable, progress=progress):
+        with opened.connections.translated(
+            str(message), progress, repeatable=repeatable, redacted=opened.redacted, timeout_s=call.timeout_s
+        ):
             async with timeout(call.timeout_s):
                 exchange = Exchange(opened, progress)
                 if request.pages is not None:
@@ -156,35 +176,3 @@ class _Judge:
             reason = str(error).partition("\n")[0]
             text = f"{message}: the body is not the JSON it says it is: {reason}"
             raise HandlerError("invalid_response", text) from error
-
-
-@contextmanager
-def _translated(
-    opened: OpenTarget, what: str, *, timeout_s: float, repeatable: bool, progress: Progress
-) -> Iterator[None]:
-    """Turn what httpcore raises into HandlerErrors: the one place that knows its exceptions.
-
-    What ends after the request may have been sent is retryable only where it is `repeatable`.
-    """
-    connect_s, silence_s = opened.target.connect_timeout_s, opened.target.read_timeout_s
-    try:
-        yield
-    except TimeoutError as error:
-        retryable = repeatable or not progress.may_have_acted
-        raise timeout_error(what, timeout_s, repeatable=retryable) from error
-    except httpcore.ConnectTimeout as error:
-        message = f"{what}: no connection within {connect_s:g} s (connect_timeout_s)"
-        raise HandlerError("timeout", message, retryable=repeatable or not progress.has_acted) from error
-    except httpcore.TimeoutException as error:
-        message = f"{what}: silent for {silence_s:g} s (read_timeout_s)"
-        raise HandlerError("timeout", message, retryable=repeatable) from error
-    except (httpcore.LocalProtocolError, httpcore.UnsupportedProtocol) as error:
-        # The vendor's text is left out: it quotes the header that it refuses.
-        raise HandlerError("request_invalid", f"{what}: the request has no form in HTTP") from error
-    except httpcore.ProtocolError as error:
-        message = f"{what}: broken reply: {opened.redacted(str(error))}"
-        raise HandlerError("protocol_error", message, retryable=repeatable) from error
-    except (httpcore.NetworkError, httpcore.ConnectionNotAvailable, OSError) as error:
-        reason = opened.redacted(str(error)) or type(error).__name__
-        undone = isinstance(error, httpcore.ConnectError | httpcore.ConnectionNotAvailable) and not progress.has_acted
-        raise HandlerError("unreachable", f"{what}: no connection: {reason}", retryable=undone or repeatable) from error

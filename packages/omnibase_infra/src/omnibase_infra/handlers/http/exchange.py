@@ -1,14 +1,10 @@
 """One call's exchange with its target: send, show who we are, follow redirects, read within the limits."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import httpcore
 
 from omnibase_core.errors import HandlerError
+from omnibase_infra.connections import Connections, Peer, Progress, Request, Response
 from omnibase_infra.handlers.http.bodies import Unpacker
-from omnibase_infra.handlers.http.connections import Connection, Connections
 from omnibase_infra.handlers.http.messages import Message, Reply, Writer
 from omnibase_infra.handlers.http.target import BasicAuth, BearerAuth, HttpTarget
 from omnibase_infra.handlers.http.tokens import Tokens, basic
@@ -37,48 +33,19 @@ class OpenTarget:
                 text = text.replace(secret, "***")
         return text
 
-    async def roundtrip(self, message: Message, *, bytes_max: int, progress: "Progress") -> Reply:
+    async def roundtrip(self, message: Message, *, bytes_max: int, progress: Progress) -> Reply:
         """Send a message and read what comes back, no further than it may be."""
-        progress.connection = None
-        async with self.connections.one(message.origin) as connection:
-            progress.connection = connection
-            response = await connection.http.handle_async_request(self._wire_request(message))
-            try:
-                headers = _headers_of(response.headers)
-                body, fault = await _read(response, headers, bytes_max=bytes_max)
-            finally:
-                # Keeps the connection for the next request where all was read, and ends it otherwise.
-                await response.aclose()
-        return Reply(response.status, headers, body, fault)
-
-    def _wire_request(self, message: Message) -> httpcore.Request:
-        origin, silence_s = message.origin, self.target.read_timeout_s
-        headers = {"host": origin.authority, **message.headers}
-        return httpcore.Request(
-            message.method,
-            httpcore.URL(
-                scheme=origin.scheme.encode(),
-                host=origin.host.strip("[]").encode(),
-                port=origin.port,
-                target=message.target.encode("ascii"),
-            ),
-            headers=[(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()],
+        origin = message.origin
+        request = Request(
+            peer=Peer(origin.scheme, origin.host.strip("[]"), origin.port),
+            method=message.method,
+            target=message.target,
+            headers={"host": origin.authority, **message.headers},
             content=message.content or b"",
-            extensions={"timeout": {"connect": self.target.connect_timeout_s, "read": silence_s, "write": silence_s}},
         )
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far a call has come: what fails before anything can have been done may be repeated."""
-
-    connection: Connection | None = None
-    has_acted: bool = False
-
-    @property
-    def may_have_acted(self) -> bool:
-        """Whether the server may have begun to do what was asked."""
-        return self.has_acted or (self.connection is not None and self.connection.is_made)
+        async with self.connections.exchange(request, progress) as response:
+            body, fault = await _read(response, bytes_max=bytes_max)
+        return Reply(response.status, response.headers, body, fault)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,23 +100,12 @@ class Exchange:
         return await self.opened.roundtrip(signed, bytes_max=bytes_max, progress=self.progress)
 
 
-def _headers_of(raw: list[tuple[bytes, bytes]]) -> Mapping[str, str]:
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in raw:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
-
-
-async def _read(
-    response: httpcore.Response, headers: Mapping[str, str], *, bytes_max: int
-) -> tuple[bytes, HandlerError | None]:
+async def _read(response: Response, *, bytes_max: int) -> tuple[bytes, HandlerError | None]:
     """Read and unpack the body up to the limit, and say why it is not whole if it is not."""
     body = bytearray()
-    unpacker = Unpacker(headers.get("content-encoding", ""))
-    stream: Any = response.aiter_stream()
+    unpacker = Unpacker(response.headers.get("content-encoding", ""))
     try:
-        async for piece in stream:
+        async for piece in response.pieces:
             body += unpacker.unpack(piece, bytes_max=bytes_max + 1 - len(body))
             if len(body) > bytes_max:
                 message = f"the body is over {bytes_max} bytes (response_bytes_max of the target)"

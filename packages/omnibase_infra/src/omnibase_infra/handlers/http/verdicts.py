@@ -41,11 +41,6 @@ def status_error(
     )
 
 
-def timeout_error(what: str, timeout_s: float, *, repeatable: bool) -> HandlerError:
-    """Give the error for an exchange that was not done in time."""
-    return HandlerError("timeout", f"{what}: not done within {timeout_s:g} s", retryable=repeatable)
-
-
 def refusal(request: HttpRequest, response: HttpResponse) -> HandlerError | None:
     """Give the error that the handler raises in place of a response; None where it gives it."""
     if is_expected(response.status, request.expect):
@@ -57,7 +52,8 @@ def refusal(request: HttpRequest, response: HttpResponse) -> HandlerError | None
 
 def late(request: HttpRequest, timeout_s: float) -> HandlerError:
     """Give the error that the handler raises when the time is over."""
-    return timeout_error(_what(request), timeout_s, repeatable=is_repeatable(request.method))
+    message = f"{_what(request)}: not done within {timeout_s:g} s"
+    return HandlerError("timeout", message, retryable=is_repeatable(request.method))
 
 
 def _what(request: HttpRequest) -> str:

@@ -89,8 +89,8 @@ async def _done(session: Session, request: BaseModel) -> BaseModel:
 
 
 async def _read(session: Session, request: ReadSecret) -> SecretRead:
-    query = "" if request.version is None else f"?version={request.version}"
-    answer = await session.ask("GET", request.at("data", request.path) + query, repeatable=True)
+    query = [] if request.version is None else [("version", str(request.version))]
+    answer = await session.ask("GET", request.at("data", request.path), query=query, repeatable=True)
     if not answer.found:
         return SecretRead(found=False)
     metadata = _part(answer.data, "metadata")
@@ -128,8 +128,8 @@ async def _deleted(session: Session, request: DeleteSecret) -> SecretDeleted:
 
 async def _listed(session: Session, request: ListSecrets) -> SecretsListed:
     # A folder's path ends in a slash; the method LIST is one that proxies may not know.
-    path = request.at("metadata", request.path).rstrip("/")
-    answer = await session.ask("GET", f"{path}/?list=true", repeatable=True)
+    path = [*request.at("metadata", request.path), ""]
+    answer = await session.ask("GET", path, query=[("list", "true")], repeatable=True)
     return SecretsListed.model_validate({"keys": answer.data.get("keys") if answer.found else []})
 
 

@@ -1,7 +1,6 @@
 """What contracts may write of `vault`: requests and results of the KV engine, version 2. Values only."""
 
 from typing import Annotated, Any
-from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, JsonValue, Tag
 
@@ -55,14 +54,9 @@ class VaultSettings(_VaultModel):
 class _Request(_VaultModel):
     mount: FixedPath = "secret"
 
-    def at(self, operation: str, path: str | list[str]) -> str:
-        """Give the path below `/v1/`, escaped."""
-        return "/".join([self.mount, operation, *_segments(path)])
-
-
-def _segments(path: str | list[str]) -> list[str]:
-    found = path.split("/") if isinstance(path, str) else path
-    return [quote(segment, safe="") for segment in found]
+    def at(self, operation: str, path: str | list[str]) -> list[str]:
+        """Give the segments of the path below `/v1/`."""
+        return [*self.mount.split("/"), operation, *(path.split("/") if isinstance(path, str) else path)]
 
 
 class ReadSecret(_Request):
