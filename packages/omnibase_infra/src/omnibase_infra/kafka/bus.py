@@ -72,7 +72,7 @@ class KafkaBus:
         self._topics = topics
         self._consumer: Consumer | None = None
         self._thread: ConsumerThread | None = None
-        producer = {**settings.producer(client_id=host.name), "bootstrap.servers": address}
+        producer = {**settings.producer(client_id=host.name, topics=len(topics)), "bootstrap.servers": address}
         self._publisher = Publisher(producer, on_error=self.connection.error)
         self._transactor: Transactor | None = None
         if host.guarantee is Guarantee.EXACTLY_ONCE:
