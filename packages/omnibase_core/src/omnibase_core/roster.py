@@ -15,7 +15,7 @@ from omnibase_core.instance import NodeFigures, NodeInstance, is_inline
 from omnibase_core.outlet import ADDRESSEE, CommandOutlet
 from omnibase_core.overtaking import taken_up
 from omnibase_core.policies import CircuitBreaker
-from omnibase_core.ports import Clock, Delivery, EnvelopeBus, Handler, IdempotencyStore, InlineHandler, Observer
+from omnibase_core.ports import Clock, Delivery, EnvelopeBus, Handler, IdempotencyStore, InlineHandler, Observer, Tracer
 from omnibase_core.replies import Replies
 from omnibase_core.work import Assignment, Work
 
@@ -41,6 +41,7 @@ class Roster:
         self._asked: dict[str, Attempts] = {}
         self._breakers: dict[tuple[str, str | None], CircuitBreaker] = {}
         self.store: IdempotencyStore | None = None
+        self.tracer: Tracer | None = None
 
     def add(self, node: CompiledNode, handler: Handler | InlineHandler | None) -> None:
         """Take on a node. Raises UnknownHandler or StoreMissing where it needs one and has none."""
@@ -55,6 +56,7 @@ class Roster:
             breaker=self._breaker_of(node, handler),
             clock=self._clock,
             observer=self._observer,
+            tracer=self.tracer,
         )
         self._attempts[topic] = Attempts.of(instance, self._clock, self.retries, self._once(instance))
         self._asked[topic] = self._attempts[topic]

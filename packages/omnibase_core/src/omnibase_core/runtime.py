@@ -28,6 +28,7 @@ from omnibase_core.ports import (
     Partition,
     Refusal,
     Revoked,
+    Tracer,
 )
 from omnibase_core.roster import Roster
 from omnibase_core.transactions import Transactions
@@ -69,6 +70,10 @@ class NodeRuntime:
     def register_store(self, store: IdempotencyStore) -> None:
         """Let nodes with idempotency keep their answers here. Call it before `load_nodes`."""
         self._roster.store = store
+
+    def register_tracer(self, tracer: Tracer) -> None:
+        """Tell of the attempts of nodes with I/O as spans. Call it before `load_nodes`."""
+        self._roster.tracer = tracer
 
     def load_nodes(self, nodes: Iterable[CompiledNode]) -> None:
         """Take on the host's nodes, once. Raises UnknownHandler or StoreMissing for a node that lacks one."""
