@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from omnibase_core.codec import decode
 from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.loaded import LoadedHost
-from omnibase_core.ports import Handler, HandlerCall, Headers, IdempotencyStore, InlineHandler, Message
+from omnibase_core.ports import Handler, HandlerCall, Headers, IdempotencyStore, InlineHandler, Message, Tracer
 from omnibase_core.runtime import NodeRuntime
 from omnibase_core.testing import MemoryBroker, MemoryBus, RecordingObserver
 from omnibase_core.testing.virtual_time import VirtualClock, run
@@ -35,6 +35,7 @@ class Stage:
         self.observer = RecordingObserver()
         self.asked: list[tuple[float, Any]] = []
         self.effects: list[Any] = []
+        self.tracer: Tracer | None = None
         self.runtime: NodeRuntime
         self._behaviour = behaviour
         self._store = store
@@ -88,7 +89,7 @@ class Stage:
             runtime.register_handler(handler_type, handler)
         if self._store is not None:
             runtime.register_store(self._store)
-        runtime.load_nodes(loaded.nodes)
+        runtime.load_nodes(loaded.nodes, tracer=self.tracer)
         return runtime
 
 

@@ -113,7 +113,8 @@ class Attempts:
             async with self.places:
                 if trial.leaving.is_set():
                     return None
-                outcome = await self.instance.attempt(trial.delivery, trial.command, planned)
+                number = trial.attempts + 1
+                outcome = await self.instance.attempt(trial.delivery, trial.command, planned, number=number)
             if isinstance(outcome, TargetBusy):
                 return outcome  # the target was not asked: it is no attempt, and the breaker hears nothing of it
             call.well = not (isinstance(outcome, CommandFailed) and outcome.tells_of_trouble)

@@ -23,7 +23,7 @@ from omnibase_core.errors import (
 from omnibase_core.logic import Plan, conclude, plan
 from omnibase_core.outlet import CommandOutlet
 from omnibase_core.policies import BreakerState, CircuitBreaker
-from omnibase_core.ports import Clock, Delivery, Handler, HandlerCall, InlineHandler, Message, Observer
+from omnibase_core.ports import Clock, Delivery, Handler, HandlerCall, InlineHandler, Message, Observer, Tracer
 from omnibase_core.replies import Replies
 
 _GRACE_S = 0.1
@@ -73,6 +73,7 @@ class NodeInstance:
     breaker: CircuitBreaker
     clock: Clock
     observer: Observer
+    tracer: Tracer | None = None
     figures: NodeFigures = field(default_factory=NodeFigures)
     inline: bool = field(init=False)
     """Whether the handler has its answer at hand here, in no process of its own, so that executing awaits nothing."""
@@ -117,9 +118,25 @@ class NodeInstance:
             return _as_ours(error)
 
     async def attempt(
+        self, delivery: Delivery, command: OnexEnvelope, planned: Plan, *, number: int
+    ) -> Sequence[Message] | CommandFailed | CommandRejected:
+        """Let the handler act once: give the messages that end the delivery, or what went wrong.
+
+        `number` counts the attempts at the command from 1. Where there is a tracer, the attempt is a span of its own.
+        """
+        if self.tracer is None or self.inline:
+            return await self._attempted(delivery, command, planned)
+        identity = {"command_id": command.envelope_id, "correlation_id": command.correlation_id}
+        with self.tracer.attempt(delivery, node=self.node.contract.name, number=number, **identity) as span:
+            traced = delivery._replace(headers=span.carried(delivery.headers))
+            outcome = await self._attempted(traced, command, planned)
+            if isinstance(outcome, CommandFailed | CommandRejected):
+                span.failed(outcome.code)
+            return outcome
+
+    async def _attempted(
         self, delivery: Delivery, command: OnexEnvelope, planned: Plan
     ) -> Sequence[Message] | CommandFailed | CommandRejected:
-        """Let the handler act once: give the messages that end the delivery, or what went wrong."""
         outlet = self.outlet(delivery, command)
         try:
             result = await self._execute(planned, outlet)

@@ -5,6 +5,7 @@ The core runtime consumes these ports, so they are defined here; `omnibase_spi` 
 
 from asyncio import Future
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePath
@@ -328,6 +329,25 @@ class Observer(Protocol):
 
     def event(self, level: str, name: str, /, **fields: object) -> None:
         """Report one event; `level` is debug, info, warning or error."""
+
+
+class Span(Protocol):
+    """One attempt at a command, as a trace shows it."""
+
+    def carried(self, headers: Headers, /) -> Headers:
+        """Give the command's headers with this span as the trace's context, for what the attempt publishes."""
+
+    def failed(self, code: str, /) -> None:
+        """Note that the attempt failed, and with which code."""
+
+
+class Tracer(Protocol):
+    """Where attempts are told as spans. Must return at once and never raise."""
+
+    def attempt(
+        self, delivery: Delivery, /, *, node: str, number: int, command_id: UUID, correlation_id: UUID
+    ) -> AbstractContextManager[Span]:
+        """Open the span of an attempt at the delivery; what its task does meanwhile is part of it."""
 
 
 PureFunction = Callable[[Any], Any]

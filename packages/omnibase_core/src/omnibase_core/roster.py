@@ -15,7 +15,7 @@ from omnibase_core.instance import NodeFigures, NodeInstance, is_inline
 from omnibase_core.outlet import ADDRESSEE, CommandOutlet
 from omnibase_core.overtaking import taken_up
 from omnibase_core.policies import CircuitBreaker
-from omnibase_core.ports import Clock, Delivery, EnvelopeBus, Handler, IdempotencyStore, InlineHandler, Observer
+from omnibase_core.ports import Clock, Delivery, EnvelopeBus, Handler, IdempotencyStore, InlineHandler, Observer, Tracer
 from omnibase_core.replies import Replies
 from omnibase_core.work import Assignment, Work
 
@@ -42,7 +42,7 @@ class Roster:
         self._breakers: dict[tuple[str, str | None], CircuitBreaker] = {}
         self.store: IdempotencyStore | None = None
 
-    def add(self, node: CompiledNode, handler: Handler | InlineHandler | None) -> None:
+    def add(self, node: CompiledNode, handler: Handler | InlineHandler | None, *, tracer: Tracer | None) -> None:
         """Take on a node. Raises UnknownHandler or StoreMissing where it needs one and has none."""
         if handler is None and any(operation.call for operation in node.operations.values()):
             raise UnknownHandler(f"node {node.contract.name!r}: handler {node.handler_type!r} is not registered")
@@ -55,6 +55,7 @@ class Roster:
             breaker=self._breaker_of(node, handler),
             clock=self._clock,
             observer=self._observer,
+            tracer=tracer,
         )
         self._attempts[topic] = Attempts.of(instance, self._clock, self.retries, self._once(instance))
         self._asked[topic] = self._attempts[topic]

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
 from pydantic import BaseModel
 
@@ -38,6 +39,9 @@ from omnibase_infra.vault.target import VaultTarget
 from omnibase_infra.watches import Watcher
 from omnibase_infra.wiring import handler_factories, store_factories
 from omnibase_spi import HandlerFactory, IdempotencyStore, SecretResolver
+
+if TYPE_CHECKING:
+    from omnibase_infra.spans import OtelTracer
 
 _CLOSE_S = 1.0
 """How long a handler has beyond its longest call before it is closed for good."""
@@ -92,6 +96,7 @@ class RuntimeHostProcess:
         self._clock = SystemClock()
         self._started_at = self._clock.now()
         self._calls: dict[Asked, CallFigures] = {}
+        self._tracer = _configured_tracer()
         self._stack = AsyncExitStack()
         self._stopping = False
         self._watchers: list[Watcher] = []
@@ -112,7 +117,7 @@ class RuntimeHostProcess:
                 self._watchers.extend(self._watchers_of(handler_type, handler))
             if any(node.contract.idempotency for node in self._loaded.nodes):
                 self.runtime.register_store(await stack.enter_async_context(self._open_store()))
-            self.runtime.load_nodes(self._loaded.nodes)
+            self.runtime.load_nodes(self._loaded.nodes, tracer=self._tracer)
             endpoint = self.contract.health
             self.health_url = await stack.enter_async_context(
                 health_server(host=endpoint.address, port=endpoint.port, report=self.report, metrics=self.metrics)
@@ -242,8 +247,10 @@ class RuntimeHostProcess:
             if is_inline(handler):
                 yield handler
             else:
-                discreet = DiscreetHandler(cast("Handler", handler), self._redactor)
-                yield MeasuredHandler(LimitedHandler(discreet, limits), self._calls)
+                inner: Handler = DiscreetHandler(cast("Handler", handler), self._redactor)
+                if self._tracer is not None:
+                    inner = self._tracer.traced(inner)
+                yield MeasuredHandler(LimitedHandler(inner, limits), self._calls)
 
     def _place(self) -> Place:
         contract = self.contract
@@ -324,3 +331,12 @@ class RuntimeHostProcess:
         )
         write_state(self._state_dir, state)
         return state
+
+
+def _configured_tracer() -> "OtelTracer | None":
+    """Give what tells of spans where OpenTelemetry is set up in this process; else it is not even imported."""
+    if "opentelemetry.trace" not in sys.modules:
+        return None
+    from omnibase_infra.spans import configured_tracer
+
+    return configured_tracer()
