@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import psutil
 import pytest
+from hypothesis import settings
 
 from tests.gear import http2_server, http_server, llm_server, smollm
 from tests.gear.brokers import Broker, broker
@@ -16,6 +17,10 @@ from tests.gear.openbao import OpenBao
 from tests.gear.postgres import Postgres, PostgresMissing
 
 pytest_plugins = ["tests.architecture.purity"]
+
+# On a busy machine any example may take long: how quick something is, is for the benchmarks to say.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 _SERVERS: set[str] = set()
 

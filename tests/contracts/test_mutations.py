@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from omnibase_core.contracts.document import parse_document
@@ -266,7 +266,6 @@ def test_unchanged_they_are_loaded_as_they_are_written(source: Source) -> None:
     assert _outcome(source, _written(source.tree).text) == source.tree
 
 
-@settings(deadline=None)  # a host's nodes are loaded with it
 @given(CHANGES, st.sampled_from([_renamed, _retyped]))
 def test_a_key_that_is_renamed_or_retyped_is_told_at_its_line(changed: tuple[Source, Steps], change: Any) -> None:
     """Where it is free to be so, as in a schema or an answer, it is loaded as it is now written.
@@ -284,7 +283,6 @@ def test_a_key_that_is_renamed_or_retyped_is_told_at_its_line(changed: tuple[Sou
     assert outcome == tree or any(isinstance(it, Problem) and it.line in right for it in outcome)
 
 
-@settings(deadline=None)  # a host's nodes are loaded with it
 @given(CHANGES)
 def test_a_key_that_is_dropped_is_told_where_it_should_be(changed: tuple[Source, Steps]) -> None:
     """At its parent, at what stands beside it, or where an expression reads it.
@@ -304,7 +302,6 @@ def test_a_key_that_is_dropped_is_told_where_it_should_be(changed: tuple[Source,
     assert outcome == tree or all(isinstance(it, Problem) and it.line in right for it in outcome)
 
 
-@settings(deadline=None)  # a host's nodes are loaded with it
 @given(CHANGES)
 def test_a_key_that_stands_twice_is_told_where_it_stands_again(changed: tuple[Source, Steps]) -> None:
     """It is the only thing that is told."""

@@ -91,7 +91,7 @@ class Stage:
             runtime.register_tracer(self.tracer)
         if self._store is not None:
             runtime.register_store(self._store)
-        runtime.load_nodes(loaded.nodes)
+        runtime.load_nodes(loaded.nodes, tracer=self.tracer)
         return runtime
 
 

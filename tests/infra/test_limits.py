@@ -87,7 +87,7 @@ def test_calls_begin_no_faster_than_the_rate() -> None:
     play(scenario)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     rate=st.integers(1, 50),
     concurrency=st.integers(1, 5),

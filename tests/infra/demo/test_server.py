@@ -220,7 +220,7 @@ def test_answers_what_is_no_request_with_an_error(data: bytes) -> None:
 
 
 @given(data=st.binary(max_size=200) | st.binary(max_size=60).map(lambda tail: b"GET /greetings/a HTTP/1.1\r\n" + tail))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_survives_any_bytes(data: bytes) -> None:
     """Whatever one client sends, the next is served."""
 
@@ -237,7 +237,7 @@ def test_survives_any_bytes(data: bytes) -> None:
 
 
 @given(name=st.text(min_size=1, max_size=40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_greets_any_name(name: str) -> None:
     """A name comes back as it was escaped into the path."""
     [(status, _, content)] = replies(f"/greetings/{quote(name, safe='')}")

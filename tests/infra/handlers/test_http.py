@@ -99,7 +99,7 @@ def test_puts_the_path_behind_the_base_url(base_path: str, path: Any, target: st
 HOSTILE = ["/", "?", "#", "..", "../..", "./a", "a/../b", "%2e%2e", "%", "\\", "\r\nHost: evil", "\0", "//evil.com/"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(segments=st.lists(st.text(st.characters(codec="utf-8"), min_size=1) | st.sampled_from(HOSTILE), max_size=4))
 @example(segments=["@evil.com", ":80@evil.com", "http://evil.com"])
 @example(segments=["..;", ".\t.", "\u3002\u3002", "\uff0e\uff0e"])
@@ -116,7 +116,7 @@ def test_a_segment_stays_one_segment(loopback: "Loopback", segments: list[str]) 
     assert seen.headers["host"] == f"127.0.0.1:{loopback.server.port}"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(parameters=st.dictionaries(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8"))))
 def test_parameters_arrive_as_they_were(loopback: "Loopback", parameters: dict[str, str]) -> None:
     """Whatever stands in a query or a form is read back by the server as the same names and values."""
@@ -495,7 +495,7 @@ def test_reads_a_body_of_any_framing() -> None:
     assert ask(says(early + reply(b"abcde")))[0]["text"] == "abcde"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(bodies=st.lists(st.binary(max_size=3000), min_size=1, max_size=3))
 def test_unpacks_gzip(loopback: "Loopback", bodies: list[bytes]) -> None:
     """A packed body is read as what was packed, also where it comes in several members."""

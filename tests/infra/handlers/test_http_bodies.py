@@ -89,7 +89,7 @@ def parts_of(headers: Mapping[str, str], body: bytes) -> list[tuple[Any, Any, An
     return found
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     names=st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1, max_size=4),
     contents=st.lists(st.binary() | st.sampled_from([b"--", b"\r\n--", b"--\r\n"]), min_size=4, max_size=4),

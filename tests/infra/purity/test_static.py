@@ -183,14 +183,14 @@ class Box:
 """
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(PURE_PARTS)
 def test_what_is_made_of_pure_parts_is_pure(part: str) -> None:
     """However they are put together."""
     assert read_source(f"{HEAD}\ndef node(p):\n    return {{'n': {part}}}\n") == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(PURE_PARTS, IMPURE_PARTS, st.randoms(use_true_random=False))
 def test_one_impure_part_is_found_anywhere(part: str, bad: str, dice: Any) -> None:
     """Wherever it stands among pure ones, and nothing else is found."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from omnibase_core.errors import CommandFailed, CommandRejected, HandlerError, OnexError, WorkerDied
@@ -64,7 +64,6 @@ def test_any_json_comes_through_as_it_is() -> None:
     """A function gets the argument that was sent, and its result comes back."""
     with asyncio.Runner() as runner, worker_pool(workers=1, worker_bytes_max=ROOM_BYTES) as pool:
 
-        @settings(deadline=None)
         @given(JSON)
         def holds(argument: Any) -> None:
             assert runner.run(call(pool, "echo", argument)) == {"got": argument}

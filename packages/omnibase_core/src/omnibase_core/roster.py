@@ -41,9 +41,8 @@ class Roster:
         self._asked: dict[str, Attempts] = {}
         self._breakers: dict[tuple[str, str | None], CircuitBreaker] = {}
         self.store: IdempotencyStore | None = None
-        self.tracer: Tracer | None = None
 
-    def add(self, node: CompiledNode, handler: Handler | InlineHandler | None) -> None:
+    def add(self, node: CompiledNode, handler: Handler | InlineHandler | None, *, tracer: Tracer | None) -> None:
         """Take on a node. Raises UnknownHandler or StoreMissing where it needs one and has none."""
         if handler is None and any(operation.call for operation in node.operations.values()):
             raise UnknownHandler(f"node {node.contract.name!r}: handler {node.handler_type!r} is not registered")
@@ -56,7 +55,7 @@ class Roster:
             breaker=self._breaker_of(node, handler),
             clock=self._clock,
             observer=self._observer,
-            tracer=self.tracer,
+            tracer=tracer,
         )
         self._attempts[topic] = Attempts.of(instance, self._clock, self.retries, self._once(instance))
         self._asked[topic] = self._attempts[topic]

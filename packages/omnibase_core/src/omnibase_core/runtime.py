@@ -71,14 +71,10 @@ class NodeRuntime:
         """Let nodes with idempotency keep their answers here. Call it before `load_nodes`."""
         self._roster.store = store
 
-    def register_tracer(self, tracer: Tracer) -> None:
-        """Tell of the attempts of nodes with I/O as spans. Call it before `load_nodes`."""
-        self._roster.tracer = tracer
-
-    def load_nodes(self, nodes: Iterable[CompiledNode]) -> None:
-        """Take on the host's nodes, once. Raises UnknownHandler or StoreMissing for a node that lacks one."""
+    def load_nodes(self, nodes: Iterable[CompiledNode], *, tracer: Tracer | None = None) -> None:
+        """Take on the host's nodes, once; the tracer tells of them. Raises UnknownHandler or StoreMissing."""
         for node in nodes:
-            self._roster.add(node, self._handlers.get(node.handler_type))
+            self._roster.add(node, self._handlers.get(node.handler_type), tracer=tracer)
         bounds = self._host.limits
         self._intake = Intake(
             per_topic=self._roster.limits, in_all=bounds.max_in_flight, bytes_max=bounds.bytes_in_flight_max

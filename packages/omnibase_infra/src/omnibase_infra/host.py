@@ -109,8 +109,6 @@ class RuntimeHostProcess:
             self.bus = await stack.enter_async_context(self._open_bus())
             await stack.enter_async_context(self._log_shipping())
             self.runtime = NodeRuntime(self.contract, bus=self.bus, clock=self._clock, observer=self._log)
-            if self._tracer is not None:
-                self.runtime.register_tracer(self._tracer)
             await stack.enter_async_context(self._rotation.watching())
             factories = handler_factories(strict=self._strict, place=self._place())
             for handler_type in self._handler_types:
@@ -119,7 +117,7 @@ class RuntimeHostProcess:
                 self._watchers.extend(self._watchers_of(handler_type, handler))
             if any(node.contract.idempotency for node in self._loaded.nodes):
                 self.runtime.register_store(await stack.enter_async_context(self._open_store()))
-            self.runtime.load_nodes(self._loaded.nodes)
+            self.runtime.load_nodes(self._loaded.nodes, tracer=self._tracer)
             endpoint = self.contract.health
             self.health_url = await stack.enter_async_context(
                 health_server(host=endpoint.address, port=endpoint.port, report=self.report, metrics=self.metrics)

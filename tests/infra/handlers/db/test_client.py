@@ -106,7 +106,7 @@ async def _awaited(scenario: Callable[[Db], Awaitable[Any]], db: Db) -> Any:
 # --- Values -------------------------------------------------------------------------------------------------------
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
-steady = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+steady = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def _injected(test: Any) -> Any:
