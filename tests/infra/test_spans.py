@@ -20,7 +20,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 from omnibase_core.errors import HandlerError, TargetBusy
 from omnibase_core.local_handler import LocalHandler
 from omnibase_core.ports import Delivery, Partition
-from omnibase_core.testing.virtual_time import run
+from omnibase_core.testing import MemoryStore
+from omnibase_core.testing.virtual_time import VirtualClock, run
 from omnibase_infra.spans import OtelTracer, configured_tracer
 from tests.gear.commands import ECHO, host, node, registry
 from tests.gear.stage import COMMANDS, EVENTS, Behaviour, Stage, on_stage
@@ -36,7 +37,7 @@ class Traced:
 
     def __init__(self, behaviour: Behaviour, provider: TracerProvider | None = None) -> None:
         """Trace into memory."""
-        self.stage = Stage(behaviour)
+        self.stage = Stage(behaviour, store=MemoryStore(VirtualClock().monotonic_s))
         self._exporter = InMemorySpanExporter()
         provider = provider or TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(self._exporter))
@@ -50,7 +51,8 @@ class Traced:
     @asynccontextmanager
     async def running(self, **texts: str) -> AsyncIterator[Stage]:
         """Run a host with these nodes."""
-        loaded = registry({**{f"{slug}.yaml": it for slug, it in texts.items()}, "host.yaml": host(*texts)})
+        files = {f"{slug}.yaml": text for slug, text in texts.items()}
+        loaded = registry({**files, "host.yaml": f"{host(*texts)}idempotency: {{store: memory}}\n"})
         handlers = {"scripted": self.tracer.traced(self.stage), "local": LocalHandler()}
         async with on_stage(self.stage, loaded.hosts["test-host"], **handlers) as stage:
             yield stage
@@ -185,11 +187,14 @@ def test_no_span_tells_of_payloads_keys_or_messages(fails: bool) -> None:  # noq
     assert SECRET not in "".join(it.to_json() for it in traced.spans)
 
 
-def test_a_node_that_is_served_inline_makes_no_span() -> None:
-    """Its whole command takes less than the span would."""
+@pytest.mark.parametrize("more", ["", 'idempotency: {key: "${ payload.text }", window_s: 60}\n'])
+def test_a_node_that_has_its_answer_at_hand_makes_no_span(more: str) -> None:
+    """Its whole command takes less than the span would; also where it waits its turn in a lane, for the store."""
+
+    operations = ECHO.replace("{type: object}", "{type: object, required: [text], properties: {text: {type: string}}}")
 
     async def scenario(traced: Traced) -> None:
-        async with traced.running(pure=node("pure", handler="local", operations=ECHO)) as stage:
+        async with traced.running(pure=node("pure", handler="local", operations=operations) + more) as stage:
             stage.publish("pure", {"text": "hallo"}, headers=HEADERS)
             await stage.until(lambda: stage.committed() == 1)
 
