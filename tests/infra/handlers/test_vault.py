@@ -14,6 +14,7 @@ from omnibase_infra.vault.session import vault_session
 from omnibase_infra.vault.target import VaultTarget
 from omnibase_spi import Handler, HandlerCall
 from tests.gear.openbao import ROOT_TOKEN, OpenBao
+from tests.gear.scripted_http import Server, reply, says
 
 DESCRIPTION = VaultHandlerFactory.description
 APP = 'path "secret/*" { capabilities = ["create", "read", "update", "delete", "list"] }'
@@ -286,6 +287,30 @@ def test_what_other_servers_say_is_told(status: int, body: bytes, code: str, ret
                 request = DESCRIPTION.operations["write"].request.model_validate({"path": "a", "data": {"a": 1}})
                 error = await refused(subject.execute(HandlerCall("vault", "write", request, "main", 5.0, UUID(int=1))))
         assert (error.code, error.retryable) == (code, retryable)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.1 200 OK\r\ns3cret\r\n\r\n",
+        reply(b'{"auth": {"client_token": "s3cret-\xc3\xbc"}}'),
+        reply(b'{"auth": {"client_token": "s3cret\\r\\nx-evil: 1"}}'),
+    ],
+    ids=["no HTTP", "not ASCII", "two lines"],
+)
+def test_a_login_that_gives_no_token_is_told_without_what_came(said: bytes) -> None:
+    """What came may hold a secret, or be what no header can carry."""
+
+    async def scenario() -> None:
+        async with Server(says(said)).listen() as server:
+            role = {"role_id": "r", "secret_id": "s"}
+            target = VaultTarget.model_validate({"address": f"http://127.0.0.1:{server.port}", "approle": role})
+            async with vault_session(target) as session:
+                error = await refused(session.ask("POST", "secret/data/a", body={}, repeatable=False))
+        assert (error.code, error.retryable) == ("protocol_error", True)
+        assert "s3cret" not in str(error)
 
     asyncio.run(scenario())
 

@@ -275,12 +275,7 @@ class _Network(httpcore.AsyncNetworkBackend):
 
 
 def tls_context(
-    what: str,
-    *,
-    needed: bool = True,
-    ca_file: str | None,
-    cert_file: str | None = None,
-    key_file: str | None = None,
+    what: str, *, needed: bool, ca_file: str | None, cert_file: str | None, key_file: str | None
 ) -> ssl.SSLContext:
     """Give what connections trust, by default the system's authorities, and what they show.
 

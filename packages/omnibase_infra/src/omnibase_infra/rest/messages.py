@@ -1,6 +1,6 @@
 """What a server of an API is, what is asked of it, and what it answers. Values only; pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
@@ -117,6 +117,12 @@ class RestReply:
         return value
 
     @property
+    def retry_after_s(self) -> float | None:
+        """When to ask again, where the server says it in seconds."""
+        said = self.headers.get("retry-after", "")
+        return float(said[:9]) if said.isascii() and said.isdigit() else None
+
+    @property
     def text(self) -> str:
         """The body as text, with a sign for each fault."""
         return self.body.decode(errors="replace")
@@ -125,18 +131,6 @@ class RestReply:
 def json_content(value: object) -> bytes:
     """Give a value as the body of a request."""
     return to_json(value)
-
-
-def checked_segments(segments: Iterable[str]) -> list[str]:
-    """Hold path segments to what stays in its place, however a server unescapes it. Raises ValueError."""
-    checked = list(segments)
-    for segment in checked:
-        if segment in ("", ".", "..") or "/" in segment or "\\" in segment:
-            raise ValueError(f"found the segment {segment!r}, which would name another path, however it is escaped")
-        if not segment.isprintable():
-            raise ValueError(f"found the segment {segment!r}, which has a character that cannot be printed")
-        segment.encode()  # Half a surrogate pair has no UTF-8 form; UnicodeEncodeError is a ValueError.
-    return checked
 
 
 def _pair(name: str, value: str | None) -> str:

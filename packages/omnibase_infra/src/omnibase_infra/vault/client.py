@@ -104,12 +104,11 @@ async def vault_client(target: VaultTarget) -> AsyncIterator[VaultClient]:
 def _judged(what: str, reply: RestReply, *, repeatable: bool) -> Answer:
     """Give the answer that a reply is. Raises HandlerError for one that is none."""
     if reply.status in _STANDBYS:
-        retry_after = reply.headers.get("retry-after", "")
         raise HandlerError(
             "unavailable",
             f"{what}: the server {_STANDBYS[reply.status]}",
             retryable=True,
-            retry_after_s=float(retry_after[:6]) if retry_after.isascii() and retry_after.isdigit() else None,
+            retry_after_s=reply.retry_after_s,
         )
     said = _document(what, reply, repeatable=repeatable)
     errors = _texts(said.get("errors"))

@@ -1,22 +1,12 @@
 """VaultTarget: one Vault server, as a host contract says it. Values only."""
 
-import re
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-_ADDRESS = re.compile(r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?/?", re.ASCII)
-_PORT_MAX = 65_535
+from omnibase_infra.rest.grammar import Address, Token
 
 _PARTS = r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$"
-
-
-def _checked_address(text: str) -> str:
-    match = _ADDRESS.fullmatch(text)
-    if match is None or int(match["port"] or 1) not in range(1, _PORT_MAX + 1):
-        # The text is not repeated: a password could stand in it.
-        raise ValueError("expected http(s)://host[:port], without path, user or query")
-    return text.rstrip("/")
 
 
 def _without_dots(path: str) -> str:
@@ -25,13 +15,6 @@ def _without_dots(path: str) -> str:
     return path
 
 
-def _printable(secret: SecretStr) -> SecretStr:
-    if re.fullmatch(r"[!-~]+", secret.get_secret_value()) is None:
-        raise ValueError("expected printable ASCII without spaces")
-    return secret
-
-
-Secret = Annotated[SecretStr, AfterValidator(_printable)]
 FixedPath = Annotated[str, StringConstraints(pattern=_PARTS, max_length=512), AfterValidator(_without_dots)]
 """Plain parts joined by slashes, with none at the ends."""
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -46,8 +29,8 @@ class VaultModel(BaseModel):
 class AppRole(VaultModel):
     """Who logs in by an AppRole: `role_id` and `secret_id`, at the method mounted at `mount`."""
 
-    role_id: Secret
-    secret_id: Secret
+    role_id: Token
+    secret_id: Token
     mount: FixedPath = "approle"
 
 
@@ -70,9 +53,9 @@ class VaultTarget(VaultModel):
         }
     )
 
-    address: Annotated[str, AfterValidator(_checked_address), Field(examples=["https://vault.example.org:8200"])]
+    address: Annotated[Address, Field(examples=["https://vault.example.org:8200"])]
     namespace: FixedPath | None = None
-    token: Secret | None = None
+    token: Token | None = None
     approle: AppRole | None = None
     connect_timeout_s: Seconds = 5.0
     response_bytes_max: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 1024 * 1024

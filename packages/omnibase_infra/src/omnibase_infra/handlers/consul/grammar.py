@@ -3,12 +3,11 @@
 Each check refuses what could leave its place: a segment its key, a name its path.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -17,15 +16,11 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_pascal
 
-from omnibase_infra.rest.messages import checked_segments
+from omnibase_infra.rest.grammar import Segment, checked_segments, form_of_path
 
 _WAIT_SHARE = 0.84
 """Consul waits for up to a sixteenth longer than it is asked to, and the answer needs a moment: nine tenths of that."""
 WAIT_MAX_S = 600.0
-
-
-def _checked_name(name: str) -> str:
-    return checked_segments([name])[0]
 
 
 def _checked_text(key: str) -> str:
@@ -39,25 +34,13 @@ def _checked_prefix(prefix: str) -> str:
     return prefix and _checked_text(prefix)
 
 
-def _digits(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _form(key: Any) -> str:
-    return "segments" if isinstance(key, list | tuple) else "text"
-
-
-Name = Annotated[str, AfterValidator(_checked_name)]
-"""The name or id of a service, a check or a session: any text without slashes but '.' and '..'."""
-Segment = Annotated[str, BeforeValidator(_digits, json_schema_input_type=str | int), AfterValidator(_checked_name)]
-"""A part of a key: any text without slashes but '', '.' and '..', or a whole number."""
 Segments = Annotated[list[Segment], Field(min_length=1), Tag("segments")]
 Key = Annotated[
     Annotated[str, StringConstraints(min_length=1), AfterValidator(_checked_text), Tag("text")] | Segments,
-    Discriminator(_form),
+    Discriminator(form_of_path),
 ]
 """A key as a list of segments, each of which stays one whatever it holds; or as a whole text, such as config/web."""
-Prefix = Annotated[Annotated[str, AfterValidator(_checked_prefix), Tag("text")] | Segments, Discriminator(_form)]
+Prefix = Annotated[Annotated[str, AfterValidator(_checked_prefix), Tag("text")] | Segments, Discriminator(form_of_path)]
 """The beginning of keys: a text, which may end within a segment (all keys: ''); or a list of whole segments."""
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Index = Annotated[int, Field(ge=0)]

@@ -13,7 +13,6 @@ from omnibase_infra.handlers.consul.grammar import (
     ConsulModel,
     Index,
     Key,
-    Name,
     Prefix,
     Query,
     Wire,
@@ -22,6 +21,7 @@ from omnibase_infra.handlers.consul.grammar import (
 )
 from omnibase_infra.handlers.consul.operations import Answer, Operation
 from omnibase_infra.rest import RestRequest
+from omnibase_infra.rest.grammar import Name
 
 _NOT_FOUND = frozenset({200, 404})
 _VALUE_BYTES_MAX = 512 * 1024

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from omnibase_infra.handlers.consul.grammar import ConsulModel, Name, Seconds, duration
+from omnibase_infra.handlers.consul.grammar import ConsulModel, Seconds, duration
 from omnibase_infra.handlers.consul.operations import Answer, Operation
 from omnibase_infra.rest import RestRequest
+from omnibase_infra.rest.grammar import Name
 from omnibase_infra.rest.messages import json_content
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
@@ -36,49 +37,58 @@ class Reported(ConsulModel):
     reported: bool = True
 
 
-class TtlCheck(ConsulModel):
+class _Check(ConsulModel):
+    type: str
+    status: Status | None = None
+    deregister_after_s: Annotated[float, Field(ge=60)] | None = None
+
+    def _written(self, how: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if self.status is not None:
+            how["Status"] = self.status
+        if self.deregister_after_s is not None:
+            how["DeregisterCriticalServiceAfter"] = duration(self.deregister_after_s)
+        return how
+
+
+class _Probe(_Check):
+    interval_s: Seconds
+    timeout_s: Seconds = 10.0
+
+    def _written(self, how: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        return super()._written({**how, "Interval": duration(self.interval_s), "Timeout": duration(self.timeout_s)})
+
+
+class TtlCheck(_Check):
     """A check that is critical unless `report` says otherwise every `ttl_s` seconds."""
 
     type: Literal["ttl"]
     ttl_s: Seconds
-    status: Status | None = None
-    deregister_after_s: Annotated[float, Field(ge=60)] | None = None
 
     def written(self) -> dict[str, JsonValue]:
         """Give it in the words of the API."""
-        return {"TTL": duration(self.ttl_s)} | _of_all(self.status, self.deregister_after_s)
+        return self._written({"TTL": duration(self.ttl_s)})
 
 
-class HttpCheck(ConsulModel):
+class HttpCheck(_Probe):
     """A check by which the agent gets `url` every `interval_s` seconds; a status of 2xx passes."""
 
     type: Literal["http"]
     url: Annotated[str, Field(pattern=r"^https?://[!-~]+$")]
-    interval_s: Seconds
-    timeout_s: Seconds = 10.0
-    status: Status | None = None
-    deregister_after_s: Annotated[float, Field(ge=60)] | None = None
 
     def written(self) -> dict[str, JsonValue]:
         """Give it in the words of the API."""
-        how: dict[str, JsonValue] = {"HTTP": self.url, "Interval": duration(self.interval_s)}
-        return how | {"Timeout": duration(self.timeout_s)} | _of_all(self.status, self.deregister_after_s)
+        return self._written({"HTTP": self.url})
 
 
-class TcpCheck(ConsulModel):
+class TcpCheck(_Probe):
     """A check by which the agent connects to `address` (host:port) every `interval_s` seconds."""
 
     type: Literal["tcp"]
     address: Annotated[str, Field(pattern=r"^[!-~]+:[0-9]{1,5}$")]
-    interval_s: Seconds
-    timeout_s: Seconds = 10.0
-    status: Status | None = None
-    deregister_after_s: Annotated[float, Field(ge=60)] | None = None
 
     def written(self) -> dict[str, JsonValue]:
         """Give it in the words of the API."""
-        how: dict[str, JsonValue] = {"TCP": self.address, "Interval": duration(self.interval_s)}
-        return how | {"Timeout": duration(self.timeout_s)} | _of_all(self.status, self.deregister_after_s)
+        return self._written({"TCP": self.address})
 
 
 class Register(Operation):
@@ -166,10 +176,3 @@ class Report(Operation):
     def result(self, reply: Answer) -> Reported:
         """Read whether it was there."""
         return Reported(reported=reply.is_ok)
-
-
-def _of_all(status: Status | None, deregister_after_s: float | None) -> dict[str, JsonValue]:
-    said: dict[str, JsonValue] = {} if status is None else {"Status": status}
-    if deregister_after_s is not None:
-        said["DeregisterCriticalServiceAfter"] = duration(deregister_after_s)
-    return said

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, TypeAdapter
 
-from omnibase_infra.handlers.consul.grammar import ConsulModel, Name, Wire, duration
+from omnibase_infra.handlers.consul.grammar import ConsulModel, Wire, duration
 from omnibase_infra.handlers.consul.operations import Answer, Operation
 from omnibase_infra.rest import RestRequest
+from omnibase_infra.rest.grammar import Name
 from omnibase_infra.rest.messages import json_content
 
 

@@ -1,29 +1,12 @@
 """What a host contract writes of `consul`: each agent that is a `target`. Values only."""
 
-import re
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 
-from omnibase_infra.handlers.consul.grammar import ConsulModel, Name, Seconds
+from omnibase_infra.handlers.consul.grammar import ConsulModel, Seconds
 from omnibase_infra.rest import RestServer
-
-_ADDRESS = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?/?", re.ASCII)
-
-
-def _checked_address(address: str) -> str:
-    if _ADDRESS.fullmatch(address) is None:
-        # The text is not repeated: a password could stand in it.
-        raise ValueError("expected http(s)://host[:port], without user, path or query")
-    _ = urlsplit(address).port  # Raises ValueError for a number that is no port.
-    return address.rstrip("/")
-
-
-def _checked_token(token: SecretStr) -> SecretStr:
-    if re.fullmatch(r"[!-~]+", token.get_secret_value(), re.ASCII) is None:
-        raise ValueError("a token is printable ASCII without spaces")
-    return token
+from omnibase_infra.rest.grammar import Address, Name, Token
 
 
 class ConsulSettings(ConsulModel):
@@ -46,8 +29,8 @@ class ConsulTarget(ConsulModel):
     - `tls_cert_file`, `tls_key_file`: the host's own certificate and its key without a password, PEM.
     """
 
-    address: Annotated[str, AfterValidator(_checked_address), Field(examples=["http://localhost:8500"])]
-    token: Annotated[SecretStr, AfterValidator(_checked_token)] | None = None
+    address: Annotated[Address, Field(examples=["http://localhost:8500"])]
+    token: Token | None = None
     datacenter: Name | None = None
     namespace: Name | None = None
     partition: Name | None = None

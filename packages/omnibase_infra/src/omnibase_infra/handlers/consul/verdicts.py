@@ -23,7 +23,7 @@ def refused(what: str, request: RestRequest, reply: RestReply, *, said: str) -> 
         code,
         message,
         retryable=retryable,
-        retry_after_s=_seconds(reply.headers.get("retry-after", "")),
+        retry_after_s=reply.retry_after_s,
         details={"status": status, "body": why},
     )
 
@@ -46,7 +46,3 @@ def _verdict(status: int, said: str, *, repeatable: bool) -> tuple[str, bool]:
     if status in _SERVER:
         return "server_failed", repeatable
     return "request_refused", False
-
-
-def _seconds(retry_after: str) -> float | None:
-    return float(retry_after[:9]) if retry_after.isascii() and retry_after.isdigit() else None

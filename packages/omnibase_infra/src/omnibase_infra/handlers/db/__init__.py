@@ -7,6 +7,7 @@ what contracts may write, `proof` what `check` finds in it, `verdicts` what else
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 from pydantic import BaseModel
 
@@ -16,6 +17,15 @@ from omnibase_spi import Handler, HandlerDescription, OperationDescription
 
 __all__ = ["DbHandlerFactory", "DbSettings", "DbTarget"]
 
+_ROWS = partial(
+    OperationDescription,
+    result=models.Rows,
+    gives=shapes.result_of_rows,
+    refusal=verdicts.refusal_of_rows,
+    late=verdicts.late,
+)
+_COUNT = partial(OperationDescription, result=models.Count, late=verdicts.late)
+
 
 class DbHandlerFactory:
     """Makes the `db` handler: one pool of connections for each target."""
@@ -23,36 +33,12 @@ class DbHandlerFactory:
     description = HandlerDescription(
         handler_type="db",
         operations={
-            "query": OperationDescription(
-                request=models.QueryRequest,
-                result=models.Rows,
-                faults=proof.faults_of_query,
-                gives=shapes.result_of_rows,
-                refusal=verdicts.refusal_of_rows,
-                late=verdicts.late,
+            "query": _ROWS(request=models.QueryRequest, faults=proof.faults_of_query),
+            "execute": _ROWS(request=models.ExecuteRequest, faults=proof.faults_of_execute),
+            "batch": _COUNT(
+                request=models.BatchRequest, faults=proof.faults_of_batch, refusal=verdicts.refusal_of_batch
             ),
-            "execute": OperationDescription(
-                request=models.ExecuteRequest,
-                result=models.Rows,
-                faults=proof.faults_of_execute,
-                gives=shapes.result_of_rows,
-                refusal=verdicts.refusal_of_rows,
-                late=verdicts.late,
-            ),
-            "batch": OperationDescription(
-                request=models.BatchRequest,
-                result=models.Count,
-                faults=proof.faults_of_batch,
-                refusal=verdicts.refusal_of_batch,
-                late=verdicts.late,
-            ),
-            "copy": OperationDescription(
-                request=models.CopyRequest,
-                result=models.Count,
-                faults=proof.faults_of_copy,
-                refusal=verdicts.refusal_of_copy,
-                late=verdicts.late,
-            ),
+            "copy": _COUNT(request=models.CopyRequest, faults=proof.faults_of_copy, refusal=verdicts.refusal_of_copy),
             "transaction": OperationDescription(
                 request=models.TransactionRequest,
                 result=models.TransactionResult,

@@ -1,44 +1,23 @@
 """What contracts may write of `vault`: requests and results of the KV engine, version 2. Values only."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, JsonValue, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag
 
+from omnibase_infra.rest import grammar
 from omnibase_infra.vault.target import FixedPath
 
 _SEGMENT_LENGTH_MAX = 255
 
 
-def _checked_segment(segment: str) -> str:
-    # A server takes %2F for a slash, so that no escaping keeps one in its place.
-    if segment in {"", ".", ".."} or any(it in "/\\" or not it.isprintable() for it in segment):
-        raise ValueError(f"found {segment!r}, which would name another path, however it is escaped")
-    segment.encode()
-    return segment
-
-
-def _digits(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _form_of_path(path: Any) -> str:
-    return "segments" if isinstance(path, list | tuple) else "text"
-
-
-Segment = Annotated[
-    str,
-    BeforeValidator(_digits, json_schema_input_type=str | int),
-    AfterValidator(_checked_segment),
-    Field(max_length=_SEGMENT_LENGTH_MAX),
-]
-"""One part of a path: any text without a slash but '', '.' and '..', or a whole number."""
+Segment = Annotated[grammar.Segment, Field(max_length=_SEGMENT_LENGTH_MAX)]
 SecretPath = Annotated[
     Annotated[FixedPath, Tag("text")] | Annotated[list[Segment], Field(min_length=1, max_length=20), Tag("segments")],
-    Discriminator(_form_of_path),
+    Discriminator(grammar.form_of_path),
 ]
 FolderPath = Annotated[
     Annotated[FixedPath, Tag("text")] | Annotated[list[Segment], Field(max_length=20), Tag("segments")],
-    Discriminator(_form_of_path),
+    Discriminator(grammar.form_of_path),
 ]
 Number = Annotated[int, Field(ge=1)]
 
