@@ -87,8 +87,6 @@ class Stage:
         )
         for handler_type, handler in {"scripted": self, **handlers}.items():
             runtime.register_handler(handler_type, handler)
-        if self.tracer is not None:
-            runtime.register_tracer(self.tracer)
         if self._store is not None:
             runtime.register_store(self._store)
         runtime.load_nodes(loaded.nodes, tracer=self.tracer)
