@@ -14,8 +14,6 @@ from omnibase_core.ports import Handler, HandlerCall
 _SHARE = 0.5
 """How much of its time a call may wait: the rest is for what it does, so that no wait looks like a slow target."""
 
-_AT_ONCE_S = 0.001
-
 
 @dataclass(slots=True)
 class Turns:
@@ -32,8 +30,12 @@ class Turns:
         self._places = asyncio.Semaphore(self.limits.concurrency)
 
     @asynccontextmanager
-    async def one(self, *, within_s: float) -> AsyncIterator[None]:
-        """Give a turn that lasts as long as the context. Raises TargetBusy where there is none within these seconds."""
+    async def one(self, *, within_s: float) -> AsyncIterator[bool]:
+        """Give a turn that lasts as long as the context, and whether it had to be waited for.
+
+        Raises TargetBusy where there is none within these seconds.
+        """
+        is_full = self._places.locked()
         ends_s = asyncio.get_running_loop().time() + within_s
         try:
             async with asyncio.timeout_at(ends_s):
@@ -42,15 +44,15 @@ class Turns:
             limit = f"{self.limits.concurrency} calls are under way (limits.{self.name}.concurrency)"
             raise TargetBusy(f"target {self.name!r}: {limit} and none ended within {within_s:g} s") from error
         try:
-            await self._moment(ends_s)
-            yield
+            wait_s = await self._moment(ends_s)
+            yield is_full or wait_s > 0
         finally:
             self._places.release()
 
-    async def _moment(self, ends_s: float) -> None:
-        """Wait for a moment of this call's own, as far from all others as the rate wants."""
+    async def _moment(self, ends_s: float) -> float:
+        """Wait for a moment of this call's own, as far from all others as the rate wants; give for how long."""
         if self.limits.rate_per_s is None:
-            return
+            return 0
         now_s = asyncio.get_running_loop().time()
         begins_s = max(now_s, self._next_s)
         if begins_s > ends_s:
@@ -59,6 +61,7 @@ class Turns:
             raise TargetBusy(f"target {self.name!r}: {rate} for the next {wait_s:.3g} s", retry_after_s=wait_s)
         self._next_s = begins_s + 1 / self.limits.rate_per_s
         await asyncio.sleep(begins_s - now_s)
+        return begins_s - now_s
 
 
 class LimitedHandler:
@@ -76,8 +79,8 @@ class LimitedHandler:
             return await self._handler.execute(call)
         loop = asyncio.get_running_loop()
         began_s = loop.time()
-        async with turns.one(within_s=call.timeout_s * _SHARE):
-            waited_s = loop.time() - began_s
+        async with turns.one(within_s=call.timeout_s * _SHARE) as has_waited:
             # A turn that comes at once leaves the call as it is, so that its errors name the contract's own time.
-            left = call if waited_s < _AT_ONCE_S else call._replace(timeout_s=call.timeout_s - waited_s)
-            return await self._handler.execute(left)
+            if has_waited:
+                call = call._replace(timeout_s=call.timeout_s - (loop.time() - began_s))
+            return await self._handler.execute(call)
