@@ -10,7 +10,8 @@ from omnibase_core.dead_letters import split_headers
 from omnibase_core.envelope import EnvelopeError
 from omnibase_core.ports import Message
 from tests.gear.commands import command, node
-from tests.gear.traffic import publish
+from tests.gear.hosts import POOL, Machine
+from tests.gear.traffic import create_topics, publish
 
 STEPS = ("http", "db", "vault", "llm")
 """The nodes, in order; each has the name of its handler."""
@@ -27,9 +28,7 @@ _DB = """
   insert:
     input: {type: object, required: [number], properties: {number: {type: integer}}}
     call: execute
-    request:
-      statement: insert into flow (number) values (%(number)s)
-      parameters: {number: "${ payload.number }"}
+    request: {statement: insert into flow values (%(number)s), parameters: {number: "${ payload.number }"}}
     answer: {number: "${ payload.number }"}
 """
 _VAULT = """
@@ -40,10 +39,7 @@ _VAULT = """
 """
 _LLM = """
   MODEL:
-    input:
-      type: object
-      required: [number, secret]
-      properties: {number: {type: integer}, secret: {type: integer}}
+    input: {type: object, required: [number, secret], properties: {number: {type: integer}, secret: {type: integer}}}
     request:
       model: MODEL
       messages: [{text: "say {{number}}", values: {number: "${ payload.number }"}}]
@@ -78,17 +74,19 @@ class Flow:
     A command's id is made of its number and its step, so that an answer or a dead letter tells both.
     """
 
-    def __init__(self, broker: str, names: str, letters: str, *, model: str = "") -> None:
-        """Hold the broker, how names of topics begin, the topic of dead letters, and the one model to ask, if any."""
+    def __init__(self, machine: Machine, *, model: str = "") -> None:
+        """Hold whose broker and topics it uses, and the one model to ask, if it is to be one."""
+        names = f"onex.app.test.{machine.tenant}"
         self.commands = [f"{names}.cmd.node.{step}.v1" for step in STEPS]
-        self.topics = [*(f"{names}.evt.node.{step}.v1" for step in STEPS), letters]
+        self.topics = [*(f"{names}.evt.node.{step}.v1" for step in STEPS), f"{names}.dlq.runtime.{POOL}.v1"]
+        create_topics(machine.broker, [*self.commands, *self.topics])
         # By number: the last answer; the step that failed, and its error; the step of a dead letter, and what it tells.
         self.done: dict[int, dict[str, Any]] = {}
         self.failed: dict[int, tuple[int, EnvelopeError]] = {}
         self.letters: dict[int, tuple[int, dict[str, str]]] = {}
         self.counts: Counter[UUID] = Counter()
         """How often each command's answer came."""
-        self._broker = broker
+        self._broker = machine.broker
         self._model = model
         self._seen = 0
 

@@ -16,19 +16,19 @@ import pytest
 from tests.gear.db_member import db_member
 from tests.gear.flow import MODELS, STEPS, TROUBLED, Flow, flow_nodes
 from tests.gear.handlers import Member
-from tests.gear.hosts import POOL, Machine
+from tests.gear.hosts import Machine
 from tests.gear.http_member import http_member
 from tests.gear.llm_member import llm_member
 from tests.gear.llm_server import LlmServer
 from tests.gear.openbao import OpenBao
 from tests.gear.postgres import Postgres
-from tests.gear.traffic import Reader, create_topics
+from tests.gear.traffic import Reader
 from tests.gear.vault_member import vault_member
 from tests.gear.wire import Wire
 
 COMMANDS = int(os.environ.get("FLOW_COMMANDS", "1000"))
-A_ROUND = 1000
-"""How many commands there are for each time that every server has every trouble."""
+A_ROUND = 2000
+"""How many commands there are, in a long run, for each time that every server has every trouble."""
 FAULT_S = 0.6
 CALM_S = 0.4
 TIMEOUT_S = {"http": 1.0, "db": 1.0, "vault": 1.0, "llm": 2.0}
@@ -45,6 +45,7 @@ def members(postgres: Postgres, openbao: OpenBao, http_port: int) -> dict[str, M
     return {"http": http_member(http_port), "db": db_member(postgres), "vault": vault_member(openbao)}
 
 
+@pytest.mark.timeout(300 + COMMANDS / 10)
 def test_every_command_of_a_flow_under_faults_has_its_answer_or_a_dead_letter(
     machine: Machine, members: dict[str, Member], llm_stand_in: LlmServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -52,9 +53,9 @@ def test_every_command_of_a_flow_under_faults_has_its_answer_or_a_dead_letter(
     random = Random(5)  # noqa: S311 - an order that can be had again
     every = [(step, fault) for step in STEPS for fault in ("away", "hang", "slow", "reset", "cut", "rubbish")]
     faults = [it for _ in range(max(1, COMMANDS // A_ROUND)) for it in random.sample(every, len(every))]
-    flow = Flow(machine.broker, _names(machine), _letters(machine))
+    flow = Flow(machine)
     members["llm"] = llm_member("openai", llm_stand_in.port)
-    retries = asyncio.run(_run(machine, flow, members, COMMANDS, faults))
+    retries = asyncio.run(_run(machine, flow, members, COMMANDS, faults, TIMEOUT_S))
     with capsys.disabled():
         print(_told(flow, COMMANDS, faults, retries))
     _all_is_accounted_for(flow, members, COMMANDS)
@@ -71,9 +72,9 @@ def test_every_command_of_a_flow_to_a_real_model_has_its_answer_or_a_dead_letter
 ) -> None:
     """Fifty commands; each server is away, hangs and is cut off once."""
     faults = [(step, fault) for fault in ("away", "hang", "cut") for step in STEPS]
-    flow = Flow(machine.broker, _names(machine), _letters(machine), model="smollm2")
+    flow = Flow(machine, model="smollm2")
     members["llm"] = llm_member("openai", smollm_port)
-    retries = asyncio.run(_run(machine, flow, members, 50, faults, llm_timeout_s=30.0))
+    retries = asyncio.run(_run(machine, flow, members, 50, faults, TIMEOUT_S | {"llm": 30.0}))
     with capsys.disabled():
         print(_told(flow, 50, faults, retries))
     _all_is_accounted_for(flow, members, 50)
@@ -86,17 +87,15 @@ async def _run(
     members: Mapping[str, Member],
     commands: int,
     faults: Faults,
-    *,
-    llm_timeout_s: float = TIMEOUT_S["llm"],
+    timeout_s: Mapping[str, float],
 ) -> dict[str, int]:
     """Pass the commands on while the wires to the servers fail; gives how many calls each node made again."""
-    create_topics(machine.broker, [*flow.commands, *flow.topics])
     async with AsyncExitStack() as stack:
         wires = {step: await stack.enter_async_context(Wire(members[step].port or 0).up()) for step in STEPS}
         targets = {step: dict(members[step].target(wires[step].port)) for step in STEPS}
         targets["llm"]["models"] = {model: {} for model in MODELS}
         bound = {step: {"targets": {"main": targets[step]}, "breaker": BREAKER} for step in STEPS}
-        machine.write(flow_nodes(TIMEOUT_S | {"llm": llm_timeout_s}), handlers=bound)
+        machine.write(flow_nodes(timeout_s), handlers=bound)
         host = machine.start()
         await asyncio.to_thread(host.until_ready, partitions=4 * len(STEPS))
         with Reader(machine.broker, flow.topics) as reader:
@@ -178,11 +177,3 @@ def _all_is_accounted_for(flow: Flow, members: Mapping[str, Member], commands: i
     stored = {n for n in range(commands) if UUID(int=n * len(STEPS) + STEPS.index("vault")) in flow.counts}
     # Whoever came as far as the vault was stored; and nothing else was but what nobody could know of.
     assert stored <= there <= stored | unknown
-
-
-def _names(machine: Machine) -> str:
-    return f"onex.app.test.{machine.tenant}"
-
-
-def _letters(machine: Machine) -> str:
-    return f"{_names(machine)}.dlq.runtime.{POOL}.v1"
