@@ -238,8 +238,8 @@ def test_a_library_that_is_merely_imported_traces_nothing() -> None:
 def test_a_host_imports_nothing_of_opentelemetry_by_itself() -> None:
     """Who does not trace pays nothing, in time or in memory."""
     program = (
-        "import sys, omnibase_infra.host as it, omnibase_infra.cli\n"
-        "assert it._configured_tracer() is None\n"
+        "import sys, omnibase_infra.opening as it, omnibase_infra.host, omnibase_infra.cli\n"
+        "assert it.configured_tracer() is None\n"
         "assert not [name for name in sys.modules if name.startswith('opentelemetry')]"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

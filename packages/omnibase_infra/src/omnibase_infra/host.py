@@ -2,51 +2,32 @@
 
 import asyncio
 import os
-import sys
 import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, cast
+from typing import Self, cast
 
-from pydantic import BaseModel
-
-from omnibase_core.contracts.host import HandlerBinding, TargetLimits
-from omnibase_core.contracts.secrets import VAULT, VaultSecret
-from omnibase_core.instance import is_inline
 from omnibase_core.loaded import LoadedHost
 from omnibase_core.ports import Handler, InlineHandler
 from omnibase_core.runtime import NodeRuntime
-from omnibase_infra.calls import Asked, CallFigures, MeasuredHandler
+from omnibase_infra.calls import Asked, CallFigures
 from omnibase_infra.console.health import HealthReport, NodeHealth, SecretsHealth, health_server
 from omnibase_infra.console.metrics import page_of
 from omnibase_infra.handlers.kafka import Place
-from omnibase_infra.kafka import KafkaBus, KafkaBusFactory
-from omnibase_infra.limits import LimitedHandler
 from omnibase_infra.logs import open_log
+from omnibase_infra.opening import Openings, configured_tracer, vaults_of
 from omnibase_infra.secrets.current import CurrentSecrets
-from omnibase_infra.secrets.discretion import DiscreetHandler
 from omnibase_infra.secrets.redaction import Redactor
-from omnibase_infra.secrets.references import resolved, secrets_of
 from omnibase_infra.secrets.rotation import Rotation
 from omnibase_infra.secrets.vault_reader import HostReader
 from omnibase_infra.settings import Settings
 from omnibase_infra.state import HostState, remove_state, write_state
-from omnibase_infra.vault.target import VaultTarget
 from omnibase_infra.watches import Watcher
-from omnibase_infra.wiring import handler_factories, store_factories
-from omnibase_spi import HandlerFactory, IdempotencyStore, SecretResolver
-
-if TYPE_CHECKING:
-    from omnibase_infra.spans import OtelTracer
-
-_CLOSE_S = 1.0
-"""How long a handler has beyond its longest call before it is closed for good."""
-_STORE_S = 60.0
-"""How long a store has: none of its questions takes longer."""
+from omnibase_infra.wiring import handler_factories
+from omnibase_spi import SecretResolver
 
 
 class SystemClock:
@@ -80,9 +61,9 @@ class RuntimeHostProcess:
         """Hold what the host is made of; nothing is opened yet."""
         self.contract = loaded.contract
         self._loaded = loaded
-        self._redactor = Redactor()
-        self._reader = HostReader(secrets, loaded.contract.secrets, self._vaults(loaded))
-        self._secrets = CurrentSecrets(self._reader, self._redactor)
+        redactor = Redactor()
+        self._reader = HostReader(secrets, loaded.contract.secrets, vaults_of(loaded))
+        self._secrets = CurrentSecrets(self._reader, redactor)
         self._state_dir = settings.state_dir
         self._contracts_dir = contracts_dir
         self._strict = strict
@@ -90,13 +71,22 @@ class RuntimeHostProcess:
             host=loaded.contract.name,
             level=settings.log_level,
             form=settings.log_format,
-            redact=self._redactor.redacted_tree,
+            redact=redactor.redacted_tree,
         )
         self._rotation = Rotation(self._secrets, observer=self._log)
         self._clock = SystemClock()
         self._started_at = self._clock.now()
         self._calls: dict[Asked, CallFigures] = {}
-        self._tracer = _configured_tracer()
+        self._tracer = configured_tracer()
+        self._openings = Openings(
+            loaded,
+            secrets=self._secrets,
+            rotation=self._rotation,
+            redactor=redactor,
+            log=self._log,
+            calls=self._calls,
+            tracer=self._tracer,
+        )
         self._stack = AsyncExitStack()
         self._stopping = False
         self._watchers: list[Watcher] = []
@@ -105,18 +95,18 @@ class RuntimeHostProcess:
         """Open bus, handlers and health, and start serving."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._reader.close)
-            await self._secrets.load(self._names_of_secrets())
-            self.bus = await stack.enter_async_context(self._open_bus())
+            await self._secrets.load(self._openings.names_of_secrets())
+            self.bus = await stack.enter_async_context(self._openings.bus())
             await stack.enter_async_context(self._log_shipping())
             self.runtime = NodeRuntime(self.contract, bus=self.bus, clock=self._clock, observer=self._log)
             await stack.enter_async_context(self._rotation.watching())
             factories = handler_factories(strict=self._strict, place=self._place())
-            for handler_type in self._handler_types:
-                handler = await stack.enter_async_context(self._open_handler(factories[handler_type]))
+            for handler_type in self._openings.handler_types:
+                handler = await stack.enter_async_context(self._openings.handler(factories[handler_type]))
                 self.runtime.register_handler(handler_type, handler)
                 self._watchers.extend(self._watchers_of(handler_type, handler))
             if any(node.contract.idempotency for node in self._loaded.nodes):
-                self.runtime.register_store(await stack.enter_async_context(self._open_store()))
+                self.runtime.register_store(await stack.enter_async_context(self._openings.store()))
             self.runtime.load_nodes(self._loaded.nodes, tracer=self._tracer)
             endpoint = self.contract.health
             self.health_url = await stack.enter_async_context(
@@ -190,96 +180,9 @@ class RuntimeHostProcess:
         """Give the figures of the host, its nodes and its handlers' calls, for Prometheus."""
         return page_of(self.report(), self._calls)
 
-    @property
-    def _handler_types(self) -> list[str]:
-        """The handlers that nodes or watches ask."""
-        asked = {node.handler_type for node in self._loaded.nodes}
-        return sorted(asked | {it.watch.handler for it in self._loaded.watches})
-
-    def _names_of_secrets(self) -> frozenset[str]:
-        """Give every secret that is needed here: what no node of the host uses is not opened."""
-        of_handlers = [it for name in self._handler_types for it in self._settings_of(name)]
-        store = [] if self._loaded.settings.store is None else [self._loaded.settings.store]
-        vaults = self._vaults(self._loaded).values()
-        return frozenset().union(*map(secrets_of, [self._loaded.settings.bus, *of_handlers, *store, *vaults]))
-
-    @staticmethod
-    def _vaults(loaded: LoadedHost) -> dict[str, VaultTarget]:
-        """Give the targets in which secrets of the host itself are."""
-        needed = {it.vault for it in loaded.contract.secrets.values() if isinstance(it, VaultSecret)}
-        targets = loaded.settings.targets.get(VAULT, {})
-        return {name: it for name, it in targets.items() if name in needed and isinstance(it, VaultTarget)}
-
-    def _settings_of(self, handler_type: str) -> list[BaseModel]:
-        """Give what the host contract says of a handler: its settings, and each of its targets."""
-        written = self._loaded.settings
-        settings = written.handlers.get(handler_type)
-        return [*([settings] if settings else []), *written.targets.get(handler_type, {}).values()]
-
-    def _open_bus(self) -> AbstractAsyncContextManager[KafkaBus]:
-        settings = self._loaded.settings.bus
-        self._rotation.hold("bus", secrets=secrets_of(settings))
-        return KafkaBusFactory().open(
-            settings=resolved(settings, self._secrets),
-            host=self.contract,
-            topics=self._loaded.topics,
-            observer=self._log,
-        )
-
-    @asynccontextmanager
-    async def _open_handler(self, factory: HandlerFactory) -> AsyncIterator[Handler | InlineHandler]:
-        """Give a handler that stays open, whatever becomes of its secrets; count its calls and limit them."""
-        handler_type = factory.description.handler_type
-        open_ = partial(self._opened, factory)
-        secrets = frozenset().union(*map(secrets_of, self._settings_of(handler_type)))
-        # A call ends by then at the latest, so that no call is cut off.
-        drain_s = _CLOSE_S + max(
-            (node.contract.delivery.timeout_s for node in self._loaded.nodes if node.handler_type == handler_type),
-            default=0.0,
-        )
-        written = self.contract.handlers.get(handler_type, HandlerBinding()).limits
-        targets = self._loaded.settings.targets.get(handler_type, {})
-        # Nodes that ask each other must not wait for a turn that another's wait has: no limit by default.
-        asked = {node.contract.target for node in self._loaded.nodes if node.asks_a_node}
-        limits = {name: written.get(name, TargetLimits()) for name in targets if name in written or name not in asked}
-        kept = self._rotation.handler(handler_type, open_, secrets=secrets, drain_s=drain_s) if secrets else open_()
-        async with kept as handler:
-            if is_inline(handler):
-                yield handler
-            else:
-                inner: Handler = DiscreetHandler(cast("Handler", handler), self._redactor)
-                if self._tracer is not None:
-                    inner = self._tracer.traced(inner)
-                yield MeasuredHandler(LimitedHandler(inner, limits), self._calls)
-
     def _place(self) -> Place:
         contract = self.contract
         return Place(namespace=contract.namespace, pool=contract.pool, listen=self.bus.listen, now=self._clock.now)
-
-    def _opened(self, factory: HandlerFactory) -> AbstractAsyncContextManager[Handler | InlineHandler]:
-        """Open a handler with what the host contract says of it, or with nothing; secrets as they are now."""
-        handler_type = factory.description.handler_type
-        settings = self._loaded.settings.handlers.get(handler_type) or factory.description.settings()
-        targets = self._loaded.settings.targets.get(handler_type, {})
-        return factory.open(
-            settings=resolved(settings, self._secrets),
-            targets={name: resolved(target, self._secrets) for name, target in targets.items()},
-        )
-
-    @asynccontextmanager
-    async def _open_store(self) -> AsyncIterator[IdempotencyStore]:
-        binding, settings = self.contract.idempotency, self._loaded.settings.store
-        assert binding is not None  # noqa: S101 - the registry saw to it
-        assert settings is not None  # noqa: S101 - likewise
-        factory = store_factories()[binding.store]
-
-        def open_() -> AbstractAsyncContextManager[IdempotencyStore]:
-            return factory.open(settings=resolved(settings, self._secrets), observer=self._log)
-
-        name, secrets = f"idempotency.{binding.store}", secrets_of(settings)
-        kept = self._rotation.store(name, open_, secrets=secrets, drain_s=_STORE_S) if secrets else open_()
-        async with kept as store:
-            yield store
 
     def _watchers_of(self, handler_type: str, handler: Handler | InlineHandler) -> Iterable[Watcher]:
         names, publish = self.contract.namespace, self.bus.publish
@@ -331,12 +234,3 @@ class RuntimeHostProcess:
         )
         write_state(self._state_dir, state)
         return state
-
-
-def _configured_tracer() -> "OtelTracer | None":
-    """Give what tells of spans where OpenTelemetry is set up in this process; else it is not even imported."""
-    if "opentelemetry.trace" not in sys.modules:
-        return None
-    from omnibase_infra.spans import configured_tracer
-
-    return configured_tracer()
