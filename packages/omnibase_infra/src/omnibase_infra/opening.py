@@ -1,4 +1,4 @@
-"""What a host opens by its contract: bus, handlers and store, with its secrets as they are, and anew when they change."""
+"""What a host opens by its contract: bus, handlers and store, with its secrets as they are, and anew as they change."""
 
 import sys
 from collections.abc import AsyncIterator, Mapping
