@@ -34,7 +34,7 @@ from tests.gear.db_member import db_member
 from tests.gear.handlers import Ask, HandlerWorld, Member
 from tests.gear.http_member import http_member
 from tests.gear.kafka_member import kafka_member
-from tests.gear.llm_member import llm_member
+from tests.gear.llm_member import llm_member, smollm_member
 from tests.gear.vault_member import vault_member
 from tests.gear.wire import Wire
 
@@ -44,6 +44,7 @@ MEMBERS: dict[str, Callable[[pytest.FixtureRequest], Member]] = {
     "kafka": lambda _: kafka_member(),
     "llm-anthropic": lambda request: llm_member("anthropic", request.getfixturevalue("llm_stand_in").port),
     "llm-openai": lambda request: llm_member("openai", request.getfixturevalue("llm_stand_in").port),
+    "llm-smollm": lambda request: smollm_member(request.getfixturevalue("smollm_port")),
     "consul": lambda request: consul_member(request.getfixturevalue("consul")),
     "local": lambda _: Member(
         factory=LocalHandlerFactory(),

@@ -17,6 +17,7 @@ NAME = f"SmolLM2-135M-Instruct on llama.cpp (xllamacpp {version('xllamacpp')})"
 MODEL = "smollm2"
 _SLOTS = 4
 _TOKENS_A_SLOT = 1024
+_CONNECTIONS = 128
 _STARTS_S = 60
 _LISTENS = "listens on "
 
@@ -49,6 +50,8 @@ def serve() -> None:
     params.port = 0
     params.n_parallel = _SLOTS
     params.n_ctx = _SLOTS * _TOKENS_A_SLOT
+    # Each connection that is kept has a thread of its own: with fewer, calls wait until idle ones end after 5 s.
+    params.n_threads_http = _CONNECTIONS
     params.cpuparams.n_threads = 1
     params.embedding = True
     params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
