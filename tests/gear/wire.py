@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 _CHUNK_BYTES = 65_536
+_TURNS = 5
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER of no time: closing resets the connection."""
 
@@ -57,6 +58,8 @@ class Wire:
         if self._server is not None:
             self._server.close()
             self._server = None
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)  # What was accepted just now becomes a connection, and is reset with the others.
         await self.reset()
 
     async def back(self) -> None:
