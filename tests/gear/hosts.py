@@ -14,6 +14,21 @@ from tests.gear.processes import Child, until
 COMMAND = str(Path(sys.executable).with_name("runtime-host"))
 NAME = "system-test"
 POOL = "pool"
+GREET = """
+contract: node/v1
+name: greet
+kind: effect
+version: 1.0.0
+description: Greets.
+handler: http
+target: greetings
+operations:
+  greet:
+    input: {type: object, required: [name], properties: {name: {type: string}}}
+    request: {path: [greetings, "${ payload.name }"], query: {language: fr}, expect: [200]}
+    answer: {greeting: "${ result.json.greeting }"}
+"""
+"""A node that asks the demo's service, which is its target `greetings`."""
 _READY_S = 60.0
 
 

@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from omnibase_infra.demo.server import demo_server
 from tests.gear.commands import command, node
-from tests.gear.hosts import NAME, POOL, Machine, echo_nodes
+from tests.gear.hosts import GREET, NAME, POOL, Machine, echo_nodes
 from tests.gear.traffic import Reader, committed, ends, publish
 
 PAYLOAD = json.dumps({"text": "grüße"})
@@ -43,24 +43,9 @@ def test_an_http_node_calls_its_target(machine: Machine) -> None:
     """The node says what, the host contract says where; what the service refuses is an error answer."""
     import asyncio
 
-    greet = """
-contract: node/v1
-name: greet
-kind: effect
-version: 1.0.0
-description: Greets.
-handler: http
-target: greetings
-operations:
-  greet:
-    input: {type: object, required: [name], properties: {name: {type: string}}}
-    request: {path: [greetings, "${ payload.name }"], query: {language: fr}, expect: [200]}
-    answer: {greeting: "${ result.json.greeting }"}
-"""
-
     async def scenario() -> None:
         async with demo_server() as url:
-            machine.write({"greet": greet}, handlers={"http": {"targets": {"greetings": {"base_url": url}}}})
+            machine.write({"greet": GREET}, handlers={"http": {"targets": {"greetings": {"base_url": url}}}})
             host = machine.start()
             await asyncio.to_thread(host.until_ready)
             done = await asyncio.to_thread(machine.call, "send", "greet", "--payload", '{"name": "Ada / Grace"}')

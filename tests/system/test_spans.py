@@ -7,24 +7,9 @@ from typing import Any
 
 from omnibase_infra.demo.server import demo_server
 from tests.gear.brokers import Broker
-from tests.gear.hosts import COMMAND, Machine
+from tests.gear.hosts import COMMAND, GREET, Machine
 
 PASSWORD = "hunter2-and-more"  # noqa: S105 - it must not be seen
-
-GREET = """
-contract: node/v1
-name: greet
-kind: effect
-version: 1.0.0
-description: Greets.
-handler: http
-target: greetings
-operations:
-  greet:
-    input: {type: object, required: [name], properties: {name: {type: string}}}
-    request: {path: [greetings, "${ payload.name }"], query: {language: fr}, expect: [200]}
-    answer: {greeting: "${ result.json.greeting }"}
-"""
 
 
 def spans(text: str) -> list[dict[str, Any]]:
