@@ -141,7 +141,7 @@ async def _told(asked: dict[str, Any], events: Any, request: Request) -> AsyncIt
     if model == "rubbish":
         yield b"event: content_block_delta\ndata: {{{\n\n"
     if model == "deep":
-        yield b"event: content_block_delta\ndata: " + b"[" * 100_000 + b"\n\n"
+        yield b"event: content_block_delta\ndata: " + b"[" * 2_000 + b"\n\n"
     if model.startswith("odd-"):
         yield b"data: " + json.dumps(ODD[int(model[4:])]).encode() + b"\n\n"
         return
