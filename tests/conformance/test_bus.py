@@ -9,7 +9,7 @@ import pytest
 
 from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
 from omnibase_core.errors import TransactionAborted
-from omnibase_core.ports import Assigned, Batch, Delivery, EnvelopeBus, Message, Partition, Refusal, Revoked
+from omnibase_core.ports import Assigned, Batch, Delivery, EnvelopeBus, Message, Partition, Refusal, Revoked, Rewound
 from omnibase_core.testing import MemoryBroker, MemoryBus, RecordingObserver
 from omnibase_infra.kafka import EMBEDDED, KafkaBus, KafkaSettings
 from omnibase_infra.kafka.embedded import embedded_broker
@@ -54,6 +54,8 @@ class Listener:
         self.deliveries: list[Delivery] = []
         self.owned: set[Partition] = set()
         self.revoked: list[Revoked] = []
+        self.rewound: dict[Partition, int] = {}
+        """How many messages had come before the partition was back where it was sent."""
         self.before_release: Callable[[], None] = lambda: None
         self._task = asyncio.create_task(self._consume(topic))
 
@@ -73,6 +75,9 @@ class Listener:
                         self.revoked.append(happening)
                         self.before_release()
                         happening.release()
+                    case Rewound(partition):
+                        assert partition in self.owned
+                        self.rewound[partition] = len(self.deliveries)
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until something holds; the consumer's own failure ends the wait."""
@@ -296,6 +301,49 @@ def test_a_paused_partition_waits_and_goes_on_where_it_was(world: World) -> None
             listener.bus.resume([paused])
             await listener.until_received(80)
             assert sorted(int(it.value or b"") for it in listener.deliveries) == list(range(80))
+
+    play(scenario())
+
+
+def test_a_partition_that_is_sent_back_is_delivered_again_from_there(world: World) -> None:
+    """It alone, from that very message on, and the assignment stays in force."""
+
+    async def scenario() -> None:
+        async with world.listening() as listener:
+            await listener.until(lambda: len(listener.owned) == 4)
+            await listener.bus.publish(numbered(world.topic, range(40)))
+            await listener.until_received(40)
+            back = listener.deliveries[0].partition
+            offsets = [it.offset for it in listener.deliveries if it.partition == back]
+            listener.bus.rewind(back, offsets[2])
+            await listener.until_received(40 + len(offsets) - 2)
+            again = listener.deliveries[listener.rewound[back] :]
+            assert [(it.partition, it.offset) for it in again] == [(back, offset) for offset in offsets[2:]]
+
+    play(scenario())
+
+
+def test_where_a_partition_was_sent_back_to_outlasts_pauses(world: World) -> None:
+    """However often it is paused and resumed before anything of it arrives, nothing is passed over."""
+
+    async def scenario() -> None:
+        async with world.listening() as listener:
+            await listener.until(lambda: len(listener.owned) == 4)
+            await listener.bus.publish(numbered(world.topic, range(40)))
+            await listener.until_received(40)
+            back = listener.deliveries[0].partition
+            offsets = [it.offset for it in listener.deliveries if it.partition == back]
+            listener.bus.pause([back])
+            listener.bus.rewind(back, offsets[0])
+            await listener.until(lambda: back in listener.rewound)
+            for _ in range(2):
+                listener.bus.resume([back])
+                listener.bus.pause([back])
+                await asyncio.sleep(A_MOMENT_S)
+            assert len(listener.deliveries) == 40
+            listener.bus.resume([back])
+            await listener.until_received(40 + len(offsets))
+            assert [it.offset for it in listener.deliveries[40:]] == offsets
 
     play(scenario())
 

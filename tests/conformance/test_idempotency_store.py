@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from omnibase_core.idempotency_store import Granted, IdempotencyStore, Recorded, Taken
 from omnibase_core.memory_store import MemoryStore
-from omnibase_core.ports import Granted, IdempotencyStore, Recorded, Taken
 from omnibase_core.testing import FixedClock
 from omnibase_infra.stores.postgres.store import postgres_store
 from tests.gear.postgres import Postgres

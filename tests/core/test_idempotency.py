@@ -16,8 +16,8 @@ from omnibase_core.dead_letters import REDRIVE
 from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.errors import CommandFailed, HandlerError, InvalidContracts, StoreFailed, StoreMissing
 from omnibase_core.idempotency import store_key
+from omnibase_core.idempotency_store import Granted, Recorded, Taken
 from omnibase_core.local_handler import LocalHandler
-from omnibase_core.ports import Granted, Recorded, Taken
 from omnibase_core.testing import MemoryBroker, MemoryStore
 from omnibase_core.testing.virtual_time import VirtualClock
 from tests.gear.commands import host, node, registry

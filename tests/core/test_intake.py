@@ -85,6 +85,76 @@ def test_what_came_and_went_between_two_looks_changes_nothing() -> None:
     assert intake.change() is None
 
 
+def _offer(intake: Intake, topic: str, count: int) -> int:
+    """Offer a batch to a topic, as one that stands still: give how many it takes before there is no room."""
+    for taken in range(count):
+        if not intake.has_room(topic):
+            return taken
+        intake.take(topic, 1)
+    return count
+
+
+def test_what_came_in_one_batch_may_go_beyond_a_limit_but_not_far() -> None:
+    """Up to a quarter of what is free; a topic that had to leave some behind goes on at half of its limit."""
+    intake = _intake(a=10, in_all=1000)
+    assert _offer(intake, "a", 500) == 200
+    assert intake.change() == Change(pause=frozenset("a"), resume=frozenset())
+    _empty(intake, "a", 194)
+    assert intake.change() is None
+    _empty(intake, "a", 1)
+    assert intake.change() == Change(pause=frozenset(), resume=frozenset("a"))
+
+
+def test_a_topic_holds_no_more_than_it_leaves_free() -> None:
+    """Whatever its limit: and it goes on when the host could hold twice as much of it."""
+    intake = _intake(a=900, b=900, in_all=1000)
+    assert _offer(intake, "a", 1000) == 500
+    assert _offer(intake, "b", 1000) == 250
+    assert intake.change() == Change(pause=frozenset("ab"), resume=frozenset())
+    _empty(intake, "a", 100)
+    assert intake.change() is None
+    _empty(intake, "b", 75)
+    assert intake.change() == Change(pause=frozenset(), resume=frozenset("b"))
+    _empty(intake, "a", 124)
+    assert intake.change() is None
+    _empty(intake, "a", 2)
+    assert intake.change() == Change(pause=frozenset(), resume=frozenset("a"))
+
+
+def test_large_commands_leave_room_for_the_bytes_of_others() -> None:
+    """A few large ones fill a host as well as many small ones."""
+    intake = _intake(a=100, b=100, bytes_max=1000)
+    sizes = [it for it in range(10) if intake.has_room("a") and intake.take("a", 100) is None]
+    assert len(sizes) == 5
+    assert intake.has_room("b")
+
+
+def test_what_the_host_does_not_count_stays_within_its_topics_limit() -> None:
+    """Nothing else would bound it."""
+    intake = _intake(a=2)
+    for _ in range(2):
+        assert intake.has_room("a", apart=True)
+        intake.take("a", 1, apart=True)
+    assert not intake.has_room("a", apart=True)
+
+
+@given(st.integers(1, 400), st.lists(st.integers(1, 2000), min_size=1, max_size=8))
+def test_topics_that_stand_still_leave_room_for_the_others(limit: int, batches: list[int]) -> None:
+    """Eight at most, each with a batch that never ends: there is room for a command of a ninth, and no host is full."""
+    topics = [f"stuck-{number}" for number in range(len(batches))]
+    intake = Intake(per_topic={**dict.fromkeys(topics, limit), "well": limit}, in_all=1000, bytes_max=1_000_000)
+    for topic, batch in zip(topics, batches, strict=True):
+        _offer(intake, topic, batch)
+        intake.change()
+    assert intake.has_room("well")
+    assert not intake.full
+    assert "well" not in intake.held
+    for topic in topics:
+        _empty(intake, topic, intake.waiting(topic))
+    intake.change()
+    assert intake.held == frozenset()
+
+
 LIMIT = st.none() | st.integers(1, 5)
 STEPS = st.lists(st.tuples(st.sampled_from(TOPICS), st.integers(0, 40)) | st.none(), max_size=60)
 """A command taken, or None: the oldest is given back."""

@@ -369,6 +369,34 @@ def test_a_full_node_holds_back_itself_alone() -> None:
     asyncio.run(scenario())
 
 
+def test_nodes_that_stand_still_do_not_fill_the_host() -> None:
+    """However much waits for them, what there is no room for stays on the broker, and in the end nothing is lost."""
+    gate = asyncio.Event()
+    stuck = [f"stuck-{number}" for number in range(4)]
+
+    async def behave(request: dict[str, Any]) -> Mapping[str, Any]:
+        if request["n"] >= 0:
+            await gate.wait()
+        return request
+
+    async def scenario() -> None:
+        broker = MemoryBroker(partitions=1)
+        nodes = {slug: node(slug, delivery="{max_in_flight: 20, ordering: none}") for slug in [*stuck, "well"]}
+        async with running(nodes, behaviour=behave, broker=broker, limits="{max_in_flight: 100}") as stage:
+            send(stage, *(to(slug, {"n": n}) for slug in stuck for n in range(300)))
+            await stage.until(lambda: stage.runtime.in_flight > 70)
+            for number in range(1, 200):
+                send(stage, to("well", {"n": -number}))
+            await stage.until(lambda: len(stage.answers("well")) == 199)
+            assert stage.runtime.in_flight < 100
+            gate.set()
+            await stage.until(lambda: stage.committed() == 4 * 300 + 199)
+            for slug in stuck:
+                assert [it["n"] for it in payloads(stage.answers(slug))] == list(range(300))
+
+    asyncio.run(scenario())
+
+
 def test_two_hosts_share_the_partitions_and_nothing_is_served_twice() -> None:
     """A second host takes over half of the partitions, once what is in flight there is done."""
 

@@ -8,8 +8,9 @@ from uuid import UUID, uuid4
 
 from omnibase_core.codec import decode
 from omnibase_core.envelope import OnexEnvelope
+from omnibase_core.idempotency_store import IdempotencyStore
 from omnibase_core.loaded import LoadedHost
-from omnibase_core.ports import Handler, HandlerCall, Headers, IdempotencyStore, InlineHandler, Message, Tracer
+from omnibase_core.ports import Handler, HandlerCall, Headers, InlineHandler, Message, Tracer
 from omnibase_core.runtime import NodeRuntime
 from omnibase_core.testing import MemoryBroker, MemoryBus, RecordingObserver
 from omnibase_core.testing.virtual_time import VirtualClock, run

@@ -10,9 +10,10 @@ import pytest
 
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.idempotency import Held, Once, Wait
+from omnibase_core.idempotency_store import Recorded
+from omnibase_core.intake import Intake
 from omnibase_core.lanes import Lanes
 from omnibase_core.outlet import CommandOutlet, Outgoing
-from omnibase_core.ports import Recorded
 from omnibase_core.runtime import NodeRuntime
 from omnibase_core.transactions import Transactions
 from tests.simulation.scenario import play
@@ -99,10 +100,37 @@ class PublishesOnce(NodeRuntime):
         self._complete([work])
 
 
-class ForgetsToPause(NodeRuntime):
+class _Roomy(Intake):
+    """Has room for everything."""
+
+    def has_room(self, *_: Any, **__: Any) -> bool:
+        return True
+
+
+class TakesWithoutRoom(NodeRuntime):
     """Takes whatever comes, however much is under way."""
 
+    def load_nodes(self, nodes: Iterable[CompiledNode], **options: Any) -> None:
+        """Have room."""
+        super().load_nodes(nodes, **options)
+        self._intake.__class__ = _Roomy
+
     def _balance(self) -> None:
+        pass
+
+
+class TakesWhatComesBehind(NodeRuntime):
+    """Sends a command back, and serves those that are on their way behind it."""
+
+    def _send_back(self, work: Any) -> None:
+        super()._send_back(work)
+        work.assignment.rewinding = False
+
+
+class ForgetsWhatItSentBack(NodeRuntime):
+    """Leaves a command out for which there was no room."""
+
+    def _send_back(self, work: Any) -> None:
         pass
 
 
@@ -266,7 +294,9 @@ MUTANTS: dict[type[NodeRuntime], str] = {
     ForgetsLanes: "too many at once",
     CountsCancelledAsDone: "committed too early",
     PublishesOnce: "committed too early",
-    ForgetsToPause: "in flight",
+    TakesWithoutRoom: "in flight",
+    TakesWhatComesBehind: "committed too early",
+    ForgetsWhatItSentBack: "committed too early",
     RecordsBeforeTheEffect: "recorded too early",
     IgnoresTheClaim: "two effects at once",
     IgnoresTheRecord: "second effect",

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from omnibase_core.errors import StoreFailed
-from omnibase_core.ports import Granted, Recorded
+from omnibase_core.idempotency_store import Granted, Recorded
 from omnibase_infra.postgres import InvalidDsn
 from omnibase_infra.stores.postgres.store import PostgresStore, postgres_store
 from tests.gear.postgres import Postgres

@@ -15,12 +15,13 @@ from omnibase_core.contracts.node import OnRetry
 from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.errors import CommandFailed, CommandRejected, TargetBusy
 from omnibase_core.idempotency import UNCLAIMED, Held, Once, Wait
+from omnibase_core.idempotency_store import Recorded
 from omnibase_core.instance import NodeInstance
 from omnibase_core.leaving import is_set_within
 from omnibase_core.logic import Plan
 from omnibase_core.overtaking import Tried, put_aside
 from omnibase_core.policies import RetryPolicy
-from omnibase_core.ports import Clock, Delivery, Message, Recorded
+from omnibase_core.ports import Clock, Delivery, Message
 
 _NEVER = Tried()
 _IN_PLACE_S = 1.0

@@ -15,11 +15,12 @@ from omnibase_core.contracts.host import RuntimeHostContract
 from omnibase_core.contracts.node import Idempotency, OnStoreFailure
 from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.errors import CommandFailed, CommandRejected, OnexError, StoreFailed
+from omnibase_core.idempotency_store import Granted, IdempotencyStore, Recorded, Taken
 from omnibase_core.instance import NodeInstance
 from omnibase_core.leaving import is_set_within
 from omnibase_core.logic import Plan, plan
 from omnibase_core.policies import CircuitBreaker
-from omnibase_core.ports import Delivery, Granted, IdempotencyStore, Message, Recorded, Taken
+from omnibase_core.ports import Delivery, Message
 
 T = TypeVar("T")
 

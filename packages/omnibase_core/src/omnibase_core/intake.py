@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
+
+_FRUGALITY = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +18,11 @@ class Change:
 class Intake:
     """Counts commands and their bytes. A full topic holds back itself alone; a full host holds back every topic.
 
-    What was held back goes on at half of the limit, so that a topic is not switched with every command.
+    No topic fills the host: it may hold as much as it leaves free. So however many stand still, there is room for the
+    others. Ports of a switch share its buffer like this: Choudhury and Hahne, "Dynamic queue length thresholds for
+    shared-memory packet switches", IEEE/ACM Transactions on Networking 6(2), 1998.
+
+    What was held back goes on at half of its bound, so that a topic is not switched with every command.
     """
 
     def __init__(self, *, per_topic: Mapping[str, int | None], in_all: int, bytes_max: int) -> None:
@@ -24,11 +31,34 @@ class Intake:
         self._in_all = in_all
         self._bytes_max = bytes_max
         self._counts = dict.fromkeys(per_topic, 0)
+        self._sizes_bytes = dict.fromkeys(per_topic, 0)
         self._held: frozenset[str] = frozenset()
         self._full: set[str] = set()
+        self._crowded: set[str] = set()
+        self._needed = inf
+        """How much of the host has to be free before a topic that is crowded out may go on, at the least."""
         self._host_full = False
         self.count = 0
         self.size_bytes = 0
+
+    def has_room(self, topic: str, *, apart: bool = False) -> bool:
+        """Say whether one more may be taken that has to wait. Where not, its topic is held back from now on.
+
+        What came in one batch may go beyond its topic's limit, up to a quarter of what is free: to send it back costs
+        more. But `apart` may not: the host does not count it.
+        """
+        limit = self._limits[topic]
+        if limit is None:
+            return True
+        if apart:
+            return self._counts[topic] < limit
+        if self._counts[topic] >= limit:
+            return _FRUGALITY * self._share_of(topic) < self._free
+        if self._share_of(topic) < self._free:
+            return True
+        self._crowded.add(topic)
+        self._needed = min(self._needed, 2 * self._share_of(topic))
+        return False
 
     def take(self, topic: str | None, size_bytes: int, *, apart: bool = False) -> None:
         """Count a command that is taken; without a topic against the host's limits alone, `apart` against its topic's.
@@ -40,6 +70,8 @@ class Intake:
     def give_back(self, topic: str | None, size_bytes: int, *, apart: bool = False) -> None:
         """Count a command that is done or dropped, as it was taken."""
         self._add(topic, -1, -size_bytes, apart=apart)
+        if topic in self._crowded:
+            self._needed = min(self._needed, 2 * self._share_of(topic))
 
     def waiting(self, topic: str) -> int:
         """How many commands are counted against a topic."""
@@ -60,7 +92,9 @@ class Intake:
 
         Without `hold_all`, a full host holds nothing back: whoever asks waits for room in another way.
         """
-        held = frozenset(self._limits) if self._host_full and hold_all else frozenset(self._full)
+        if self._crowded and self._needed < self._free:
+            self._let_in()
+        held = frozenset(self._limits) if self._host_full and hold_all else frozenset(self._full | self._crowded)
         if held == self._held:
             return None
         change = Change(pause=held - self._held, resume=self._held - held)
@@ -72,6 +106,7 @@ class Intake:
             self._add_to_host(count, size_bytes)
         if topic is not None:
             self._counts[topic] += count
+            self._sizes_bytes[topic] += size_bytes
             limit = self._limits[topic]
             if limit is not None:
                 self._mark(topic, self._counts[topic], limit)
@@ -89,3 +124,20 @@ class Intake:
             self._full.add(topic)
         elif count <= limit // 2:
             self._full.discard(topic)
+
+    def _let_in(self) -> None:
+        """Let those go on of which the host could now hold twice as much."""
+        free = self._free
+        self._crowded = {topic for topic in self._crowded if 2 * self._share_of(topic) >= free}
+        self._needed = min((2 * self._share_of(topic) for topic in self._crowded), default=inf)
+
+    def _share_of(self, topic: str) -> float:
+        return self._share(self._counts[topic], self._sizes_bytes[topic])
+
+    @property
+    def _free(self) -> float:
+        return 1 - self._share(self.count, self.size_bytes)
+
+    def _share(self, count: int, size_bytes: int) -> float:
+        """How much of the host that is, of 1: in commands or in bytes, whichever is more."""
+        return max(count / self._in_all, size_bytes / self._bytes_max)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from omnibase_core.errors import StoreFailed
-from omnibase_core.ports import Granted, Recorded, Taken
+from omnibase_core.idempotency_store import Granted, Recorded, Taken
 
 
 @dataclass(slots=True)

@@ -187,6 +187,16 @@ class Revoked:
 
 
 @dataclass(frozen=True, slots=True)
+class Rewound:
+    """From here on, the partition is delivered from where `rewind` sent it back to. It is still the same assignment."""
+
+    partition: Partition
+
+
+Happening = Batch | Assigned | Revoked | Rewound
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """A published message that the broker refused for good, by its place in the published sequence."""
 
@@ -219,7 +229,7 @@ class EnvelopeBus(Protocol):
     message_bytes_max: int
     """The largest message (key, value and headers) that `publish` takes, in bytes."""
 
-    def receive(self, topics: Sequence[str]) -> AsyncGenerator[Batch | Assigned | Revoked, None]:
+    def receive(self, topics: Sequence[str]) -> AsyncGenerator[Happening, None]:
         """Join the group and give what happens, in order, until it is closed; then leave. Raises BusError."""
 
     def publish(self, messages: Sequence[Message], /) -> "Future[Sequence[Refusal]]":
@@ -249,50 +259,11 @@ class EnvelopeBus(Protocol):
     def resume(self, partitions: Iterable[Partition], /) -> None:
         """Deliver these partitions again, from where they were paused."""
 
+    def rewind(self, partition: Partition, offset: int, /) -> None:
+        """Deliver a partition again from an offset on, paused or not. The partition is that of an `Assigned`.
 
-# --- The store of recorded answers --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """The key is the asker's, until it records an answer, releases the claim, or its lease is over."""
-
-    token: int
-    """The number of this claim: no other has it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """The key was served within its window."""
-
-    answer: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """Another owner has the key, for `lease_s` seconds more at most."""
-
-    lease_s: float
-
-
-class IdempotencyStore(Protocol):
-    """Keeps who serves a key and, for a time, what was answered. Shared by every host that serves a node.
-
-    Each method is atomic and ends within a bounded time. Raises StoreFailed, and nothing else, for what the outside
-    world did; the same call may then be made again, whether or not it was carried out.
-    """
-
-    async def claim(self, key: str, /, *, owner: str, lease_s: float) -> Granted | Recorded | Taken:
-        """Take the key for `lease_s` seconds if it is free, or is claimed by this owner already.
-
-        A key is free when nothing is recorded for it, or no longer, and no claim on it is in force.
+        What is under way still arrives; `Rewound` tells where it ends. None comes where the partition is revoked first.
         """
-
-    async def record(self, key: str, /, *, owner: str, answer: bytes, window_s: float) -> bool:
-        """Keep the owner's answer for `window_s` seconds from now. False, and nothing done: the key is another's."""
-
-    async def release(self, key: str, /, *, token: int) -> None:
-        """Give up a claim, so that the key is free. A claim that is no longer in force, or a record, stays as it is."""
 
 
 # --- Time, contracts, observation ---------------------------------------------------------------------------------

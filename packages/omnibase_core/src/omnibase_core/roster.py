@@ -11,11 +11,12 @@ from omnibase_core.contracts.host import Guarantee, HandlerBinding, RuntimeHostC
 from omnibase_core.contracts.node import OnRetry
 from omnibase_core.errors import StoreMissing, UndecodableEnvelope, UnknownHandler
 from omnibase_core.idempotency import Once
+from omnibase_core.idempotency_store import IdempotencyStore
 from omnibase_core.instance import NodeFigures, NodeInstance, is_inline
 from omnibase_core.outlet import ADDRESSEE, CommandOutlet
 from omnibase_core.overtaking import taken_up
 from omnibase_core.policies import CircuitBreaker
-from omnibase_core.ports import Clock, Delivery, EnvelopeBus, Handler, IdempotencyStore, InlineHandler, Observer, Tracer
+from omnibase_core.ports import Clock, Delivery, EnvelopeBus, Handler, InlineHandler, Observer, Tracer
 from omnibase_core.replies import Replies
 from omnibase_core.work import Assignment, Work
 

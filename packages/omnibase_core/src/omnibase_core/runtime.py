@@ -11,6 +11,7 @@ from functools import partial
 
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
+from omnibase_core.idempotency_store import IdempotencyStore
 from omnibase_core.instance import NodeFigures
 from omnibase_core.intake import Intake
 from omnibase_core.lanes import Lanes
@@ -21,13 +22,13 @@ from omnibase_core.ports import (
     Delivery,
     EnvelopeBus,
     Handler,
-    IdempotencyStore,
     InlineHandler,
     Message,
     Observer,
     Partition,
     Refusal,
     Revoked,
+    Rewound,
     Tracer,
 )
 from omnibase_core.roster import Roster
@@ -149,49 +150,45 @@ class NodeRuntime:
                         self._assign(partitions)
                     case Revoked():
                         await self._hand_over(happening)
+                    case Rewound(partition):
+                        self._assignments[partition].rewinding = False
 
     def _take(self, deliveries: Sequence[Delivery]) -> None:
         """Serve at once what awaits nothing, and queue the rest in lanes."""
         served: list[Work] = []
         now_s = self._clock.monotonic_s()
         for delivery in deliveries:
-            assignment = self._begun(delivery, now_s)
-            if assignment is None:
+            assignment = self._assignments.get(delivery.partition)
+            if assignment is None or assignment.leaving.is_set() or assignment.rewinding:
                 continue
             work = self._roster.work_of(delivery, assignment)
+            at_once = work.serves_at_once(waiting=self._intake.waiting(work.topic))
+            if not at_once and not self._intake.has_room(work.topic, apart=work.is_apart):
+                self._send_back(work)
+                continue
+            if not assignment.begin(work, now_s):
+                continue
             if self._transactions is not None:
                 assignment.line.append(work)
-            first = work.asked or not self._intake.waiting(work.topic)
-            at_once = work.tried is None and work.instance.serves_at_once and first
-            if work.messages or at_once:
+            if assignment.ledger.unfinished == self._host.limits.ahead_max:
+                self._hold(assignment)
+            work.in_line = not at_once
+            self._intake.take(work.counted_against, work.size_bytes, apart=work.is_apart)
+            if at_once:
                 # It is done as soon as it is taken: what it waits for is the broker alone.
-                work.in_line = False
-                self._intake.take(work.counted_against, work.size_bytes, apart=work.is_apart)
                 assignment.active += 1
                 work.messages = work.messages or work.instance.serve_inline(delivery)
                 served.append(work)
-                continue
-            self._intake.take(work.counted_against, work.size_bytes, apart=work.is_apart)
-            if self._lanes.put(work.lane, work):
+            elif self._lanes.put(work.lane, work):
                 self._spawn(self._run_lane(work.lane))
         if served:
             self._publish(served)
         self._balance()
 
-    def _begun(self, delivery: Delivery, now_s: float) -> Assignment | None:
-        """Enter a delivery into its partition's ledger; None for what is not ours to serve, or was begun before."""
-        assignment = self._assignments.get(delivery.partition)
-        if assignment is None or assignment.leaving.is_set():
-            return None
-        if not assignment.ledger.unfinished:
-            assignment.moved_s = now_s
-        if not assignment.ledger.begin(delivery.offset):
-            return None
-        bounded = delivery.partition.topic != self._roster.requests
-        if bounded and assignment.ledger.unfinished == self._host.limits.ahead_max and not assignment.held:
-            assignment.held = True
-            self._bus.pause([assignment.partition])
-        return assignment
+    def _send_back(self, work: Work) -> None:
+        """Leave to the broker what there is no room for, and what comes after it: it is delivered again later."""
+        work.assignment.rewinding = True
+        self._bus.rewind(work.assignment.partition, work.delivery.offset)
 
     async def _wait_for_room(self) -> None:
         """Take nothing more while the host is full: by waiting, and by pausing where that goes on.
@@ -241,8 +238,7 @@ class NodeRuntime:
             self._transactions.wake()
             self._progress.set()
             return
-        messages = [message for work in current for message in work.messages]
-        published = self._bus.publish(messages)
+        published = self._bus.publish([message for work in current for message in work.messages])
         published.add_done_callback(partial(self._acknowledged, current))
 
     def _acknowledged(self, works: Sequence[Work], outcome: "asyncio.Future[Sequence[Refusal]]") -> None:
@@ -315,8 +311,7 @@ class NodeRuntime:
                     self._progress.clear()
                     await self._progress.wait()
         except TimeoutError:
-            unfinished = sum(assignment.active for assignment in assignments)
-            self._observer.event("warning", "drain_timed_out", unfinished=unfinished)
+            self._observer.event("warning", "drain_timed_out", unfinished=sum(it.active for it in assignments))
 
     # --- Bookkeeping ----------------------------------------------------------------------------------------------
 
@@ -333,6 +328,12 @@ class NodeRuntime:
         self._intake.give_back(work.counted_against, work.size_bytes, apart=work.is_apart)
         self._progress.set()
         self._balance()
+
+    def _hold(self, assignment: Assignment) -> None:
+        """Pause a partition where too much is begun behind a command that is not done."""
+        if assignment.partition.topic != self._roster.requests and not assignment.held:
+            assignment.held = True
+            self._bus.pause([assignment.partition])
 
     def _let_go_on(self, assignment: Assignment) -> None:
         """Resume a partition that was held, once its watermark has caught up by half."""

@@ -27,10 +27,18 @@ class Assignment:
     active: int = 0
     held: bool = False
     """Whether it delivers nothing for now, because too much is done behind a command that is not."""
+    rewinding: bool = False
+    """Whether what arrives is not yet what was asked for: the partition was sent back, and has not got there."""
     closed: bool = False
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
     line: "deque[Work]" = field(default_factory=deque)
     """Exactly once: what is taken and not yet in a transaction, in the order of its offsets."""
+
+    def begin(self, work: "Work", now_s: float) -> bool:
+        """Enter a command into the ledger. False for one that was begun before: it must not be served again."""
+        if not self.ledger.unfinished:
+            self.moved_s = now_s
+        return self.ledger.begin(work.delivery.offset)
 
     @property
     def settling(self) -> bool:
@@ -55,6 +63,12 @@ class Work:
     """Whether a node waits for its answer: then it is served out of line, and what waits holds it up nowhere."""
     in_line: bool = True
     """Whether it waits, or waited, in a lane: then it counts against its node's limit."""
+
+    def serves_at_once(self, *, waiting: int) -> bool:
+        """Say whether its messages need no task, where so many commands of its topic wait before it."""
+        if self.messages:
+            return True
+        return self.tried is None and self.instance.serves_at_once and (self.asked or not waiting)
 
     @property
     def topic(self) -> str:

@@ -4,6 +4,7 @@ Core's ports and the values that pass through them are re-exported: a plug-in im
 """
 
 from omnibase_core.errors import BusError, HandlerError, OnexError, PublishFailed, SecretMissing, StoreFailed
+from omnibase_core.idempotency_store import Granted, IdempotencyStore, Recorded, Taken
 from omnibase_core.ports import (
     Assigned,
     Batch,
@@ -11,20 +12,16 @@ from omnibase_core.ports import (
     ContractDocument,
     Delivery,
     EnvelopeBus,
-    Granted,
     Handler,
     HandlerCall,
     HandlerDescription,
-    IdempotencyStore,
     InlineHandler,
     Message,
     Observer,
     OperationDescription,
     Partition,
-    Recorded,
     Refusal,
     Revoked,
-    Taken,
 )
 from omnibase_spi.factories import BusFactory, HandlerFactory, StoreFactory
 from omnibase_spi.sources import ContractReader, SecretResolver

@@ -7,7 +7,8 @@ from typing import Protocol
 from pydantic import BaseModel
 
 from omnibase_core.contracts.host import RuntimeHostContract
-from omnibase_core.ports import EnvelopeBus, Handler, HandlerDescription, IdempotencyStore, InlineHandler, Observer
+from omnibase_core.idempotency_store import IdempotencyStore
+from omnibase_core.ports import EnvelopeBus, Handler, HandlerDescription, InlineHandler, Observer
 
 
 class HandlerFactory(Protocol):

@@ -87,8 +87,10 @@ class Watch(ContractModel):
 class Limits(ContractModel):
     """Bounds of the whole host.
 
-    `max_in_flight` and `bytes_in_flight_max` count commands that are taken and not yet done; `ahead_max` bounds how
-    many commands of a partition may be taken behind its first one that is not done: a crash repeats so many.
+    `max_in_flight` and `bytes_in_flight_max` count commands that are taken and not yet done. No node holds more of
+    them than it leaves free, whatever its own limit: the others go on while its commands stand still.
+    `ahead_max` bounds how many commands of a partition may be taken behind its first one that is not done: a crash
+    repeats so many.
     `drain_s` is how long work in flight may go on when the host stops or loses a partition.
     """
 

@@ -12,7 +12,7 @@ from zlib import crc32
 
 from omnibase_core.dead_letters import size_of
 from omnibase_core.errors import PublishFailed, TransactionAborted
-from omnibase_core.ports import Assigned, Batch, Delivery, Message, Partition, Refusal, Revoked
+from omnibase_core.ports import Assigned, Batch, Delivery, Happening, Message, Partition, Refusal, Revoked, Rewound
 
 _BATCH_SIZE = 100
 
@@ -27,7 +27,7 @@ class _Member:
     positions: dict[Partition, int] = field(default_factory=dict)
     paused: set[Partition] = field(default_factory=set)
     leaving: set[Partition] = field(default_factory=set)
-    news: list[Assigned | Revoked] = field(default_factory=list)
+    news: list[Assigned | Revoked | Rewound] = field(default_factory=list)
 
 
 @dataclass
@@ -101,7 +101,7 @@ class MemoryBroker:
             {partition: offset for partition, offset in offsets.items() if partition in member.positions}
         )
 
-    async def next_of(self, member: _Member) -> Batch | Assigned | Revoked:
+    async def next_of(self, member: _Member) -> Happening:
         """Wait for what the member has to be told next: news of its partitions first, then messages."""
         while True:
             if member.news:
@@ -178,7 +178,7 @@ class MemoryBus:
         self._group = group
         self._member: _Member | None = None
 
-    async def receive(self, topics: Sequence[str]) -> AsyncGenerator[Batch | Assigned | Revoked, None]:
+    async def receive(self, topics: Sequence[str]) -> AsyncGenerator[Happening, None]:
         """Join the group and give what happens until the iterator is closed; then leave."""
         member = self._member = self._broker.join(self._group, topics)
         try:
@@ -225,6 +225,14 @@ class MemoryBus:
         """Deliver these partitions again."""
         if self._member is not None:
             self._member.paused.difference_update(partitions)
+            self._broker.wake()
+
+    def rewind(self, partition: Partition, offset: int, /) -> None:
+        """Read the partition again from the offset on."""
+        member = self._member
+        if member is not None and partition in member.positions.keys() - member.leaving:
+            member.positions[partition] = offset
+            member.news.append(Rewound(partition))
             self._broker.wake()
 
 

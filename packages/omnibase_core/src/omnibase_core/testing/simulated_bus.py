@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from omnibase_core.errors import BusError, TransactionAborted
-from omnibase_core.ports import Assigned, Batch, Delivery, Message, Partition, Refusal, Revoked
+from omnibase_core.ports import Assigned, Batch, Delivery, Happening, Message, Partition, Refusal, Revoked, Rewound
 from omnibase_core.testing.simulated_cluster import SimulatedCluster, Tenure
 
 _COMMIT_EVERY_S = 0.5
@@ -49,7 +49,7 @@ class SimulatedBus:
         self._paused: set[Partition] = set()
         self._leaving: set[Partition] = set()
         self._underway: deque[tuple[Assigned | Revoked, Sequence[Tenure]]] = deque()
-        self._news: deque[tuple[Assigned | Revoked, Sequence[Tenure]]] = deque()
+        self._news: deque[tuple[Assigned | Revoked | Rewound, Sequence[Tenure]]] = deque()
         self._woken = asyncio.Event()
         self._noted: dict[Partition, tuple[Tenure, int]] = {}
         self._committing = False
@@ -64,7 +64,7 @@ class SimulatedBus:
 
     # --- The port -------------------------------------------------------------------------------------------------
 
-    async def receive(self, topics: Sequence[str]) -> AsyncGenerator[Batch | Assigned | Revoked, None]:
+    async def receive(self, topics: Sequence[str]) -> AsyncGenerator[Happening, None]:
         """Join the group and give what happens until the iterator is closed; then leave."""
         self.topics, self._receiving = topics, True
         self._send(self._come_back)
@@ -74,7 +74,8 @@ class SimulatedBus:
                 if self._failed:
                     raise BusError("the simulated client cannot go on")
                 if self._news:
-                    yield self._heard(*self._news.popleft())
+                    if (happening := self._heard(*self._news.popleft())) is not None:
+                        yield happening
                 elif not self._down_s() and (deliveries := self._fetch()):
                     yield Batch(deliveries)
                 else:
@@ -129,6 +130,11 @@ class SimulatedBus:
         self._paused.difference_update(partitions)
         self._woken.set()
 
+    def rewind(self, partition: Partition, offset: int, /) -> None:
+        """Go back in the partition, after a moment in which more may be on its way."""
+        if (tenure := self.held.get(partition)) is not None:
+            self._loop.call_later(self._way_s(), self._go_back, tenure, offset)
+
     async def close(self, *, within_s: float = 5.0) -> None:
         """Let what was published go out, for a bounded time. What is not acknowledged then is cancelled."""
         if self._unanswered:
@@ -171,8 +177,12 @@ class SimulatedBus:
         self._news.append(self._underway.popleft())
         self._woken.set()
 
-    def _heard(self, happening: Assigned | Revoked, tenures: Sequence[Tenure]) -> Assigned | Revoked:
+    def _heard(
+        self, happening: Assigned | Revoked | Rewound, tenures: Sequence[Tenure]
+    ) -> Assigned | Revoked | Rewound | None:
         """Note what the client is given or has to give up, at the moment when the runtime learns it."""
+        if isinstance(happening, Rewound):
+            return happening if self.held.get(happening.partition) is tenures[0] else None
         if isinstance(happening, Assigned):
             for tenure in tenures:
                 self.held[tenure.partition] = tenure
@@ -184,6 +194,12 @@ class SimulatedBus:
             self._forget(tenures)
             return happening
         return replace(happening, release=partial(self._release, tenures))
+
+    def _go_back(self, tenure: Tenure, offset: int) -> None:
+        if self.held.get(tenure.partition) is tenure:
+            self._positions[tenure.partition] = offset
+            self._news.append((Rewound(tenure.partition), [tenure]))
+            self._woken.set()
 
     def _release(self, tenures: Sequence[Tenure]) -> None:
         if any(tenure.partition in self._transacting for tenure in tenures):

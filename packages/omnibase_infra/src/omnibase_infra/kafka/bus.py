@@ -11,10 +11,10 @@ from pydantic import BaseModel
 
 from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
 from omnibase_core.errors import BusError
-from omnibase_core.ports import Message, Observer, Partition
+from omnibase_core.ports import Happening, Message, Observer, Partition
 from omnibase_infra.kafka.answers import AnswerReader
 from omnibase_infra.kafka.connection import Connection
-from omnibase_infra.kafka.consumer import ConsumerThread, Happening
+from omnibase_infra.kafka.consumer import ConsumerThread
 from omnibase_infra.kafka.embedded import embedded_broker
 from omnibase_infra.kafka.publisher import Published, Publisher
 from omnibase_infra.kafka.settings import KafkaSettings
@@ -125,12 +125,17 @@ class KafkaBus:
     def pause(self, partitions: Iterable[Partition], /) -> None:
         """Fetch nothing more of these partitions, from the next turn of the consumer on."""
         if self._thread is not None:
-            self._thread.switch("pause", partitions)
+            self._thread.pause(partitions)
 
     def resume(self, partitions: Iterable[Partition], /) -> None:
         """Fetch these partitions again, from the next turn of the consumer on."""
         if self._thread is not None:
-            self._thread.switch("resume", partitions)
+            self._thread.resume(partitions)
+
+    def rewind(self, partition: Partition, offset: int, /) -> None:
+        """Read the partition again from the offset on, from the next turn of the consumer on."""
+        if self._thread is not None:
+            self._thread.rewind(partition, offset)
 
     @asynccontextmanager
     async def listen(

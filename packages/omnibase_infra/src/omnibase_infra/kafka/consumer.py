@@ -1,25 +1,24 @@
 """The host's one consumer, on a thread that waits on librdkafka and hands over batches.
 
-Everything but `note`, `switch` and `taken` runs on that thread. It never waits for a handler: only for the loop to take
-what it was handed, and, when partitions are revoked, for the runtime to let go of them.
+Everything but `note`, `pause`, `resume`, `rewind` and `taken` runs on that thread. It never waits for a handler: only
+for the loop to take what it was handed, and, when partitions are revoked, for the runtime to let go of them.
 """
 
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from omnibase_core.ports import Assigned, Batch, Delivery, Partition, Revoked
+from omnibase_core.ports import Assigned, Batch, Delivery, Happening, Partition, Revoked, Rewound
 
 _WAIT_S = 0.05
 _BATCH_MAX = 999
 _COMMIT_EVERY_S = 0.5
 _HANDED_OVER_MAX = 2
-
-Happening = Batch | Assigned | Revoked
 
 
 class ConsumerThread:
@@ -48,7 +47,7 @@ class ConsumerThread:
         self._assigned_in_call: set[Partition] = set()
         self._noted: dict[Partition, int] = {}
         self._lock = threading.Lock()
-        self._switches: deque[tuple[Literal["pause", "resume"], list[Partition]]] = deque()
+        self._asked: deque[Callable[[], None]] = deque()
         self._room = threading.Semaphore(_HANDED_OVER_MAX)
         self._stopping = threading.Event()
         self._next_commit_s = 0.0
@@ -80,9 +79,17 @@ class ConsumerThread:
         with self._lock:
             self._noted.update(offsets)
 
-    def switch(self, verb: Literal["pause", "resume"], partitions: Iterable[Partition]) -> None:
-        """Ask for partitions to be paused or resumed, at the next turn. Called by the loop."""
-        self._switches.append((verb, list(partitions)))
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        """Ask for partitions to be paused at the next turn. Called by the loop."""
+        self._asked.append(partial(self._pause, list(partitions)))
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """Ask for partitions to be resumed at the next turn. Called by the loop."""
+        self._asked.append(partial(self._resume, list(partitions)))
+
+    def rewind(self, partition: Partition, offset: int) -> None:
+        """Ask for a partition to be read again from an offset on, at the next turn. Called by the loop."""
+        self._asked.append(partial(self._rewind, partition, offset))
 
     # --- The thread -----------------------------------------------------------------------------------------------
 
@@ -102,8 +109,8 @@ class ConsumerThread:
 
     def _turn(self) -> None:
         """Wait for a message, take what else is there, and hand it over."""
-        while self._switches:
-            self._switch(*self._switches.popleft())
+        while self._asked:
+            self._asked.popleft()()
         self._note_membership()
         first = self._consumer.poll(_WAIT_S)
         if first is not None:
@@ -116,10 +123,21 @@ class ConsumerThread:
             self._commit(asynchronous=True)
             self._watch()
 
-    def _switch(self, verb: Literal["pause", "resume"], partitions: Iterable[Partition]) -> None:
-        places = [TopicPartition(*it) for it in partitions if tuple(it) in self._owned]
-        if places:
-            (self._consumer.pause if verb == "pause" else self._consumer.resume)(places)
+    def _pause(self, partitions: Iterable[Partition]) -> None:
+        if mine := self._mine(partitions):
+            self._consumer.pause(mine)
+
+    def _resume(self, partitions: Iterable[Partition]) -> None:
+        if mine := self._mine(partitions):
+            self._consumer.resume(mine)
+
+    def _rewind(self, partition: Partition, offset: int) -> None:
+        if self._owned.get((partition.topic, partition.number)) is partition:
+            self._consumer.seek(TopicPartition(partition.topic, partition.number, offset))
+            self._hand(Rewound(partition))
+
+    def _mine(self, partitions: Iterable[Partition]) -> list[TopicPartition]:
+        return [TopicPartition(*it) for it in partitions if tuple(it) in self._owned]
 
     def _pass_on(self, messages: Iterable[Any]) -> None:
         deliveries: list[Delivery] = []
