@@ -15,6 +15,7 @@ from tests.gear.consul_standin import Agent, consul_agent
 from tests.gear.llm_server import LlmServer
 from tests.gear.openbao import OpenBao
 from tests.gear.postgres import Postgres, PostgresMissing
+from tests.gear.processes import reserved_port
 
 pytest_plugins = ["tests.architecture.purity"]
 
@@ -27,12 +28,13 @@ _SERVERS: set[str] = set()
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """Run one broker for all tests. Nobody may stop it."""
-    server = broker(tmp_path_factory.mktemp("kafka"))
-    server.start()
-    _SERVERS.add(server.name)
-    yield server
-    server.stop()
+    """Run one broker for all tests. Nobody may stop it. A relay before it may listen at its `relay_port`."""
+    with reserved_port() as relay_port:
+        server = broker(tmp_path_factory.mktemp("kafka"), relay_port=relay_port)
+        server.start()
+        _SERVERS.add(server.name)
+        yield server
+        server.stop()
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -403,6 +404,33 @@ def test_who_has_left_the_group_commits_nothing(world: World) -> None:
                 assert (await other.until_received(41))[-1] == b"last"
 
     play(scenario())
+
+
+def test_a_bus_that_is_closed_leaves_no_client(world: World) -> None:
+    """Whoever still holds it, or an error of it: a client that lives on keeps its connections."""
+
+    async def scenario() -> None:
+        before = client_threads()
+        async with world.open_bus() as bus:
+            listener = Listener(bus, world.topic)
+            ends = await received(listener, world)
+            if world.transacts:
+                await transacted(listener, [Message(world.topic, b"k", b"78")], ends)
+            await listener.leave()
+        assert client_threads() - before == set()
+        assert listener.bus is bus
+
+    play(scenario())
+
+
+def client_threads() -> set[str]:
+    """Give the threads of librdkafka in this process."""
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # A thread may end while they are listed.
+            if (task / "comm").read_text().startswith("rdk:"):
+                found.add(task.name)
+    return found
 
 
 async def received(listener: Listener, world: World) -> dict[Partition, int]:

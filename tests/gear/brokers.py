@@ -69,6 +69,7 @@ class ApacheKafka:
         port = free_port()
         self.bootstrap_servers = f"127.0.0.1:{port}"
         self.relayed_port = free_port()
+        self.relay_port = relay_port
         ports = {"port": port, "relayed": self.relayed_port, "relay": relay_port, "controller": free_port()}
         self._log = folder / "kafka.log"
         self._properties = folder / "server.properties"
@@ -125,11 +126,14 @@ class StandIn:
         self._child.kill()
 
 
-def broker(folder: Path) -> Broker:
-    """Give Apache Kafka; without Java or Maven the stand-in, unless REQUIRE_KAFKA=1 makes that a failure."""
+def broker(folder: Path, *, relay_port: int = 9) -> Broker:
+    """Give Apache Kafka; without Java or Maven the stand-in, unless REQUIRE_KAFKA=1 makes that a failure.
+
+    The stand-in knows of no relay.
+    """
     missing = [tool for tool in ("java", "mvn") if shutil.which(tool) is None]
     if not missing:
-        return ApacheKafka(folder)
+        return ApacheKafka(folder, relay_port=relay_port)
     if os.environ.get("REQUIRE_KAFKA") == "1":
         raise AssertionError(f"REQUIRE_KAFKA=1, and there is no {' and no '.join(missing)} to run Apache Kafka with")
     return StandIn(folder)

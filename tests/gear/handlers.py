@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
+from uuid import uuid4
 
 from omnibase_core.contracts.host import TargetLimits
 from omnibase_core.instance import is_inline
@@ -28,7 +28,11 @@ class Ask:
 
 @dataclass(frozen=True, kw_only=True)
 class Trouble:
-    """By which codes a handler tells of each kind of trouble."""
+    """By which codes a handler tells of each kind of trouble.
+
+    `away`: nobody listens. `silent`: nothing comes. `broken`: the connection ends, or what comes makes no sense. A
+    handler that waits for its server to come back, in a call's time, tells of each by that time.
+    """
 
     away: frozenset[str] = frozenset({"unreachable"})
     silent: frozenset[str] = frozenset({"timeout"})
@@ -42,9 +46,13 @@ class Member:
     - `ask(n)`: a call that works and is safe to repeat; its result tells n, so that mixed-up answers show.
     - `port`: where its server listens, for the whole session; None for a handler without a server, which takes part in
       what makes sense without one. `target(port)` is what a host contract writes of a server at that port.
+    - `wire_port`: where the wire listens; any free port, unless the server itself tells its clients where to come to.
+    - `hopeless_s`: how long a call is given that cannot work. A handler that sees this at once is not to need it; one
+      that waits for its server to come back needs all of it, so little is enough.
     - `slow`: a call to which the server gives no answer within ten seconds, safe to repeat.
     - `unsafe`: a call that must not be repeated where it may have been done, if the handler has such.
     - `refused`: a call that the server refuses for its own sake, with the code of the error: it is not retryable.
+    - `cuts`: after how many bytes of answers a connection breaks off: each is before the end of the answer to `ask`.
     - `secrets`: what stands in `settings` or `target` and nobody may see.
     - `rubbish`: what a server of another kind might say, beside what the suite sends.
     """
@@ -53,10 +61,13 @@ class Member:
     ask: Callable[[int], Ask]
     settings: Mapping[str, Any] = field(default_factory=dict)
     port: int | None = None
+    wire_port: int = 0
+    hopeless_s: float = 2.0
     target: Callable[[int], Mapping[str, Any]] = lambda _port: {}
     slow: Ask | None = None
     unsafe: Ask | None = None
     refused: tuple[Ask, str] | None = None
+    cuts: tuple[int, ...] = (1, 2, 5, 10, 20, 40, 80)
     secrets: tuple[str, ...] = ()
     rubbish: tuple[bytes, ...] = ()
     trouble: Trouble = Trouble()
@@ -94,7 +105,7 @@ class HandlerWorld:
             request=description.operations[ask.operation].request.model_validate(ask.request),
             target=None if description.target is None else TARGET,
             timeout_s=timeout_s,
-            call_id=UUID(int=1),
+            call_id=uuid4(),
         )
 
     async def result(self, handler: Handler | InlineHandler, ask: Ask, *, timeout_s: float = 10.0) -> Mapping[str, Any]:
@@ -116,6 +127,10 @@ class HandlerWorld:
             self.told += [str(error), repr(error), str(error.details)]
             return error
         raise AssertionError(f"the call gave {result!r}, expected a HandlerError")
+
+    async def in_vain(self, handler: Handler | InlineHandler, ask: Ask) -> HandlerError:
+        """Do a call that cannot work, and give its error."""
+        return await self.failure(handler, ask, timeout_s=self.member.hopeless_s)
 
     def assert_nothing_told(self) -> None:
         """Look for secrets in everything that was said: errors, the models' texts, logs of every level."""

@@ -6,7 +6,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -20,6 +21,16 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@contextmanager
+def reserved_port(port: int = 0) -> Iterator[int]:
+    """Keep a port of loopback, any free one by default: nobody is given it, and who says `reuse_port` may listen."""
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind(("127.0.0.1", port))
+        found: int = reserved.getsockname()[1]
+        yield found
 
 
 def until(holds: Callable[[], object], *, within_s: float, what: str) -> None:

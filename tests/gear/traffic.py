@@ -16,10 +16,10 @@ from omnibase_core.ports import Message
 _QUIET = {"log_level": 0}
 
 
-def create_topics(broker: str, names: Iterable[str], *, partitions: int = 4) -> None:
+def create_topics(broker: str, names: Iterable[str], *, partitions: int = 4, **config: str) -> None:
     """Create topics, for senders that come before the host."""
     admin = AdminClient({"bootstrap.servers": broker, **_QUIET})
-    for future in admin.create_topics([NewTopic(name, partitions, 1) for name in names]).values():
+    for future in admin.create_topics([NewTopic(name, partitions, 1, config=config) for name in names]).values():
         future.result()
 
 

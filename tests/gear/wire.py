@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from tests.gear.processes import reserved_port
+
 _CHUNK_BYTES = 65_536
 _TURNS = 5
 _RESET = struct.pack("ii", 1, 0)
@@ -15,7 +17,7 @@ _RESET = struct.pack("ii", 1, 0)
 
 @dataclass
 class Wire:
-    """Relays connections from `port` of the loopback to a server's.
+    """Relays connections from `port` of the loopback, any free one by default, to a server's.
 
     - `away` refuses connections and resets those that are open, as a server does that is gone; `back` ends it.
     - `stall` takes connections and lets nothing through, as a server does that hangs; `flow` ends it.
@@ -38,10 +40,7 @@ class Wire:
     async def up(self) -> AsyncIterator["Wire"]:
         """Relay while the context is open. The port stays ours also while the wire is away."""
         self._flowing.set()
-        with socket.socket() as reserved:
-            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            reserved.bind(("127.0.0.1", 0))
-            self.port = reserved.getsockname()[1]
+        with reserved_port(self.port) as self.port:
             await self.back()
             try:
                 yield self

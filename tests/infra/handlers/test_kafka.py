@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,15 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
 from omnibase_core.outlet import CommandOutlet
 from omnibase_core.ports import Delivery, HandlerCall, Partition
-from omnibase_core.testing import RecordingObserver
-from omnibase_infra.handlers.kafka import KafkaHandlerFactory, KafkaHandlerSettings, KafkaRecord, KafkaTarget, Place
-from omnibase_infra.kafka import EMBEDDED, KafkaBus, KafkaBusFactory, KafkaSettings
+from omnibase_infra.handlers.kafka import KafkaHandlerFactory, KafkaHandlerSettings, KafkaRecord, KafkaTarget
+from omnibase_infra.kafka import EMBEDDED, KafkaBus
 from omnibase_spi import Handler, HandlerError
 from tests.gear.brokers import Broker
 from tests.gear.commands import envelope
+from tests.gear.kafka_bus import open_bus
 from tests.gear.traffic import Reader, create_topics
 
 # --- What contracts may write -------------------------------------------------------------------------------------
@@ -150,26 +148,14 @@ class World:
 
 
 @asynccontextmanager
-async def world(address: str, *topics: str, **client: Any) -> AsyncIterator[World]:
+async def world(address: str, *topics: str) -> AsyncIterator[World]:
     """Open bus and handler as a host does."""
-    settings = KafkaSettings(bootstrap_servers=address, message_bytes_max=2_000_000, client=client)
-    host = RuntimeHostContract(
-        contract="host/v1",
-        name="host",
-        version="1.0.0",
-        description="A host of a test.",
-        environment="dev",
-        tenant="test",
-        pool="pool",
-        guarantee=Guarantee.AT_LEAST_ONCE,
-        nodes=["audit-log"],
-    )
     targets = {"audit": KafkaTarget(topics=list(topics))}
-    opening = KafkaBusFactory().open(settings=settings, host=host, topics=[], observer=RecordingObserver())
-    async with opening as bus:
-        place = Place(namespace=host.namespace, pool=host.pool, listen=bus.listen, now=lambda: datetime.now(UTC))
-        async with KafkaHandlerFactory(place).open(settings=KafkaHandlerSettings(), targets=targets) as handler:
-            yield World(handler, bus)
+    async with (
+        open_bus(address) as (bus, place),
+        KafkaHandlerFactory(place).open(settings=KafkaHandlerSettings(), targets=targets) as handler,
+    ):
+        yield World(handler, bus)
 
 
 @pytest.fixture(params=[EMBEDDED, "real"])

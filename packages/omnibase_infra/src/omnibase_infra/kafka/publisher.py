@@ -104,7 +104,7 @@ class Publisher:
                 batch.refusals.append(Refusal(index, translated(error.args[0])))
 
     async def close(self, *, within_s: float) -> None:
-        """Let what is queued go out for a bounded time. What is not acknowledged then is cancelled."""
+        """Let what is queued go out for a bounded time, cancel what is not acknowledged then, and disconnect."""
         until_s = self._loop.time() + within_s
         while self._pending and self._loop.time() < until_s:
             await asyncio.wait(self._pending, timeout=until_s - self._loop.time())
@@ -112,6 +112,8 @@ class Publisher:
         for future in list(self._pending):
             future.cancel()
         self._producer.purge()
+        # Whoever still holds an error of a publication holds the producer by it: it is not left to be collected.
+        await asyncio.to_thread(self._producer.close)
 
     def _look(self) -> None:
         """Take what reports there are, and come again: soon while answers are awaited, now and then for errors."""

@@ -77,9 +77,11 @@ class Transactor:
         return outcome
 
     async def close(self) -> None:
-        """Let the transaction under way end; one that waits for the broker is given up."""
+        """Let the transaction under way end, and disconnect; one that waits for the broker is given up."""
         self._closing.set()
         await asyncio.to_thread(self._thread.shutdown)
+        # Its own `close` would wait for a broker that is away, to abort what that will abort by itself.
+        self._producer = None
 
     # --- The thread -----------------------------------------------------------------------------------------------
 
