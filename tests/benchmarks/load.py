@@ -42,7 +42,7 @@ class Load:
     """A sender and a reader for one contestant. `positions` is where its answers were read to in earlier runs."""
 
     def __init__(self, broker: str, routes: Sequence[Route], positions: dict[tuple[str, int], int]) -> None:
-        """Connect, and read on from the positions."""
+        """Connect. Answers will be read on from the positions."""
         self._address = broker
         self._routes = routes
         self._positions = positions
@@ -58,7 +58,6 @@ class Load:
         )
         there = self._admin.list_topics(timeout=30).topics
         self._places = [(it.answers, number) for it in routes for number in there[it.answers].partitions]
-        self._reader.assign([TopicPartition(*place, positions.get(place, 0)) for place in self._places])
         self.partitions = sum(len(there[it.commands].partitions) for it in routes)
 
     def close(self) -> None:
@@ -72,16 +71,21 @@ class Load:
         return {self._send(n) for n in range(len(self._routes))}
 
     def answered(self, ids: set[str], *, within_s: float) -> Answers:
-        """Read until each of these commands has its answer."""
+        """Read until each of these commands has its answer.
+
+        Nobody fetches answers before: a consumer of hundreds of partitions keeps the broker busier than the load does,
+        also one that is not polled.
+        """
         found = Answers()
+        self._reader.assign([TopicPartition(*place, self._positions.get(place, 0)) for place in self._places])
         until(lambda: self._read(found, ids, 0.05), within_s=within_s, what=f"{len(ids)} answers")
+        self._reader.unassign()
         return found
 
     def steady(self, *, per_second: int, seconds: float) -> list[float]:
         """Send at a steady pace, and give how long each answer took, from before the send to the broker's stamp, in ms.
 
-        Nothing is read meanwhile: a client that waits on hundreds of partitions keeps the broker busier than the load.
-        The stamp is in whole milliseconds, so half of one is added.
+        Nothing is read meanwhile. The stamp is in whole milliseconds, so half of one is added.
         """
         sent_ms: dict[str, float] = {}
         began = time.perf_counter()

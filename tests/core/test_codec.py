@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import pytest
 from hypothesis import given
@@ -150,6 +150,17 @@ def test_each_redrive_of_a_command_has_an_answer_of_its_own() -> None:
     assert identities[1] == identities[2]
     assert len(set(identities)) == 3
     assert all(it.version == 5 for it in identities)
+
+
+@given(st.uuids(), st.from_regex(r"[a-z][a-z0-9-]{0,30}", fullmatch=True), st.integers(0, 20))
+def test_the_id_of_an_answer_is_one_that_anybody_can_reckon(identity: UUID, slug: str, generation: int) -> None:
+    """It is a UUID of version 5, of the command's id and the node, in our name space."""
+    command = OnexEnvelope(
+        envelope_version=1, envelope_id=identity, correlation_id=identity, node_slug=slug, timestamp=datetime.now(UTC)
+    )
+    answer = command.answer(now=command.timestamp, node_slug=slug, handler_type="local", generation=generation)
+    name = f"{identity}/{slug}/{generation}" if generation else f"{identity}/{slug}"
+    assert answer.envelope_id == uuid5(UUID("6f2d5c1e-3f0b-5d0e-9a55-0c6f4f1f2a77"), name)
 
 
 @pytest.mark.parametrize("value", [float("inf"), [float("nan")], object()])

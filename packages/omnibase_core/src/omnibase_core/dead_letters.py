@@ -74,8 +74,10 @@ def split_headers(headers: Headers) -> tuple[Headers, dict[str, bytes | None]]:
 
 def size_of(message: Message) -> int:
     """Size in bytes of key, value and headers, with what Kafka adds for each."""
-    headers = sum(len(name.encode()) + len(value or b"") + 10 for name, value in message.headers)
-    return len(message.key or b"") + len(message.value or b"") + headers + 70
+    bare = len(message.key or b"") + len(message.value or b"") + 70
+    if not message.headers:
+        return bare
+    return bare + sum(len(name.encode()) + len(value or b"") + 10 for name, value in message.headers)
 
 
 def _cut(whole: Message, delivery: Delivery, described: list[tuple[str, bytes | None]], bytes_max: int) -> Message:

@@ -101,9 +101,10 @@ class NodeInstance:
         if not isinstance(command, OnexEnvelope):
             return command
         try:
-            planned = plan(self.node, command, now=self.clock.now())
+            now = self.clock.now()
+            planned = plan(self.node, command, now=now)
             result = {} if planned.call is None else self._execute_inline(planned.call)
-            return self._answered(delivery, command, conclude(planned, result))
+            return self._answered(delivery, command, conclude(planned, result), now)
         except Exception as error:  # noqa: BLE001 - a node's bug ends neither the host nor its neighbours
             failure = _as_ours(error)
             if isinstance(failure, FunctionInterrupted):
@@ -140,7 +141,7 @@ class NodeInstance:
         outlet = self.outlet(delivery, command)
         try:
             result = await self._execute(planned, outlet)
-            return [*outlet.kept, *self._answered(delivery, command, conclude(planned, result))]
+            return [*outlet.kept, *self._answered(delivery, command, conclude(planned, result), self.clock.now())]
         except Exception as error:  # noqa: BLE001 - a node's bug ends neither the host nor its neighbours
             return _as_ours(error)
 
@@ -180,7 +181,7 @@ class NodeInstance:
         try:
             said = decode(recorded)
             if said.error is None:
-                return self._answered(delivery, command, said.payload)
+                return self._answered(delivery, command, said.payload, self.clock.now())
             error = said.error
             return self.give_up(delivery, command, CommandRejected(error.code, error.message, details=error.details))
         except UndecodableEnvelope as unreadable:
@@ -250,8 +251,10 @@ class NodeInstance:
             raise _bug(error) from error
         return result
 
-    def _answered(self, delivery: Delivery, command: OnexEnvelope, payload: Mapping[str, Any]) -> Sequence[Message]:
-        messages = self.replies.result(delivery, self.node, command, payload, self.clock.now())
+    def _answered(
+        self, delivery: Delivery, command: OnexEnvelope, payload: Mapping[str, Any], now: datetime
+    ) -> Sequence[Message]:
+        messages = self.replies.result(delivery, self.node, command, payload, now)
         self.figures.answers += 1
         self.figures.degraded = None
         if self.observer.verbose:

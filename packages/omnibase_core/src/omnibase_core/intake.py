@@ -60,18 +60,22 @@ class Intake:
         self._needed = min(self._needed, 2 * self._share_of(topic))
         return False
 
-    def take(self, topic: str | None, size_bytes: int, *, apart: bool = False) -> None:
-        """Count a command that is taken; without a topic against the host's limits alone, `apart` against its topic's.
+    def take(self, topic: str, size_bytes: int, *, apart: bool = False) -> None:
+        """Count a command that is taken; `apart` against its topic's limit alone.
 
         Apart is what may wait for another command to be taken: it must not keep that one out.
         """
         self._add(topic, 1, size_bytes, apart=apart)
 
-    def give_back(self, topic: str | None, size_bytes: int, *, apart: bool = False) -> None:
+    def give_back(self, topic: str, size_bytes: int, *, apart: bool = False) -> None:
         """Count a command that is done or dropped, as it was taken."""
         self._add(topic, -1, -size_bytes, apart=apart)
         if topic in self._crowded:
             self._needed = min(self._needed, 2 * self._share_of(topic))
+
+    def pass_through(self, count: int, size_bytes: int) -> None:
+        """Count commands that wait in no line, and so against the host's limits alone: taken, or, below 0, done."""
+        self._add_to_host(count, size_bytes)
 
     def waiting(self, topic: str) -> int:
         """How many commands are counted against a topic."""
@@ -101,15 +105,14 @@ class Intake:
         self._held = held
         return change
 
-    def _add(self, topic: str | None, count: int, size_bytes: int, *, apart: bool) -> None:
+    def _add(self, topic: str, count: int, size_bytes: int, *, apart: bool) -> None:
         if not apart:
             self._add_to_host(count, size_bytes)
-        if topic is not None:
-            self._counts[topic] += count
-            self._sizes_bytes[topic] += size_bytes
-            limit = self._limits[topic]
-            if limit is not None:
-                self._mark(topic, self._counts[topic], limit)
+        self._counts[topic] += count
+        self._sizes_bytes[topic] += size_bytes
+        limit = self._limits[topic]
+        if limit is not None:
+            self._mark(topic, self._counts[topic], limit)
 
     def _add_to_host(self, count: int, size_bytes: int) -> None:
         self.count += count

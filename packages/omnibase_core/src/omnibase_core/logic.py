@@ -103,14 +103,16 @@ def _call(node: CompiledNode, operation: CompiledOperation, scope: Scope, envelo
             f"{'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}" for fault in error.errors()
         )
         raise CommandFailed("request_invalid", f"the contract's request is off: {faults}") from error
+    contract = node.contract
+    # By position: it is done for each command, and keywords take three times as long.
     return HandlerCall(
-        handler_type=node.handler_type,
-        operation=operation.call.operation,
-        request=request,
-        target=node.contract.target,
-        timeout_s=node.contract.delivery.timeout_s,
-        call_id=envelope.envelope_id,
-        node=node.contract.name,
+        node.handler_type,
+        operation.call.operation,
+        request,
+        contract.target,
+        contract.delivery.timeout_s,
+        envelope.envelope_id,
+        contract.name,
     )
 
 

@@ -13,6 +13,7 @@ from omnibase_core.errors import StoreMissing, UndecodableEnvelope, UnknownHandl
 from omnibase_core.idempotency import Once
 from omnibase_core.idempotency_store import IdempotencyStore
 from omnibase_core.instance import NodeFigures, NodeInstance, is_inline
+from omnibase_core.intake import Intake
 from omnibase_core.outlet import ADDRESSEE, CommandOutlet
 from omnibase_core.overtaking import taken_up
 from omnibase_core.policies import CircuitBreaker
@@ -67,14 +68,18 @@ class Roster:
         if node.contract.delivery.on_retry is OnRetry.OVERTAKE and self.retries not in self.topics:
             self.topics.append(self.retries)
 
-    @property
-    def limits(self) -> dict[str, int | None]:
-        """How many commands of each topic may be taken and not yet done: those that are not due, a quarter of all.
+    def intake(self) -> Intake:
+        """Give the bounds of what is taken: of each node; of commands that are not due, a quarter of the host's.
 
         Requests are bounded by the commands that wait for them.
         """
         of_nodes = {topic: it.node.contract.delivery.max_in_flight for topic, it in self._instances.items()}
-        return {**of_nodes, self.requests: None, self.retries: max(1, self._host.limits.max_in_flight // 4)}
+        limits = self._host.limits
+        return Intake(
+            per_topic={**of_nodes, self.requests: None, self.retries: max(1, limits.max_in_flight // 4)},
+            in_all=limits.max_in_flight,
+            bytes_max=limits.bytes_in_flight_max,
+        )
 
     @property
     def figures(self) -> Mapping[str, NodeFigures]:

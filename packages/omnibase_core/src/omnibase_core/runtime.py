@@ -33,7 +33,7 @@ from omnibase_core.ports import (
 )
 from omnibase_core.roster import Roster
 from omnibase_core.transactions import Transactions
-from omnibase_core.work import Assignment, Work, mend, refused_of
+from omnibase_core.work import Assignment, Work, count_done, count_through, mend, refused_of
 
 _ROOM_S = 0.5
 
@@ -76,10 +76,7 @@ class NodeRuntime:
         """Take on the host's nodes, once; the tracer tells of them. Raises UnknownHandler or StoreMissing."""
         for node in nodes:
             self._roster.add(node, self._handlers.get(node.handler_type), tracer=tracer)
-        bounds = self._host.limits
-        self._intake = Intake(
-            per_topic=self._roster.limits, in_all=bounds.max_in_flight, bytes_max=bounds.bytes_in_flight_max
-        )
+        self._intake = self._roster.intake()
 
     async def start(self) -> None:
         """Start the loop. `wait` tells how it ended."""
@@ -168,20 +165,20 @@ class NodeRuntime:
                 continue
             if not assignment.begin(work, now_s):
                 continue
-            if self._transactions is not None:
-                assignment.line.append(work)
             if assignment.ledger.unfinished == self._host.limits.ahead_max:
                 self._hold(assignment)
-            work.in_line = not at_once
-            self._intake.take(work.counted_against, work.size_bytes, apart=work.is_apart)
             if at_once:
                 # It is done as soon as it is taken: what it waits for is the broker alone.
+                work.in_line = False
                 assignment.active += 1
                 work.messages = work.messages or work.instance.serve_inline(delivery)
                 served.append(work)
-            elif self._lanes.put(work.lane, work):
+                continue
+            self._intake.take(work.topic, work.size_bytes, apart=work.is_apart)
+            if self._lanes.put(work.lane, work):
                 self._spawn(self._run_lane(work.lane))
         if served:
+            count_through(self._intake, served)
             self._publish(served)
         self._balance()
 
@@ -257,7 +254,7 @@ class NodeRuntime:
         for work in works:
             offsets.setdefault(work.assignment, []).append(work.delivery.offset)
             work.assignment.active -= 1
-            self._intake.give_back(work.counted_against, work.size_bytes, apart=work.is_apart)
+        count_done(self._intake, works)
         watermarks: dict[Partition, int] = {}
         now_s = self._clock.monotonic_s()
         for assignment, done in offsets.items():
@@ -281,8 +278,9 @@ class NodeRuntime:
     # --- Partitions come and go -----------------------------------------------------------------------------------
 
     def _assign(self, partitions: Iterable[Partition]) -> None:
+        now_s, transacts = self._clock.monotonic_s(), self._transactions is not None
         for partition in sorted(partitions):
-            self._assignments[partition] = Assignment(partition, self._clock.monotonic_s())
+            self._assignments[partition] = Assignment(partition, now_s, transacts)
         self._bus.pause([partition for partition in partitions if partition.topic in self._intake.held])
         self._observer.event("info", "partitions_assigned", count=len(self._assignments))
 
@@ -325,7 +323,7 @@ class NodeRuntime:
 
     def _drop(self, work: Work) -> None:
         """Let go of work of a partition that is leaving: whoever serves it next will do the work."""
-        self._intake.give_back(work.counted_against, work.size_bytes, apart=work.is_apart)
+        count_done(self._intake, [work])
         self._progress.set()
         self._balance()
 

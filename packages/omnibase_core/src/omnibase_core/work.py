@@ -4,9 +4,11 @@ import asyncio
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from omnibase_core.contracts.node import Ordering
 from omnibase_core.instance import NodeInstance
+from omnibase_core.intake import Intake
 from omnibase_core.ledger import PartitionLedger
 from omnibase_core.outlet import Outgoing
 from omnibase_core.overtaking import Tried
@@ -23,6 +25,8 @@ class Assignment:
     partition: Partition
     moved_s: float
     """When its watermark last moved, or when there was nothing to do: monotonic seconds."""
+    transacts: bool = False
+    """Whether its commands are done in transactions: exactly once."""
     ledger: PartitionLedger = field(default_factory=PartitionLedger)
     active: int = 0
     held: bool = False
@@ -32,13 +36,17 @@ class Assignment:
     closed: bool = False
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
     line: "deque[Work]" = field(default_factory=deque)
-    """Exactly once: what is taken and not yet in a transaction, in the order of its offsets."""
+    """Where it transacts: what is taken and not yet in a transaction, in the order of its offsets."""
 
     def begin(self, work: "Work", now_s: float) -> bool:
         """Enter a command into the ledger. False for one that was begun before: it must not be served again."""
         if not self.ledger.unfinished:
             self.moved_s = now_s
-        return self.ledger.begin(work.delivery.offset)
+        if not self.ledger.begin(work.delivery.offset):
+            return False
+        if self.transacts:
+            self.line.append(work)
+        return True
 
     @property
     def settling(self) -> bool:
@@ -76,11 +84,6 @@ class Work:
         return self.delivery.partition.topic
 
     @property
-    def counted_against(self) -> str | None:
-        """The topic whose limit it takes from; None where the host's limits alone hold."""
-        return self.topic if self.in_line else None
-
-    @property
     def is_apart(self) -> bool:
         """Whether it counts against its topic's limit alone, since it may wait for what the host has yet to take."""
         return self.asked or self.instance.asks_a_node
@@ -103,6 +106,20 @@ class Work:
                 return delivery.partition
             case Ordering.NONE:
                 return (delivery.partition, delivery.offset)
+
+
+def count_through(intake: Intake, works: Iterable[Work], *, sign: Literal[1, -1] = 1) -> None:
+    """Count work that waits in no line, all at once, as far as the host's limits count it."""
+    sizes_bytes = [work.size_bytes for work in works if not (work.in_line or work.is_apart)]
+    intake.pass_through(sign * len(sizes_bytes), sign * sum(sizes_bytes))
+
+
+def count_done(intake: Intake, works: Sequence[Work]) -> None:
+    """Count work that is done or dropped, as it was taken."""
+    count_through(intake, works, sign=-1)
+    for work in works:
+        if work.in_line:
+            intake.give_back(work.topic, work.size_bytes, apart=work.is_apart)
 
 
 def refused_of(works: Iterable[Work], refusals: Sequence[Refusal]) -> dict[Work, list[Refusal]]:

@@ -94,7 +94,7 @@ class Limits(ContractModel):
     `drain_s` is how long work in flight may go on when the host stops or loses a partition.
     """
 
-    max_in_flight: Annotated[int, Field(ge=1, le=1_000_000)] = 5_000
+    max_in_flight: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000
     bytes_in_flight_max: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
     ahead_max: Annotated[int, Field(ge=10, le=10_000_000)] = 10_000
     drain_s: Annotated[float, Field(ge=0, le=300)] = 10.0

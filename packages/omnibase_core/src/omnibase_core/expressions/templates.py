@@ -7,6 +7,7 @@ is wholly `${ ... }` is an expression and every other leaf stands for itself.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from omnibase_core.errors import ExpressionFailed, InvalidExpression
@@ -34,7 +35,7 @@ class Expression:
     `type` is what it gives, as JSON; `checked` also tells what its truth says of optional keys.
     """
 
-    __slots__ = ("_field_path", "_program", "_where", "checked", "type")
+    __slots__ = ("_field_path", "_program", "_where", "checked", "evaluate", "type")
 
     def __init__(
         self, text: str, *, types: Mapping[str, Type], where: str, present: frozenset[Steps] = frozenset()
@@ -48,11 +49,12 @@ class Expression:
         self._field_path = _field_path(text, types)
         self._program, self.checked = _compiled(text, types, present, self._field_path)
         self.type = _json_type(self.checked.type, text)
+        self.evaluate: Template = self._read_field if self._program is None else partial(self._run, self._program)
+        """Gives the value as JSON. Raises ExpressionFailed."""
 
-    def evaluate(self, scope: Scope) -> Any:
-        """Give the value as JSON. Raises ExpressionFailed."""
+    def _run(self, program: Program, scope: Scope) -> Any:
         try:
-            return self._read_field(scope) if self._program is None else self._program.evaluate(scope)
+            return program.evaluate(scope)
         except ValueError as error:
             raise ExpressionFailed(str(error), where=self._where) from error
 
@@ -60,12 +62,15 @@ class Expression:
         name = self._field_path[0]
         value = scope.read(name)
         for step in self._field_path[1:]:
-            if not isinstance(value, Mapping):
+            if type(value) is not dict and not isinstance(value, Mapping):
                 raise ExpressionFailed(f"{name!r} is no object, it has no {step!r}", where=self._where)
             if step not in value:
                 raise ExpressionFailed(f"{name!r} has no key {step!r}", where=self._where)
             name, value = step, value[step]
-        return plain(value)
+        try:
+            return plain(value)
+        except ValueError as error:
+            raise ExpressionFailed(str(error), where=self._where) from error
 
 
 @dataclass

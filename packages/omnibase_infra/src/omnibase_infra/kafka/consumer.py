@@ -16,7 +16,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from omnibase_core.ports import Assigned, Batch, Delivery, Happening, Partition, Revoked, Rewound
 
 _WAIT_S = 0.05
-_BATCH_MAX = 999
+_BATCH_MAX = 249
+"""As many as make one request of the producer; more are in memory twice, and no faster."""
 _COMMIT_EVERY_S = 0.5
 _HANDED_OVER_MAX = 2
 
