@@ -1,4 +1,4 @@
-"""The host's log: events become lines, for a stream and for the log topic. The only importer of structlog.
+"""The host's log: events become lines, for a stream and for the log topic.
 
 Nothing is configured globally, since two hosts may live in one process.
 """
@@ -14,8 +14,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Literal, TextIO
-
-import structlog
 
 from omnibase_core.ports import Message, Refusal
 
@@ -60,13 +58,15 @@ def open_log(
     terminal = stream.isatty()
     readable = form == "console" or (form == "auto" and terminal)
     in_form = partial(_as_text, coloured=terminal) if readable else _as_json
-    logger = structlog.wrap_logger(
-        structlog.WriteLogger(stream),
-        processors=[partial(_line_of, now, redact), partial(_rendered, in_form, shipper.ship)],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        context_class=dict,
-    ).bind(host=host)
-    return LogObserver({name: getattr(logger, name) for name in _LEVELS}, verbose=level == "debug"), shipper
+
+    def emit(level: str, name: str, fields: Mapping[str, object]) -> None:
+        line = _line_of(_head(now, level, name) | {"host": host}, fields, redact)
+        shipper.ship(_as_json(line).encode())
+        # In one piece: other threads log too.
+        stream.write(in_form(line) + "\n")
+        stream.flush()
+
+    return LogObserver(emit, level=level), shipper
 
 
 class LogObserver:
@@ -76,16 +76,19 @@ class LogObserver:
     under `error` is told by its type and message, and at level error by its traceback too.
     """
 
-    def __init__(self, emit: Mapping[str, Callable[..., object]], *, verbose: bool) -> None:
-        """Hold what logs an event, for each level, and whether that of debug does."""
-        self.verbose = verbose
+    def __init__(self, emit: Callable[[str, str, Mapping[str, object]], None], *, level: str) -> None:
+        """Hold what logs an event of a level, by its name and fields, and the lowest level that is logged."""
+        self.verbose = level == "debug"
         self._emit = emit
+        self._logged = frozenset(_LEVELS[_LEVELS.index(level) :])
 
     def event(self, level: str, name: str, /, **fields: object) -> None:
         """Log one event. A level that does not exist counts as error: the event may matter."""
-        # A stream that is closed or full is no reason for the work to fail.
-        with suppress(Exception):
-            self._emit.get(level, self._emit["error"])(name, fields=fields)
+        known = level if level in _LEVELS else "error"
+        if known in self._logged:
+            # A stream that is closed or full is no reason for the work to fail.
+            with suppress(Exception):
+                self._emit(known, name, fields)
 
 
 class LogShipper:
@@ -182,22 +185,13 @@ class LogShipper:
 # --- From an event to its line ------------------------------------------------------------------------------------
 
 
-def _line_of(now: Now, redact: Redact, _logger: object, level: str, event: structlog.typing.EventDict) -> _Line:
-    """Put an event in order, as values that JSON can say. A structlog processor, as is the next."""
-    name, fields = event.pop("event"), event.pop("fields")
-    line = {**_head(now, level, name), **event}
+def _line_of(head: _Line, fields: Mapping[str, object], redact: Redact) -> _Line:
+    """Put an event in order, as values that JSON can say."""
     if isinstance(error := fields.get("error"), BaseException):
-        fields = {**fields, **_told(error, with_traceback=level == "error")}
+        fields = {**fields, **_told(error, with_traceback=head["level"] == "error")}
     told = redact({key: _plain(value) for key, value in fields.items() if value is not None})
     assert isinstance(told, dict)  # noqa: S101 - redacting keeps the shape
-    return line | {f"{key}_" if key in line else key: value for key, value in told.items()}
-
-
-def _rendered(
-    in_form: Callable[[_Line], str], ship: Callable[[bytes], None], _logger: object, _level: str, line: _Line
-) -> str:
-    ship(_as_json(line).encode())
-    return in_form(line)
+    return {**head, **{f"{key}_" if key in head else key: value for key, value in told.items()}}
 
 
 def _head(now: Now, level: str, name: str) -> dict[str, object]:

@@ -22,6 +22,7 @@ from omnibase_core.ports import (
     Partition,
     Refusal,
     Revoked,
+    Rewound,
 )
 from omnibase_spi.factories import BusFactory, HandlerFactory, StoreFactory
 from omnibase_spi.sources import ContractReader, SecretResolver
@@ -53,6 +54,7 @@ __all__ = [
     "Recorded",
     "Refusal",
     "Revoked",
+    "Rewound",
     "SecretMissing",
     "SecretResolver",
     "StoreFactory",
