@@ -82,6 +82,7 @@ a word on how it was tuned; each has an environment of its own, with pinned vers
 ## Figures
 
 Medians of the rounds; in every round each contestant runs once, alone beside the broker, forth and back by turns.
+Before the first, each ran once for the broker to warm up. Nobody reads answers while they are measured.
 
 - `msg/s`: answers a second from a backlog. The processes are stopped (`SIGSTOP`) while it is published, so that all of
   it waits; the rate is that of the answers after the first, by the broker's own time stamps (`LogAppendTime`).
@@ -120,7 +121,8 @@ Ten nodes, idle, in the two ways:
   more, which its latency shows, as does its CPU when idle.
 - Quix commits every 5 s and waits for its producer only then: that is its default, and more is repeated after a crash
   than with the others (host and bare loops: 0.5 s; FastStream: one message or batch). Its producer collects for
-  librdkafka's default of 5 ms, all others send at once. It pins an older confluent-kafka.
+  librdkafka's default of 5 ms, the host's for as long where it has a thousand topics; all others send at once. It pins
+  an older confluent-kafka.
 - The nodes of the 100 and the 500 have topics of their own, so that their requests to the broker carry less each, and
   the broker has more to do for every message: part of what these rows lose is the broker's time, not the host's CPU.
   Their `up s` holds the subscription to all topics.
