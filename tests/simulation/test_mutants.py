@@ -238,29 +238,37 @@ class _Impatient(Transactions):
 class SkipsAhead(NodeRuntime):
     """Commits past what is not done, within a transaction."""
 
-    def _exactly_once(self) -> Transactions:
-        return _with(_Hasty, super()._exactly_once())
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Have such transactions."""
+        super().__init__(*arguments, **options)
+        self._transactions = _with(_Hasty, self._transactions)
 
 
 class ClingsToWhatIsLost(NodeRuntime):
     """Answers for partitions that have another owner."""
 
-    def _exactly_once(self) -> Transactions:
-        return _with(_Clinging, super()._exactly_once())
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Have such transactions."""
+        super().__init__(*arguments, **options)
+        self._transactions = _with(_Clinging, self._transactions)
 
 
 class ForgetsTheAborted(NodeRuntime):
     """Loses what was in an aborted transaction."""
 
-    def _exactly_once(self) -> Transactions:
-        return _with(_Forgetful, super()._exactly_once())
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Have such transactions."""
+        super().__init__(*arguments, **options)
+        self._transactions = _with(_Forgetful, self._transactions)
 
 
 class ReleasesWithin(NodeRuntime):
     """Gives partitions back before the transaction that commits for them has ended."""
 
-    def _exactly_once(self) -> Transactions:
-        return _with(_Impatient, super()._exactly_once())
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Have such transactions."""
+        super().__init__(*arguments, **options)
+        self._transactions = _with(_Impatient, self._transactions)
 
 
 class PublishesBesideTheTransaction(NodeRuntime):
@@ -281,8 +289,9 @@ class ForgetsWhatHandlersPublish(NodeRuntime):
         super()._publish(works)
 
 
-def _with(kind: type[Transactions], transactions: Transactions) -> Transactions:
-    transactions.__class__ = kind
+def _with(kind: type[Transactions], transactions: Transactions | None) -> Transactions | None:
+    if transactions is not None:
+        transactions.__class__ = kind
     return transactions
 
 

@@ -1,8 +1,10 @@
 """How much is taken and not yet done, per topic and in all, and which topics have to wait. Pure bookkeeping."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
+from typing import Literal
 
 _FRUGALITY = 4
 
@@ -37,6 +39,7 @@ class Intake:
         self._crowded: set[str] = set()
         self._needed = inf
         """How much of the host has to be free before a topic that is crowded out may go on, at the least."""
+        self._resting: Counter[str] = Counter()
         self._host_full = False
         self.count = 0
         self.size_bytes = 0
@@ -77,6 +80,11 @@ class Intake:
         """Count commands that wait in no line, and so against the host's limits alone: taken, or, below 0, done."""
         self._add_to_host(count, size_bytes)
 
+    def rest(self, topic: str, times: Literal[1, -1]) -> None:
+        """Hold a topic back, whatever room there is, until each time it was asked for was taken back."""
+        self._resting[topic] += times
+        self._resting += Counter()  # Keeps those above 0.
+
     def waiting(self, topic: str) -> int:
         """How many commands are counted against a topic."""
         return self._counts[topic]
@@ -98,7 +106,9 @@ class Intake:
         """
         if self._crowded and self._needed < self._free:
             self._let_in()
-        held = frozenset(self._limits) if self._host_full and hold_all else frozenset(self._full | self._crowded)
+        held = frozenset(self._full | self._crowded | self._resting.keys())
+        if self._host_full and hold_all:
+            held = frozenset(self._limits)
         if held == self._held:
             return None
         change = Change(pause=held - self._held, resume=self._held - held)

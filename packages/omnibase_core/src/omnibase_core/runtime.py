@@ -11,6 +11,7 @@ from functools import partial
 
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
+from omnibase_core.floods import Floods
 from omnibase_core.idempotency_store import IdempotencyStore
 from omnibase_core.instance import NodeFigures
 from omnibase_core.intake import Intake
@@ -59,8 +60,13 @@ class NodeRuntime:
         self._progress = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._intake = Intake(per_topic={}, in_all=1, bytes_max=1)
+        self._floods = Floods()
         self._holds_all = False
-        self._transactions = self._exactly_once() if host.guarantee is Guarantee.EXACTLY_ONCE else None
+        self._transactions: Transactions | None = None
+        if host.guarantee is Guarantee.EXACTLY_ONCE:
+            self._transactions = Transactions(
+                bus, self._assignments.values, complete=self._complete, drop=self._drop, spawn=self._spawn
+            )
         self._crash: BaseException | None = None
         self._stopped = False
 
@@ -180,6 +186,13 @@ class NodeRuntime:
         if served:
             count_through(self._intake, served)
             self._publish(served)
+        for topic, rest_s in self._floods.rests({it.partition.topic for it in deliveries}, served, now_s).items():
+            self._intake.rest(topic, 1)
+            asyncio.get_running_loop().call_later(rest_s, self._rested, topic)
+        self._balance()
+
+    def _rested(self, topic: str) -> None:
+        self._intake.rest(topic, -1)
         self._balance()
 
     def _send_back(self, work: Work) -> None:
@@ -188,11 +201,7 @@ class NodeRuntime:
         self._bus.rewind(work.assignment.partition, work.delivery.offset)
 
     async def _wait_for_room(self) -> None:
-        """Take nothing more while the host is full: by waiting, and by pausing where that goes on.
-
-        A partition that is paused gives up what was fetched of it, so that a short pause costs more than it saves. But
-        whoever only waits does not hear of partitions that come and go.
-        """
+        """Take nothing more while the host is full: by waiting, which costs less, and by pausing where that goes on."""
         try:
             async with asyncio.timeout(_ROOM_S):
                 while self._intake.full:
@@ -242,8 +251,7 @@ class NodeRuntime:
         """Note as done what the broker has; publish again what it refused."""
         if self._stopped or outcome.cancelled() or outcome.exception() is not None:
             return  # The bus is at its end: what is not acknowledged is not done.
-        refusals = outcome.result()
-        refused = refused_of(works, refusals) if refusals else {}
+        refused = refused_of(works, outcome.result())
         self._complete([work for work in works if work not in refused])
         for work, refusals in refused.items():
             self._spawn(self._publish_again(work, refusals))
@@ -268,7 +276,6 @@ class NodeRuntime:
                 watermarks[assignment.partition] = assignment.ledger.watermark
         if watermarks:
             self._bus.commit(watermarks)
-        self._progress.set()
         self._balance()
 
     async def _publish_again(self, work: Work, refusals: Sequence[Refusal]) -> None:
@@ -314,7 +321,8 @@ class NodeRuntime:
     # --- Bookkeeping ----------------------------------------------------------------------------------------------
 
     def _balance(self) -> None:
-        """Pause the partitions of what is full, resume those of what has room again."""
+        """Pause the partitions of what is full, resume those of what has room again; tell who waits for a change."""
+        self._progress.set()
         self._holds_all = self._holds_all and self._intake.full
         if (change := self._intake.change(hold_all=self._holds_all)) is not None:
             self._bus.pause([partition for partition in self._assignments if partition.topic in change.pause])
@@ -324,7 +332,6 @@ class NodeRuntime:
     def _drop(self, work: Work) -> None:
         """Let go of work of a partition that is leaving: whoever serves it next will do the work."""
         count_done(self._intake, [work])
-        self._progress.set()
         self._balance()
 
     def _hold(self, assignment: Assignment) -> None:
@@ -339,11 +346,6 @@ class NodeRuntime:
             assignment.held = False
             if not assignment.leaving.is_set() and assignment.partition.topic not in self._intake.held:
                 self._bus.resume([assignment.partition])
-
-    def _exactly_once(self) -> Transactions:
-        return Transactions(
-            self._bus, self._assignments.values, complete=self._complete, drop=self._drop, spawn=self._spawn
-        )
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

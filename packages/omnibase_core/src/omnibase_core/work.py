@@ -84,6 +84,11 @@ class Work:
         return self.delivery.partition.topic
 
     @property
+    def ends_in_dead_letter(self) -> bool:
+        """Whether its messages say that it could not be served."""
+        return self.messages[-1].topic == self.instance.replies.letters
+
+    @property
     def is_apart(self) -> bool:
         """Whether it counts against its topic's limit alone, since it may wait for what the host has yet to take."""
         return self.asked or self.instance.asks_a_node
@@ -124,6 +129,8 @@ def count_done(intake: Intake, works: Sequence[Work]) -> None:
 
 def refused_of(works: Iterable[Work], refusals: Sequence[Refusal]) -> dict[Work, list[Refusal]]:
     """Give each work its refusals, by their places among its own messages; `works` in the order of publishing."""
+    if not refusals:
+        return {}
     owners = [(work, place) for work in works for place in range(len(work.messages))]
     found: dict[Work, list[Refusal]] = {}
     for refusal in refusals:
