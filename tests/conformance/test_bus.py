@@ -17,6 +17,7 @@ from omnibase_infra.kafka.embedded import embedded_broker
 from tests.gear.brokers import ApacheKafka, Broker
 
 PATIENCE_S = 60
+PARTITIONS = 4
 A_MOMENT_S = 0.3
 """A pause takes hold with the next turn of the consumer."""
 OpenBus = Callable[[], AbstractAsyncContextManager[EnvelopeBus]]
@@ -36,11 +37,15 @@ class World:
         self.open_bus = open_bus
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator["Listener"]:
-        """Open a client that consumes until the end of the block."""
+    async def listening(self, *, first: int = 0) -> AsyncIterator["Listener"]:
+        """Open a client that consumes until the end of the block; with `first`, one that owns all and has so many."""
         async with self.open_bus() as bus:
             listener = Listener(bus, self.topic)
             try:
+                if first:
+                    await listener.until(lambda: len(listener.owned) == PARTITIONS)
+                    await bus.publish(numbered(self.topic, range(first)))
+                    await listener.until_received(first)
                 yield listener
             finally:
                 await listener.leave()
@@ -173,7 +178,7 @@ def test_what_is_published_arrives_as_it_was(world: World) -> None:
 
     async def scenario() -> None:
         async with world.listening() as listener:
-            await listener.until(lambda: len(listener.owned) == 4)
+            await listener.until(lambda: len(listener.owned) == PARTITIONS)
             sent = [
                 Message(world.topic, b"k", b"v", (("a", b"1"), ("a", b"2"), ("none", None), ("empty", b""))),
                 Message(world.topic, b"k", b""),
@@ -191,10 +196,8 @@ def test_a_new_group_starts_at_the_earliest_message(world: World) -> None:
     """What was there before the group is not lost."""
 
     async def scenario() -> None:
-        async with world.listening() as first:
-            await first.until(lambda: len(first.owned) == 4)
-            await first.bus.publish(numbered(world.topic, range(20)))
-            await first.until_received(20)
+        async with world.listening(first=20):
+            pass
         async with world.listening() as again:
             assert len(await again.until_received(20)) == 20
 
@@ -206,7 +209,7 @@ def test_the_order_of_a_key_is_kept(world: World) -> None:
 
     async def scenario() -> None:
         async with world.listening() as listener:
-            await listener.until(lambda: len(listener.owned) == 4)
+            await listener.until(lambda: len(listener.owned) == PARTITIONS)
             published = [listener.bus.publish(numbered(world.topic, range(n, n + 100))) for n in range(0, 1000, 100)]
             await listener.until_received(1000)
             assert [list(it.result()) for it in published if it.done()] == [[]] * len(published)
@@ -222,10 +225,7 @@ def test_what_is_committed_is_not_delivered_again_and_all_else_is(world: World) 
     """After a restart, each partition goes on at the offset that was noted for it."""
 
     async def scenario() -> None:
-        async with world.listening() as first:
-            await first.until(lambda: len(first.owned) == 4)
-            await first.bus.publish(numbered(world.topic, range(40)))
-            await first.until_received(40)
+        async with world.listening(first=40) as first:
             chosen = first.deliveries[0].partition
             total = sum(it.partition == chosen for it in first.deliveries)
             last = max(it.offset for it in first.deliveries if it.partition == chosen)
@@ -248,10 +248,7 @@ def test_members_share_the_partitions_and_take_over(world: World) -> None:
         pytest.skip("a second member never gets into a group here")
 
     async def scenario() -> None:
-        async with world.listening() as first:
-            await first.until(lambda: len(first.owned) == 4)
-            await first.bus.publish(numbered(world.topic, range(40)))
-            await first.until_received(40)
+        async with world.listening(first=40) as first:
             ends = {it.partition: it.offset + 1 for it in first.deliveries}
             first.before_release = lambda: first.bus.commit(ends)
             async with world.listening() as second:
@@ -262,7 +259,7 @@ def test_members_share_the_partitions_and_take_over(world: World) -> None:
                 await first.until(lambda: len(first.deliveries) + len(second.deliveries) >= 80)
                 values = sorted(int(it.value or b"") for it in (*first.deliveries, *second.deliveries))
                 assert values == list(range(80))
-            await first.until(lambda: len(first.owned) == 4)
+            await first.until(lambda: len(first.owned) == PARTITIONS)
 
     play(scenario())
 
@@ -272,7 +269,7 @@ def test_what_is_too_large_is_refused_and_the_rest_is_taken(world: World) -> Non
 
     async def scenario() -> None:
         async with world.listening() as listener:
-            await listener.until(lambda: len(listener.owned) == 4)
+            await listener.until(lambda: len(listener.owned) == PARTITIONS)
             large = Message(world.topic, b"k", b"x" * (listener.bus.message_bytes_max + 1))
             refusals = await listener.bus.publish(
                 [Message(world.topic, b"k", b"1"), large, Message(world.topic, b"k", b"2")]
@@ -288,10 +285,7 @@ def test_a_paused_partition_waits_and_goes_on_where_it_was(world: World) -> None
     """Pausing holds back one partition and no other; nothing is lost or repeated by it."""
 
     async def scenario() -> None:
-        async with world.listening() as listener:
-            await listener.until(lambda: len(listener.owned) == 4)
-            await listener.bus.publish(numbered(world.topic, range(40)))
-            await listener.until_received(40)
+        async with world.listening(first=40) as listener:
             paused = listener.deliveries[0].partition
             others = 2 * sum(it.partition != paused for it in listener.deliveries)
             listener.bus.pause([paused])
@@ -310,10 +304,7 @@ def test_a_partition_that_is_sent_back_is_delivered_again_from_there(world: Worl
     """It alone, from that very message on, and the assignment stays in force."""
 
     async def scenario() -> None:
-        async with world.listening() as listener:
-            await listener.until(lambda: len(listener.owned) == 4)
-            await listener.bus.publish(numbered(world.topic, range(40)))
-            await listener.until_received(40)
+        async with world.listening(first=40) as listener:
             back = listener.deliveries[0].partition
             offsets = [it.offset for it in listener.deliveries if it.partition == back]
             listener.bus.rewind(back, offsets[2])
@@ -328,10 +319,7 @@ def test_where_a_partition_was_sent_back_to_outlasts_pauses(world: World) -> Non
     """However often it is paused and resumed before anything of it arrives, nothing is passed over."""
 
     async def scenario() -> None:
-        async with world.listening() as listener:
-            await listener.until(lambda: len(listener.owned) == 4)
-            await listener.bus.publish(numbered(world.topic, range(40)))
-            await listener.until_received(40)
+        async with world.listening(first=40) as listener:
             back = listener.deliveries[0].partition
             offsets = [it.offset for it in listener.deliveries if it.partition == back]
             listener.bus.pause([back])
@@ -435,7 +423,7 @@ def client_threads() -> set[str]:
 
 async def received(listener: Listener, world: World) -> dict[Partition, int]:
     """Let a client that has every partition publish and receive forty messages, and give where they end."""
-    await listener.until(lambda: len(listener.owned) == 4)
+    await listener.until(lambda: len(listener.owned) == PARTITIONS)
     await listener.bus.publish(numbered(world.topic, range(40)))
     await listener.until_received(40)
     return {it.partition: it.offset + 1 for it in listener.deliveries}
