@@ -31,8 +31,8 @@ HANG = '{ask: {input: {type: object}, request: {path: [hang]}, answer: {status: 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure by turns, and print the medians and their ratio."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.isolation", description=__doc__)
-    parser.add_argument("--commands", type=int, default=4000, help="how many wait for each node")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each of the two is measured")
+    parser.add_argument("--commands", type=int, default=10_000, help="how many wait for each node")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each of the two is measured")
     asked = parser.parse_args(arguments)
     with TemporaryDirectory() as temporary, ExitStack() as stack:
         folder = Path(temporary)
@@ -57,9 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 rates[beside].append(rate)
         alone, beside_them = median(rates[False]), median(rates[True])
         print(f"{server.name}; Python {platform.python_version()}")
-        print(f"47 nodes alone:                    {alone:>9,.0f} answers a second")
-        print(f"47 nodes beside three bad ones:    {beside_them:>9,.0f} answers a second")
+        print(f"47 nodes alone:                 {_figures(rates[False])}")
+        print(f"47 nodes beside three bad ones: {_figures(rates[True])}")
         print(f"they keep {beside_them / alone:.0%} (medians of {asked.rounds})")
+
+
+def _figures(rates: Sequence[float]) -> str:
+    return f"{median(rates):>7,.0f} answers a second ({min(rates):,.0f} to {max(rates):,.0f})"
 
 
 def _rate(machine: Machine, count: int, silent_port: int | None) -> float:
