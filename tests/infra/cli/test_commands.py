@@ -37,6 +37,13 @@ def test_the_help_of_every_verb_has_an_example_and_fits_the_terminal(verb: str) 
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
+def test_a_verb_that_is_misspelt_is_guessed() -> None:
+    """The nearest is named, with the status of wrong usage."""
+    done = call("chck", "contracts")
+    assert done.exit_code == 2
+    assert "No such command 'chck'. Did you mean 'check'?" in done.stderr
+
+
 def test_a_host_does_not_hold_what_other_verbs_need() -> None:
     """It runs for months: what draws, writes and tests is imported by its verb, a handler where a node asks for it."""
     code = """

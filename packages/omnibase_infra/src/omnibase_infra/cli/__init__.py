@@ -36,6 +36,18 @@ class _Commands(click.Group):
         found = vars(import_module(f"{__name__}.{cmd_name}")).values()
         return next(it for it in found if isinstance(it, click.Command) and it.name == cmd_name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from omnibase_core.contracts.document import nearest
+
+            near = nearest(args[0], self.list_commands(ctx))
+            hint = f" Did you mean {near!r}?" if near else ""
+            raise click.UsageError(error.message + hint, ctx) from None
+
     def invoke(self, ctx: click.Context) -> None:
         try:
             super().invoke(ctx)
