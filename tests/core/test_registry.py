@@ -116,8 +116,8 @@ DOTS = "three numbers joined by dots, such as 1.0.0"
 LISTED = {"h.yaml": host("greeter"), "g.yaml": node("greeter").replace("1.0.0", "[]")}
 REFUSED = {
     "misspelled": (_host("greter"), ["h.yaml:9:9: there is no node 'greter'; did you mean 'greeter'?"]),
-    "unknown": (_host("xyz"), ["h.yaml:9:9: there is no node 'xyz'; there are: greeter, away, adder"]),
-    "no node at all": ({"h.yaml": host("xyz")}, ["h.yaml:9:9: there is no node 'xyz'; there are: none"]),
+    "unknown": (_host("xyz"), ["h.yaml:9:9: there is no node 'xyz'; expected one of: greeter, away, adder"]),
+    "no node at all": ({"h.yaml": host("xyz")}, ["h.yaml:9:9: there is no node 'xyz'; there are none"]),
     "twice": (_host("greeter", "greeter"), ["h.yaml:9:18: node 'greeter' is listed twice"]),
     "no binding": (_host("away"), [f"h.yaml:9:9: {NO_TARGET}"]),
     "another target": (
@@ -144,7 +144,7 @@ REFUSED = {
         _host("greeter", more="handlers: {remot: {}, xyz: {}}\n"),
         [
             "h.yaml:11:12: handler 'remot' is not registered; did you mean 'remote'?",
-            "h.yaml:11:23: handler 'xyz' is not registered; there are: local, compute, scripted, remote",
+            "h.yaml:11:23: handler 'xyz' is not registered; expected one of: local, compute, scripted, remote",
         ],
     ),
     "targets of a handler without": (
@@ -155,7 +155,7 @@ REFUSED = {
         _host("away", more="handlers: {remote: {limits: {mian: {}, xyz: {}}, targets: {main: {address: x}}}}\n"),
         [
             "h.yaml:11:30: there is no target 'mian' to limit; did you mean 'main'?",
-            "h.yaml:11:40: there is no target 'xyz' to limit; there are: main",
+            "h.yaml:11:40: there is no target 'xyz' to limit; expected one of: main",
         ],
     ),
     "bad settings": (

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from omnibase_core.contracts.coherence import is_of_package
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.compiling import compile_node
-from omnibase_core.contracts.document import Document, Path, nearest
+from omnibase_core.contracts.document import Document, Path, suggestion
 from omnibase_core.contracts.faults import problems_of
 from omnibase_core.contracts.host import Guarantee, HandlerBinding, RuntimeHostContract
 from omnibase_core.errors import Problem
@@ -44,8 +44,7 @@ class NodesOfHost:
             elif name in self.nodes:
                 yield from self._faults_of_binding(at, self.nodes[name][0])
             elif name not in self.broken:
-                near = nearest(name, self.nodes)
-                hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(self.nodes) or 'none'}"
+                hint, near = suggestion(name, self.nodes)
                 yield document.problem(at, f"there is no node {name!r}; {hint}", code="unknown-node", nearest=near)
 
     def _faults_of_binding(self, at: Path, node: CompiledNode) -> Iterator[Problem]:
@@ -151,8 +150,7 @@ class SettingsOfHost:
     def _limits(self, at: Path, binding: HandlerBinding) -> None:
         """Limits of a target that is not there would bound nothing."""
         for target in sorted(binding.limits.keys() - binding.targets.keys()):
-            near = nearest(target, binding.targets)
-            hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(binding.targets) or 'none'}"
+            hint, near = suggestion(target, binding.targets)
             unread = f"there is no target {target!r} to limit; {hint}"
             fault = self.document.problem((*at, "limits", target), unread, code="unknown-key", key=True, nearest=near)
             self.problems.append(fault)
@@ -161,8 +159,7 @@ class SettingsOfHost:
         if (written := self.contract.idempotency) is None:
             return None
         if (model := self.catalog.stores.get(written.store)) is None:
-            near = nearest(written.store, self.catalog.stores)
-            hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(self.catalog.stores)}"
+            hint, near = suggestion(written.store, self.catalog.stores)
             unknown = f"store {written.store!r} is not known; {hint}"
             at: Path = ("idempotency", "store")
             self.problems.append(self.document.problem(at, unknown, code="unknown-store", nearest=near))
@@ -170,9 +167,8 @@ class SettingsOfHost:
         return self._validated(("idempotency", "settings"), model, written.settings)
 
     def _refuse_unknown(self, name: str) -> None:
-        near = nearest(name, self.catalog.handlers)
-        hint = f"; did you mean {near!r}?" if near else f"; there are: {', '.join(self.catalog.handlers)}"
-        unknown = f"handler {name!r} is not registered{hint}"
+        hint, near = suggestion(name, self.catalog.handlers)
+        unknown = f"handler {name!r} is not registered; {hint}"
         at: Path = ("handlers", name)
         self.problems.append(self.document.problem(at, unknown, code="unknown-handler", key=True, nearest=near))
 

@@ -16,7 +16,7 @@ from omnibase_core.contracts.cases import NodeTests
 from omnibase_core.contracts.coherence import faults_of_breakers, faults_of_node, faults_of_secrets, unused_bindings
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.compiling import compile_node
-from omnibase_core.contracts.document import Document, nearest, parse_document
+from omnibase_core.contracts.document import Document, parse_document, suggestion
 from omnibase_core.contracts.faults import problems_of, without_faults
 from omnibase_core.contracts.host import RuntimeHostContract
 from omnibase_core.contracts.node import ContractModel, NodeContract, NodeKind
@@ -137,9 +137,8 @@ class _Loader:
             missing = f"missing key 'contract': write contract: {'test/v1' if is_test else 'node/v1 or host/v1'}"
             self.problems.append(document.problem((), missing, code="not-a-contract"))
             return None
-        near = nearest(str(found), _VERSIONS)
         versions = "'test/v1'" if is_test else "'node/v1' or 'host/v1'"
-        hint = f"did you mean {near!r}?" if near else f"expected {versions}"
+        hint, near = suggestion(str(found), _VERSIONS, otherwise=f"expected {versions}")
         unknown = f"contract {found!r} is not known; {hint}"
         self.problems.append(document.problem(("contract",), unknown, code="not-a-contract", nearest=near))
         return None
@@ -209,8 +208,7 @@ class _Loader:
         if tests.node in self.nodes:
             yield from faults_of_cases(tests, document, self.nodes[tests.node][0], self.catalog.handlers)
         elif tests.node not in self.broken:
-            near = nearest(tests.node, self.nodes)
-            hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(self.nodes) or 'none'}"
+            hint, near = suggestion(tests.node, self.nodes)
             unknown = f"there is no node {tests.node!r}; {hint}"
             yield document.problem(("node",), unknown, code="unknown-node", nearest=near)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from omnibase_core.contracts.document import nearest
+from omnibase_core.contracts.document import suggestion
 from omnibase_core.envelope import UtcDatetime
 from omnibase_core.errors import OnexError
 
@@ -98,8 +98,8 @@ def _nobody(states: Sequence[HostState], node: str | None) -> str:
         return (
             "no host is running here: start one with `runtime-host run HOST.yaml`, or say which with --host HOST.yaml"
         )
-    near = nearest(node, {name for state in states for name in state.nodes})
-    hint = f"did you mean {near!r}?" if near else "say which host does with --host HOST.yaml"
+    served = {name for state in states for name in state.nodes}
+    hint, _ = suggestion(node, served, otherwise="say which host does with --host HOST.yaml")
     return (
         f"no running host serves {node!r}; running: {'; '.join(map(_described, states))}. {hint[0].upper()}{hint[1:]}"
     )

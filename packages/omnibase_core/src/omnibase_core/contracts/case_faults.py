@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from omnibase_core.compute_handler import COMPUTE
 from omnibase_core.contracts.cases import OF_A_CASE, Case, Expectation, Given, NodeTests, ScriptedCall, Sent
 from omnibase_core.contracts.compiled import CompiledNode, CompiledOperation
-from omnibase_core.contracts.document import Document, Path, nearest
+from omnibase_core.contracts.document import Document, Path, suggestion
 from omnibase_core.contracts.faults import problems_of
 from omnibase_core.errors import Problem, ProblemCode
 from omnibase_core.local_handler import LOCAL_DESCRIPTION
@@ -61,7 +61,7 @@ class _Checker:
         names = [sent.name for _, sent in case.sent]
         for index, name in enumerate(case.expect.order or ()):
             if name not in names:
-                yield self._fault((*at, "expect", "order", index), f"no command {name!r}; {_instead_of(name, names)}")
+                yield self._fault((*at, "expect", "order", index), f"no command {name!r}; {suggestion(name, names)[0]}")
 
     def _sent(self, at: Path, sent: Sent, *, is_alone: bool) -> Iterator[Problem]:
         yield from self._outcome((*at, "expect"), sent.expect)
@@ -95,7 +95,7 @@ class _Checker:
             yield self._fault(at, f"missing key 'operation'; expected one of: {', '.join(known)}; {meant}")
         else:
             message = (
-                f"node {self.node.contract.name!r} has no operation {found!r}; {_instead_of(found, known)} {meant}"
+                f"node {self.node.contract.name!r} has no operation {found!r}; {suggestion(found, known)[0]} {meant}"
             )
             yield self._fault((*at, "operation"), message)
 
@@ -122,7 +122,7 @@ class _Checker:
         known = {field.alias or name for name, field in request.model_fields.items()}
         if request.model_config.get("extra") != "allow":
             for key in (scripted.request or {}).keys() - known:
-                message = f"no request has the key {key!r}; {_instead_of(key, sorted(known))}"
+                message = f"no request has the key {key!r}; {suggestion(key, sorted(known))[0]}"
                 yield self._fault((*at, "request", key), message, key=True)
         if scripted.result is not None:
             try:
@@ -139,10 +139,3 @@ def _name_of(given: Given, node: CompiledNode) -> str | None:
     if given.operation is None and len(node.operations) == 1:
         return next(iter(node.operations))
     return given.operation
-
-
-def _instead_of(word: str, known: Iterable[str]) -> str:
-    """Say what could be meant, or what there is."""
-    choices = list(known)
-    near = nearest(word, choices)
-    return f"did you mean {near!r}?" if near else f"expected one of: {', '.join(choices) or '(none)'}"

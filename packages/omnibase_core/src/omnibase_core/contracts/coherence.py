@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 
 from omnibase_core.contracts.compiled import CompiledNode
-from omnibase_core.contracts.document import Document, Path, nearest
+from omnibase_core.contracts.document import Document, Path, suggestion
 from omnibase_core.contracts.host import RuntimeHostContract
 from omnibase_core.contracts.node import ContractModel, DeliveryPolicy, Isolation, NodeContract, NodeKind, Retry
 from omnibase_core.contracts.secrets import EXPECTED_REFERENCE, VAULT, VaultSecret, references_in
@@ -52,8 +52,7 @@ def unused_bindings(
             unbound = [it for kind, it in used if kind == name and it is not None and it not in binding.targets]
             for target in binding.targets:
                 if (name, target) not in used:
-                    near = nearest(target, unbound)
-                    hint = f"did you mean {near!r}?" if near else "remove it"
+                    hint, near = suggestion(target, unbound, otherwise="remove it")
                     message = f"no node of this host uses the target {target!r}; {hint}"
                     at = ("handlers", name, "targets", target)
                     yield document.problem(at, message, code="unused-binding", key=True, nearest=near)
@@ -163,8 +162,8 @@ def _faults_of_sources(contract: RuntimeHostContract, document: Document) -> Ite
     for name, source in in_vault.items():
         at: Path = ("secrets", name, "vault")
         if source.vault not in targets:
-            near = nearest(source.vault, targets)
-            hint = f"did you mean {near!r}?" if near else f"bind it in handlers.{VAULT}.targets.{source.vault}"
+            otherwise = f"bind it in handlers.{VAULT}.targets.{source.vault}"
+            hint, near = suggestion(source.vault, targets, otherwise=otherwise)
             message = f"there is no target {source.vault!r} of the handler {VAULT!r}; {hint}"
             yield document.problem(at, message, code="unbound-target", nearest=near)
         elif circular := {it for _, it in references_in(targets[source.vault])} & in_vault.keys():

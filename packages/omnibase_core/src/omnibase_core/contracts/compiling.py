@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from omnibase_core.compute_handler import COMPUTE, FunctionCall
 from omnibase_core.contracts.compiled import CompiledCall, CompiledNode, CompiledOperation, CompiledRule
-from omnibase_core.contracts.document import Document, Path, nearest
+from omnibase_core.contracts.document import Document, Path, suggestion
 from omnibase_core.contracts.fitting import Misfit, clash, misfits, misfits_of_constants, misfits_of_leaves
 from omnibase_core.contracts.node import ErrorRule, Isolation, NodeContract, NodeKind, Operation
 from omnibase_core.contracts.scalars import shown
@@ -86,7 +86,7 @@ class _Compiler:
             self._fault((), f"missing key 'handler'; expected one of: {', '.join(known)}", code="missing-key")
             return ""
         if handler_type not in known:
-            hint, near = _instead_of(handler_type, known)
+            hint, near = suggestion(handler_type, known)
             unknown = f"handler {handler_type!r} is not registered; {hint}"
             self._fault(("handler",), unknown, code="unknown-handler", nearest=near)
             return handler_type
@@ -233,7 +233,7 @@ class _Compiler:
             return None
         called = operation.call or next(iter(handler.operations))
         if called not in handler.operations:
-            hint, near = _instead_of(called, handler.operations)
+            hint, near = suggestion(called, handler.operations)
             unknown = f"handler {handler.handler_type!r} has no operation {called!r}; {hint}"
             self._fault((*at, "call"), unknown, code="unknown-operation", nearest=near)
             return None
@@ -280,7 +280,7 @@ class _Compiler:
         known = {field.alias or name: field for name, field in model.model_fields.items()}
         for key in request:
             if key not in known and model.model_config.get("extra") != "allow":
-                hint, near = _instead_of(key, known)
+                hint, near = suggestion(key, known)
                 self._fault((*at, key), f"unknown key {key!r}; {hint}", code="unknown-key", key=True, nearest=near)
         for name, field_ in known.items():
             if field_.is_required() and name not in request:
@@ -324,10 +324,3 @@ class _Compiler:
         """Tell a fault once, though what is of all operations is looked at with each."""
         if problem not in self.problems:
             self.problems.append(problem)
-
-
-def _instead_of(word: str, known: Iterable[str]) -> tuple[str, str | None]:
-    """Say what could be meant, or what there is; and give what could be meant."""
-    choices = list(known)
-    near = nearest(word, choices)
-    return (f"did you mean {near!r}?" if near else f"expected one of: {', '.join(choices) or '(none)'}"), near

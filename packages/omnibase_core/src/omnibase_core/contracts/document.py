@@ -107,6 +107,14 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return spelled[near[0]] if near else None
 
 
+def suggestion(word: str, known: Iterable[str], *, otherwise: str | None = None) -> tuple[str, str | None]:
+    """Say what was probably meant, or else what there is (or what is `otherwise` of use); and give what was meant."""
+    choices = list(known)
+    if (near := nearest(word, choices)) is not None:
+        return f"did you mean {near!r}?", near
+    return otherwise or (f"expected one of: {', '.join(choices)}" if choices else "there are none"), None
+
+
 # --- The tree -----------------------------------------------------------------------------------------------------
 
 _ROOT = "expected a mapping that starts with contract: node/v1 or contract: host/v1"

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from omnibase_core.contracts import forms
-from omnibase_core.contracts.document import Document, Path, nearest
+from omnibase_core.contracts.document import Document, Path, nearest, suggestion
 from omnibase_core.contracts.scalars import shown
 from omnibase_core.contracts.text import Place
 from omnibase_core.errors import Problem, ProblemCode
@@ -158,9 +158,7 @@ def _refusal(document: Document, details: Mapping[str, Any], root: _Spot) -> _Re
 
 
 def _unknown_key(owner: _Spot, key: str) -> _Refusal:
-    known = owner.known_keys()
-    near = nearest(key, known)
-    hint = f"did you mean {near!r}?" if near else f"expected one of: {', '.join(known) or '(none)'}"
+    hint, near = suggestion(key, owner.known_keys())
     return _Refusal((*owner.path, key), f"unknown key {shown(key)}; {hint}", key=True, code="unknown-key", nearest=near)
 
 

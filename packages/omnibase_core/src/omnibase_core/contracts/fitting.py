@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from omnibase_core.contracts.document import Path, nearest
+from omnibase_core.contracts.document import Path, suggestion
 from omnibase_core.contracts.scalars import shown
 from omnibase_core.errors import ProblemCode
 from omnibase_core.expressions import Type, is_expression, kind_of
@@ -95,8 +95,7 @@ def _misfits_of_object(
     for key, value in tree.items():
         declared = expected.fields.get(key)
         if declared is None and expected.extra is None:
-            near = nearest(key, expected.fields)
-            hint = f"did you mean {near!r}?" if near else f"expected one of: {', '.join(expected.fields) or '(none)'}"
+            hint, near = suggestion(key, expected.fields)
             told = f"unknown key {key!r}; {hint}"
             yield Misfit(at=(*at, key), message=told, code="unknown-key", key=True, nearest=near)
         elif (inner := expected.extra if declared is None else declared.type) is not None:

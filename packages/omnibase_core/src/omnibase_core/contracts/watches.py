@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from omnibase_core.contracts.compiled import CompiledNode
-from omnibase_core.contracts.document import Document, Path, nearest
+from omnibase_core.contracts.document import Document, Path, suggestion
 from omnibase_core.contracts.faults import problems_of
 from omnibase_core.contracts.host import RuntimeHostContract, Watch
 from omnibase_core.errors import Problem, ProblemCode
@@ -103,8 +103,8 @@ class Watches:
             message = f"missing key 'target': handler {watch.handler!r} needs one"
             yield problem(at, message, code="missing-key", key=True)
         elif watch.target not in targets:
-            near = nearest(watch.target, targets)
-            hint = f"did you mean {near!r}?" if near else f"bind it in handlers.{watch.handler}.targets.{watch.target}"
+            otherwise = f"bind it in handlers.{watch.handler}.targets.{watch.target}"
+            hint, near = suggestion(watch.target, targets, otherwise=otherwise)
             message = f"there is no target {watch.target!r} here; {hint}"
             yield problem((*at, "target"), message, code="unbound-target", nearest=near)
 
@@ -120,9 +120,7 @@ class Watches:
 
     def _unknown(self, at: Path, what: str, word: str, known: Iterable[str], *, code: ProblemCode) -> Problem:
         """Say that there is no such thing, and what could be meant or what there is."""
-        choices = list(known)
-        near = nearest(word, choices)
-        hint = f"did you mean {near!r}?" if near else f"expected one of: {', '.join(choices) or '(none)'}"
+        hint, near = suggestion(word, known)
         return self.document.problem(at, f"{what}; {hint}", code=code, nearest=near)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import click
 
 from omnibase_core.contracts.compiled import CompiledNode, CompiledOperation
-from omnibase_core.contracts.document import nearest
+from omnibase_core.contracts.document import suggestion
 from omnibase_core.errors import ExpressionFailed, InvalidExpression
 from omnibase_core.expressions import (
     ANSWER_NAMES,
@@ -96,8 +96,7 @@ def _scope(ground: _Ground, payload: str | None, metadata: str, result: str | No
 
 def _named(node: CompiledNode, name: str) -> CompiledOperation:
     if name not in node.operations:
-        near = nearest(name, node.operations)
-        hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(node.operations)}"
+        hint, _ = suggestion(name, node.operations)
         raise click.UsageError(f"--operation: node {node.contract.name!r} has no operation {name!r}; {hint}")
     return node.operations[name]
 

@@ -2,7 +2,7 @@
 
 import click
 
-from omnibase_core.contracts.document import nearest
+from omnibase_core.contracts.document import suggestion
 from omnibase_infra.cli.pages import page, pages
 
 
@@ -21,7 +21,6 @@ def explain(code: str | None) -> None:
         return
     asked = code.strip("[]").lower()
     if asked not in pages():
-        near = nearest(asked, pages())
-        hint = f"did you mean {near!r}?" if near else "`runtime-host explain` lists them all"
+        hint, _ = suggestion(asked, pages(), otherwise="`runtime-host explain` lists them all")
         raise click.UsageError(f"there is no code {code!r}; {hint}")
     click.echo(page(asked), nl=False)

@@ -8,7 +8,7 @@ import click
 
 from omnibase_core.compute_handler import COMPUTE
 from omnibase_core.contracts.compiled import CompiledNode
-from omnibase_core.contracts.document import nearest
+from omnibase_core.contracts.document import suggestion
 from omnibase_core.contracts.node import NodeKind
 from omnibase_core.errors import InvalidContracts, InvalidTopicName, OnexError
 from omnibase_core.ports import ContractDocument, HandlerDescription
@@ -122,8 +122,7 @@ def _valid(name: str) -> str:
 def _handler(name: str, known: Mapping[str, HandlerDescription]) -> HandlerDescription:
     offered = [it for it in known if it != COMPUTE]
     if name not in offered:
-        near = nearest(name, offered)
-        hint = f"did you mean {near!r}?" if near else f"expected one of: {', '.join(offered)}"
+        hint, _ = suggestion(name, offered)
         raise click.BadParameter(f"handler {name!r} is not registered; {hint}", param_hint="--handler")
     return known[name]
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from omnibase_core.contracts.document import nearest
+from omnibase_core.contracts.document import suggestion
 from omnibase_core.errors import OnexError
 from omnibase_core.loaded import LoadedHost
 from omnibase_infra.cli.completion import complete_hosts
@@ -65,7 +65,6 @@ def major_of(loaded: LoadedHost, node: str) -> int:
     """Give the major version in which a host serves a node. Raises NodeNotServed, which names the nearest."""
     majors = {it.contract.name: it.contract.major for it in loaded.nodes}
     if node not in majors:
-        near = nearest(node, majors)
-        hint = f"did you mean {near!r}?" if near else f"it has: {', '.join(majors)}"
+        hint, _ = suggestion(node, majors)
         raise NodeNotServed(f"host {loaded.contract.name!r} has no node {node!r}; {hint}")
     return majors[node]
