@@ -235,17 +235,20 @@ def _readers(written: Written, tree: dict[str, Any], path: Steps) -> set[int]:
 
     - what expressions of an operation read: its `input`, `logic`, `call` and `request` say what is there;
     - a handler reads the whole of a request together;
+    - what a schema requires, and its examples, are held to the rest of it;
     - the limits of a handler's targets.
     """
     if path[0] == "handlers" and path[2:3] == ("targets",):
         return {line for it, line in written.lines.items() if it[:3] == (*path[:2], "limits")}
     part = path[2] if path[0] == "operations" and len(path) > 2 else ""
-    word = {"input": "payload", "logic": "result", "request": "result", "call": "result"}.get(str(part))
+    word = {"input": "payload", "logic": "result", "request": "result", "call": "result", "output": "-"}.get(str(part))
     if word is None:
         return set()
     mapped = {it for it in written.lines if it[:2] == path[:2] and it[2:3] in (("request",), ("errors",), ("answer",))}
     reading = {it for it in mapped if re.match(rf"\$\{{.*\b{word}\b", str(_at(tree, it)), re.DOTALL)}
     beside = {it for it in mapped if part in ("request", "call") and it[2] == "request"}
+    if part in ("input", "output"):
+        beside = {it for it in written.lines if it[:3] == path[:3] and {"required", "examples"} & set(it)}
     return {written.lines[it] for it in reading | beside}
 
 
@@ -277,7 +280,7 @@ def test_a_key_that_is_renamed_or_retyped_is_told_at_its_line(changed: tuple[Sou
     written = _written(tree)
     here = (*path[:-1], f"{path[-1]}x") if change is _renamed else path
     right = {written.lines[here]} | (_references(written) if path[0] in ("handlers", "logic_packages") else set())
-    if change is _renamed and path[2:3] in (("input",), ("request",), ("call",)):
+    if change is _renamed and path[2:3] in (("input",), ("output",), ("request",), ("call",)):
         right |= _readers(written, tree, path)
     outcome = _outcome(source, written.text)
     assert outcome == tree or any(isinstance(it, Problem) and it.line in right for it in outcome)

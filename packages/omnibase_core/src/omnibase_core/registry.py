@@ -17,7 +17,7 @@ from omnibase_core.contracts.coherence import faults_of_breakers, faults_of_node
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.compiling import compile_node
 from omnibase_core.contracts.document import Document, parse_document, suggestion
-from omnibase_core.contracts.faults import problems_of, without_faults
+from omnibase_core.contracts.faults import as_meant, problems_of, without_faults
 from omnibase_core.contracts.host import RuntimeHostContract
 from omnibase_core.contracts.node import ContractModel, NodeContract, NodeKind
 from omnibase_core.contracts.watches import Watches
@@ -110,6 +110,12 @@ class _Loader:
     def _salvage(self, document: Document, model: type[ContractModel], error: ValidationError) -> None:
         """Tell what the model refused, and what is wrong in the rest: nobody has to check twice to see it all."""
         told = problems_of(document, error, model=model)
+        while (meant := as_meant(document, error, model=model)) is not document:
+            document = meant
+            if (again := _refused(document.tree, model)) is None:
+                break
+            error = again
+            told += [it for it in problems_of(document, error, model=model) if it not in told]
         self.problems.extend(told)
         # A faulty contract still has its name: that a host lists it is no second fault.
         self.broken.add(str(document.tree.get("name")))
@@ -211,6 +217,14 @@ class _Loader:
             hint, near = suggestion(tests.node, self.nodes)
             unknown = f"there is no node {tests.node!r}; {hint}"
             yield document.problem(("node",), unknown, code="unknown-node", nearest=near)
+
+
+def _refused(tree: Mapping[str, Any], model: type[ContractModel]) -> ValidationError | None:
+    try:
+        model.model_validate(tree)
+    except ValidationError as error:
+        return error
+    return None
 
 
 def _completed(rest: Mapping[str, Any], model: type[ContractModel]) -> ContractModel | None:

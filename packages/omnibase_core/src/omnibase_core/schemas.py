@@ -1,6 +1,8 @@
 """JSON Schema (draft 2020-12) of payloads: compiled once, never fetched. The only importer of the validator."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 import jsonschema_rs
@@ -33,7 +35,7 @@ class Schema:
             jsonschema_rs.meta.validate(dict(schema))
             self._validator = jsonschema_rs.Draft202012Validator(dict(schema), offline=True, validate_formats=True)
         except jsonschema_rs.ValidationError as error:
-            raise InvalidSchema(_shortened(error.message), tuple(error.instance_path)) from error
+            raise InvalidSchema(_fault(error), tuple(error.instance_path)) from error
         except (jsonschema_rs.ReferencingError, ValueError) as error:
             raise InvalidSchema(_shortened(str(error)), ()) from error
 
@@ -41,15 +43,27 @@ class Schema:
         """Say what is wrong with a value, each fault with its JSON path; nothing for a valid one."""
         if self._validator.is_valid(value):
             return ()
-        found = []
-        for error in self._validator.iter_errors(value):
-            found.append(f"{_json_path(error.instance_path)}: {_shortened(error.message)}")
-            if len(found) == _FAULTS_MAX:
-                break
-        return tuple(found)
+        return tuple(f"{_json_path(path)}: {message}" for path, message in self.places(value))
+
+    def places(self, value: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Say what is wrong with a value, each fault with the steps that lead to it; the first few of them."""
+        for error in islice(self._validator.iter_errors(value), _FAULTS_MAX):
+            yield tuple(error.instance_path), _shortened(error.message)
 
 
-def _json_path(steps: list[str | int]) -> str:
+_TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
+
+
+def _fault(error: jsonschema_rs.ValidationError) -> str:
+    """Say what is wrong; of a type, the metaschema only knows that it is neither a name nor a list of names."""
+    if error.instance_path[-1:] == ["type"] and isinstance(error.instance, str):
+        near = get_close_matches(error.instance, _TYPES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"found the type {_shortened(error.instance)!r}, expected one of: {', '.join(_TYPES)}{hint}"
+    return _shortened(error.message)
+
+
+def _json_path(steps: tuple[str | int, ...]) -> str:
     return "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
 
 

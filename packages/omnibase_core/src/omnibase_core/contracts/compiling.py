@@ -12,6 +12,7 @@ from omnibase_core.contracts.document import Document, Path, suggestion
 from omnibase_core.contracts.fitting import Misfit, clash, misfits, misfits_of_constants, misfits_of_leaves
 from omnibase_core.contracts.node import ErrorRule, Isolation, NodeContract, NodeKind, Operation
 from omnibase_core.contracts.scalars import shown
+from omnibase_core.contracts.schema_faults import faults_of_schema
 from omnibase_core.errors import InvalidExpression, Problem, ProblemCode
 from omnibase_core.expressions import (
     DYNAMIC,
@@ -278,12 +279,14 @@ class _Compiler:
                 self._fault(at, f"found {shown(request)}, expected a mapping or an expression", code="wrong-type")
             return
         known = {field.alias or name: field for name, field in model.model_fields.items()}
+        meant = set()
         for key in request:
             if key not in known and model.model_config.get("extra") != "allow":
                 hint, near = suggestion(key, known)
+                meant.add(near)
                 self._fault((*at, key), f"unknown key {key!r}; {hint}", code="unknown-key", key=True, nearest=near)
         for name, field_ in known.items():
-            if field_.is_required() and name not in request:
+            if field_.is_required() and name not in request and name not in meant:
                 self._fault(at, f"missing key {name!r} in the request of {model.__name__}", code="missing-key")
 
     def _request_values(self, at: Path, request: Any, model: type[BaseModel], leaves: Mapping[Path, Type]) -> None:
@@ -303,10 +306,14 @@ class _Compiler:
 
     def _schema(self, at: Path, schema: Mapping[str, Any]) -> Schema | None:
         try:
-            return Schema(schema)
+            compiled = Schema(schema)
         except InvalidSchema as error:
             self._fault((*at, *error.path), f"not a JSON Schema: {error}", code="bad-schema")
             return None
+        # A model's schema is not written by hand, and may say more than JSON Schema knows.
+        for it in faults_of_schema(schema, compiled) if at in self.document.values else ():
+            self._fault((*at, *it.at), it.message, code=it.code, key=it.key, nearest=it.nearest)
+        return compiled
 
     def _refuse_expression(self, at: Path, error: InvalidExpression) -> None:
         self._tell(self.document.problem_within(at, error, f"expression: {error}", code=error.problem))

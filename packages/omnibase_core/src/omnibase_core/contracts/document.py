@@ -6,8 +6,10 @@ once, and there are no tags, anchors, aliases, merge keys, directives or second 
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import reduce
 from typing import Any
 
 import yaml
@@ -74,6 +76,21 @@ class Document:
         line, column = spot
         width = min(error.width, max(1, len(self.lines[line - 1]) - column + 1))
         return self.problem_at(Place(line, column, width), message, code=code, nearest=error.nearest)
+
+    def renamed(self, path: Path, name: str) -> "Document":
+        """Give the document as if another name were written for a key: the places stay where they are."""
+        owner, key = path[:-1], path[-1]
+
+        def moved(at: Path) -> Path:
+            return (*owner, name, *at[len(path) :]) if at[: len(path)] == path else at
+
+        tree = deepcopy(self.tree)
+        mapping = reduce(lambda part, step: part[step], owner, tree)
+        written = {name if it == key else it: value for it, value in mapping.items()}
+        mapping.clear()
+        mapping.update(written)
+        values = {moved(at): place for at, place in self.values.items()}
+        return replace(self, tree=tree, values=values, keys={moved(at): place for at, place in self.keys.items()})
 
     def _value(self, path: Path) -> Any:
         value = self.tree

@@ -62,18 +62,35 @@ def problems_of(document: Document, error: ValidationError, *, model: type[BaseM
     told = {Place(problem.line, problem.column) for problem in document.problems}
     root = _Spot(at, model, _part(document.tree, at))
     faults: dict[tuple[Place, str], list[_Refusal]] = {}
-    for details in error.errors(include_url=False):
-        refusal = _refusal(document, dict(details), root)
-        if not _is_told(refusal, document, told):
+    refusals = [_refusal(document, dict(details), root) for details in error.errors(include_url=False)]
+    misspelt = {(*it.path[:-1], it.nearest) for it in refusals if it.code == "unknown-key"}
+    for refusal in refusals:
+        is_there = refusal.code == "missing-key" and refusal.path in misspelt
+        if not is_there and not _is_told(refusal, document, told):
             place = document.place(refusal.path, key=refusal.key)
             faults.setdefault((place, refusal.found), []).append(refusal)
     return [_problem(document, place, refusals) for (place, _), refusals in faults.items()]
+
+
+def as_meant(document: Document, error: ValidationError, *, model: type[BaseModel]) -> Document:
+    """Read each misspelt key as the one that was probably meant, if that is not there, so as to look at its value."""
+    root = _Spot((), model, document.tree)
+    for details in error.errors(include_url=False):
+        if details["type"] == "extra_forbidden":
+            *above, key = details["loc"]
+            owner = root.follow(tuple(above))
+            near = nearest(str(key), owner.known_keys())
+            if near is not None and not _holds(_part(document.tree, owner.path), near):
+                document = document.renamed((*owner.path, key), near)
+    return document
 
 
 def without_faults(tree: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:
     """Give what is left of a tree without the parts that a model refused: in it, more may be wrong."""
     rest: dict[str, Any] = deepcopy(dict(tree))
     for details in error.errors():
+        if details["type"] == "missing":
+            continue
         *above, last = (step for step in details["loc"] if step != "[key]")
         owner = _part(rest, tuple(above))
         if isinstance(owner, list) and isinstance(last, int):
@@ -133,7 +150,7 @@ def _refusal(document: Document, details: Mapping[str, Any], root: _Spot) -> _Re
     context = details.get("ctx", {})
     match details["type"]:
         case "extra_forbidden":
-            return _unknown_key(root.follow(location[:-1]), str(location[-1]))
+            return _unknown_key(root, root.follow(location[:-1]), str(location[-1]))
         case "missing":
             return _missing_key(document, root.follow(location[:-1]), str(location[-1]))
         case "union_tag_not_found":
@@ -152,14 +169,41 @@ def _refusal(document: Document, details: Mapping[str, Any], root: _Spot) -> _Re
         code: ProblemCode = "wrong-type" if details["type"] == "string_type" else "wrong-value"
         told = f"{correction[0]}; write {correction[1]}"
         return _Refusal(spot.path, found, told, key=spot.key, code=code, nearest=correction[1])
+    if (
+        details["type"] == "float_type"
+        and str(location[-1]).endswith("_s")
+        and (meant := forms.seconds(details["input"]))
+    ):
+        expected = f"a number of seconds; write {meant}"
+        return _Refusal(spot.path, found, expected, code="wrong-type", nearest=meant)
     expected = forms.expected(pattern) or expected
     near = getattr(context.get("error"), "nearest", None)
     return _Refusal(spot.path, found, expected, key=spot.key, code=_code(details["type"], context), nearest=near)
 
 
-def _unknown_key(owner: _Spot, key: str) -> _Refusal:
-    hint, near = suggestion(key, owner.known_keys())
+def _unknown_key(root: _Spot, owner: _Spot, key: str) -> _Refusal:
+    home = _home_of(key, root.declared, without=owner.declared)
+    hint, near = suggestion(key, owner.known_keys(), otherwise=home and f"it belongs in {home}")
     return _Refusal((*owner.path, key), f"unknown key {shown(key)}; {hint}", key=True, code="unknown-key", nearest=near)
+
+
+def _home_of(key: str, model: type[BaseModel], *, without: Any) -> str | None:
+    """Say where in a contract, but here, there is such a key, if anywhere: it may be right in the wrong place."""
+    places = [("", model)]
+    for place, declared in places:
+        options = _options(declared)
+        is_here = any(option in options for option in _options(without))
+        for option in options:
+            if not _is_model(option):
+                # The values of a mapping, or the items of a list.
+                step = ".NAME" if get_origin(option) in (dict, Mapping) else ""
+                places += [(place + step, it) for it in get_args(option)[-1:]]
+                continue
+            fields = _fields(option)
+            if place and key in fields and not is_here:
+                return place
+            places += [(f"{place}.{name}".lstrip("."), it) for name, it in fields.items()]
+    return None
 
 
 def _missing_key(document: Document, owner: _Spot, key: str) -> _Refusal:
@@ -177,9 +221,14 @@ def _worded(kind: str, value: Any, message: str, context: Mapping[str, Any]) -> 
     if kind == "string_pattern_mismatch":
         return found, f"text that matches {context['pattern']}"
     if kind in _EXPECTED:
-        return found, _EXPECTED[kind].format(**context)
+        bounds = {name: int(it) if isinstance(it, float) and it.is_integer() else it for name, it in context.items()}
+        return found, _EXPECTED[kind].format(**bounds) + _advice(kind, value)
     said, _, expected = message.partition("Input should be ")
     return (found, expected) if expected else (f"{found}: {said}", "")
+
+
+def _advice(kind: str, value: Any) -> str:
+    return "; write '- ' before each item" if _EXPECTED[kind] == "a list" and isinstance(value, Mapping) else ""
 
 
 def _code(kind: str, context: Mapping[str, Any]) -> ProblemCode:

@@ -92,16 +92,18 @@ def _clash_of_objects(found: Type, expected: Type) -> str | None:
 def _misfits_of_object(
     tree: Mapping[str, Any], leaves: Mapping[Path, Type], expected: Type, at: Path
 ) -> Iterator[Misfit]:
+    meant = set()
     for key, value in tree.items():
         declared = expected.fields.get(key)
         if declared is None and expected.extra is None:
             hint, near = suggestion(key, expected.fields)
+            meant.add(near)
             told = f"unknown key {key!r}; {hint}"
             yield Misfit(at=(*at, key), message=told, code="unknown-key", key=True, nearest=near)
         elif (inner := expected.extra if declared is None else declared.type) is not None:
             yield from misfits(value, leaves, inner, (*at, key))
     for name, field in expected.fields.items():
-        if field.required and name not in tree:
+        if field.required and name not in tree and name not in meant:
             yield Misfit(at=at, message=f"missing key {name!r}", code="missing-key")
 
 

@@ -38,7 +38,7 @@ def corrected(pattern: str, found: object) -> tuple[str, str] | None:
     """Give a form's description and the text of that form which was probably meant, if it can be told."""
     words = _words(str(found))
     if pattern == VERSION:
-        numbers = [str(int(word)) for word in words if _NUMBER.fullmatch(word)]
+        numbers = [str(int(match[1])) for word in words if (match := _NUMBER.fullmatch(word))]
         meant = ".".join([*numbers, "0", "0"][: max(3, len(numbers))]) if numbers else ""
     else:
         meant = {SLUG: "-", IDENTIFIER: "_"}.get(pattern, " ").join(words).lower()
@@ -46,7 +46,17 @@ def corrected(pattern: str, found: object) -> tuple[str, str] | None:
     return (_MEANINGS[pattern][0], meant) if fits else None
 
 
-_NUMBER = re.compile(r"[0-9]{1,6}")
+_NUMBER = re.compile(r"v?([0-9]{1,6})", re.IGNORECASE)
+
+
+def seconds(found: object) -> str | None:
+    """Give the number of seconds that a text such as `5s` or `2 min` means; None for any other."""
+    match = _DURATION.fullmatch(str(found))
+    return match and f"{float(match[1]) * _SECONDS[match[2]]:g}"
+
+
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|sec|m|min|h)")
+_SECONDS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}
 
 
 def _words(text: str) -> list[str]:

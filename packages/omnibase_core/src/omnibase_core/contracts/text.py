@@ -70,8 +70,10 @@ def syntax_problem(path: str, lines: Sequence[str], error: Any) -> Problem:
         expected, advice = "expected spaces", "indent with spaces"
     elif expected == _SYNTAX_WORDING[_LATE][0] and (match := _GLUED.match(lines[place.line - 1], place.column - 1)):
         advice = f"write a space after the colon: {match[1]}: {match[2]}"
-    elif "${" in lines[place.line - 1]:
+    elif _UNQUOTED.search(lines[place.line - 1]) or _QUOTED_IN_PART.search(lines[place.line - 1][: place.column - 1]):
         advice = 'quote the whole expression: "${ ... }"'
+    elif _QUOTED_WITHIN.search(lines[place.line - 1][: place.column - 1]):
+        advice = "write the text in single quotes: \"${ payload.unit == 'kg' }\""
     code: ProblemCode = "bad-character" if found == _TAB else "yaml-tag" if "tag" in expected else "yaml-syntax"
     return problem_at(path, lines, place, f"found {found}, {expected}; {advice}", code=code)
 
@@ -125,6 +127,9 @@ _SYNTAX_WORDING = {
 }
 """What libyaml reports, as what was expected and what to write."""
 
+_UNQUOTED = re.compile(r"""(?<!["'])\$\{""")
+_QUOTED_IN_PART = re.compile(r"""(["'])\$\{.*\}\1 *\Z""")
+_QUOTED_WITHIN = re.compile(r'"\$\{[^"]*"\Z')
 _GLUED = re.compile(r"([a-z_]+):(\S{1,20})")
 _END = "the end of the file"
 _TAB = "a tab"

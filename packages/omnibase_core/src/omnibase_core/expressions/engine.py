@@ -219,9 +219,31 @@ def _column_of(word: str, line: str, column: int) -> int:
 def _instead_of(name: str, names: Iterable[str]) -> tuple[str, str | None]:
     if name == "result" and name not in names:
         return "the result is there only after the handler has answered", None
+    if advice := _FROM_ELSEWHERE.get(name):
+        return advice, None
     methods = (function.lstrip(".") for function in FUNCTIONS if not function.startswith(("_", "@")))
     near = get_close_matches(name, [*names, *methods], n=1)
     return (f"did you mean {near[0]!r}?", near[0]) if near else (f"an expression reads {', '.join(names)}", None)
+
+
+_FROM_ELSEWHERE = {
+    **dict.fromkeys(("upper", "toUpper", "toUpperCase", "uppercase"), "write .upperAscii()"),
+    **dict.fromkeys(("lower", "toLower", "toLowerCase", "lowercase"), "write .lowerAscii()"),
+    **dict.fromkeys(("len", "length", "count"), "write size(...)"),
+    **dict.fromkeys(("isEmpty", "empty"), "write size(...) == 0"),
+    **dict.fromkeys(("substr", "slice"), "write .substring(start, end)"),
+    **dict.fromkeys(("includes", "contain"), "write .contains(...), or `item in list`"),
+    **dict.fromkeys(("str", "toString"), "write string(...)"),
+    **dict.fromkeys(("parseInt", "toInt"), "write int(...)"),
+    **dict.fromkeys(("float", "parseFloat"), "write double(...)"),
+    **dict.fromkeys(("True", "False"), "write it in lower case"),
+    **dict.fromkeys(("None", "nil", "undefined"), "write null; has(payload.key) tells whether a key is there"),
+    **dict.fromkeys(("now", "today", "Date"), "an expression has no clock; a command was sent at envelope.timestamp"),
+    **dict.fromkeys(("uuid", "uuid4", "random", "rand"), "nothing here is random; envelope.envelope_id is unique"),
+    **dict.fromkeys(("env", "secret", "secrets"), "what differs by place stands in the host contract"),
+    **dict.fromkeys(("body", "data", "event", "input", "msg"), "what the command carries is the payload"),
+}
+"""What other languages call it, or have and CEL has not, and what to write here."""
 
 
 def _no_meaning(function: str, kinds: str | None) -> str:

@@ -26,6 +26,11 @@ Template = Callable[[Scope], Any]
 
 _LEAF = re.compile(r"\s*\$\{(.*)\}\s*", re.DOTALL)
 _FIELD_PATH = re.compile(r"[a-z]+(?:\.[A-Za-z_]\w*)*", re.ASCII)
+_FOREIGN = re.compile(
+    r"\{\{\s*(?:payload|metadata|envelope|result)\..*?\}\}|\$(?:payload|metadata|envelope|result)\.\S*"
+)
+"""How other languages write what an expression does: here it would be text, and no one would notice."""
+_WHOLE = "${ 'text ' + payload.field }"
 _JOINED = "write it as one: ${ 'text ' + payload.field }"
 
 
@@ -130,6 +135,9 @@ class Compiler:
             return (lambda _scope: text) if expression is None else expression.evaluate
         if "${" in text:
             self.refuse(at, InvalidExpression(f"an expression must be the whole value, found {text!r}; {_JOINED}"))
+        elif foreign := _FOREIGN.search(text):
+            told = f"found {foreign[0]!r}: an expression is ${{ ... }} and the whole value, such as {_WHOLE}"
+            self.refuse(at, InvalidExpression(told))
         return lambda _scope: text
 
     def _expression(self, text: str, at: Path) -> Expression | None:
