@@ -228,7 +228,17 @@ def _worded(kind: str, value: Any, message: str, context: Mapping[str, Any]) -> 
 
 
 def _advice(kind: str, value: Any) -> str:
-    return "; write '- ' before each item" if _EXPECTED[kind] == "a list" and isinstance(value, Mapping) else ""
+    """Say what to write, where it can be told from what was found."""
+    if _EXPECTED[kind] == "a list" and isinstance(value, Mapping):
+        return "; write '- ' before each item"
+    if _EXPECTED[kind] == "a list" and isinstance(value, str) and _PLAIN.fullmatch(value):
+        return f"; write [{value}]"
+    if _EXPECTED[kind] == "an integer" and isinstance(value, float) and value.is_integer():
+        return f"; write {int(value)}"
+    return ""
+
+
+_PLAIN = re.compile(r"[\w.:/-]{1,40}")
 
 
 def _code(kind: str, context: Mapping[str, Any]) -> ProblemCode:

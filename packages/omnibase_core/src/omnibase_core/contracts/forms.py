@@ -36,7 +36,7 @@ def expected(pattern: str) -> str | None:
 
 def corrected(pattern: str, found: object) -> tuple[str, str] | None:
     """Give a form's description and the text of that form which was probably meant, if it can be told."""
-    words = _words(str(found))
+    words = _words(_YAML_FILE.sub(r"\1", str(found)) if pattern == SLUG else str(found))
     if pattern == VERSION:
         numbers = [str(int(match[1])) for word in words if (match := _NUMBER.fullmatch(word))]
         meant = ".".join([*numbers, "0", "0"][: max(3, len(numbers))]) if numbers else ""
@@ -46,6 +46,8 @@ def corrected(pattern: str, found: object) -> tuple[str, str] | None:
     return (_MEANINGS[pattern][0], meant) if fits else None
 
 
+_YAML_FILE = re.compile(r".*?([^/]+)\.ya?ml")
+"""Who lists a file among names means the name in it."""
 _NUMBER = re.compile(r"v?([0-9]{1,6})", re.IGNORECASE)
 
 

@@ -16,9 +16,12 @@ LENGTH_MAX = 262_144
 """In characters."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Place:
-    """Where something stands. Lines and columns count from 1; `width` is how many columns of the line it takes."""
+    """Where something stands. Lines and columns count from 1; `width` is how many columns of the line it takes.
+
+    Nobody changes one: it is not frozen only because there are dozens for each line, and freezing triples their price.
+    """
 
     line: int
     column: int

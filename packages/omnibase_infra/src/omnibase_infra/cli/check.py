@@ -54,11 +54,15 @@ def check(paths: tuple[Path, ...], form: Format, *, live: bool) -> None:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Many contracts make no garbage in circles, and looking for it took a sixth of the time."""
+    """Many contracts make no garbage in circles, and looking for it took a quarter of the time.
+
+    Frozen, they are not looked through afterwards either.
+    """
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         gc.enable()
 
 
