@@ -151,7 +151,7 @@ class _Ended(Exception):
 
 @dataclass(slots=True)
 class _Reader:
-    """Builds the tree from YAML's events by recursive descent, which DEPTH_MAX bounds. Raises _Ended or MarkedYAMLError."""
+    """Builds the tree from events by recursive descent, which DEPTH_MAX bounds. Raises _Ended or MarkedYAMLError."""
 
     path: str
     lines: Sequence[str]
