@@ -45,12 +45,13 @@ WRONG = {
     # Characters
     "a byte order mark": ("\ufeffa: 1", ["1:1: found a byte order mark; save the file as UTF-8 without it"]),
     "control characters": (
-        "a: 1\nb: \x00\nc: \x7f",
+        "a: 1\nb: \x01\nc: \x7f",
         [
-            "2:4: found the character U+0000; remove it, or escape it in double quotes",
+            "2:4: found the character U+0001; remove it, or escape it in double quotes",
             "3:4: found the character U+007F; remove it, or escape it in double quotes",
         ],
     ),
+    "a binary file": ("a: 1\nb: \x01\nc: \x00\nd: \x01", ["3:4: found the character U+0000: this is no text"]),
     "a byte that is no UTF-8": (
         "a: 1\nb: \udcff",
         ["2:4: found the byte 0xff, which is no UTF-8; save the file as UTF-8"],

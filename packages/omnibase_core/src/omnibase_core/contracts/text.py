@@ -39,10 +39,14 @@ def problem_at(
 
 
 def unreadable(path: str, lines: Sequence[str], *, length: int) -> Iterator[Problem]:
-    """Find what has no place in a contract: the first such character of each line, or that there is too much."""
+    """Find what has no place in a contract: the first such character of each line, or that it is none at all."""
     if length > LENGTH_MAX:
         long = f"found {length} characters, expected at most {LENGTH_MAX}; split the contract"
         yield Problem(path, 1, 1, long, code="too-large")
+        return
+    binary = next(((number, line.index("\0") + 1) for number, line in enumerate(lines, start=1) if "\0" in line), None)
+    if binary is not None:
+        yield Problem(path, *binary, "found the character U+0000: this is no text", code="bad-character")
         return
     for number, line in enumerate(lines, start=1):
         if match := _UNREADABLE.search(line):
