@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from omnibase_infra.cli import main
+from tests.gear.commands import node
 from tests.gear.processes import Child
 
 ROOT = Path(__file__).parents[3]
@@ -334,3 +335,20 @@ def test_watching_runs_again_after_a_change_of_a_test_a_contract_or_a_function(t
     finally:
         status = child.stop(signal.SIGINT)
     assert status == 0, child.tail()
+
+
+def test_functions_are_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test fails whose function is not pure, though no host lists its node."""
+    (tmp_path / "clocked.py").write_text("import time\n\n\ndef stamp(_):\n    return {'at': time.time()}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "clocked", None)
+    monkeypatch.delitem(sys.modules, "clocked")
+    operations = "{stamp: {input: {type: object}, logic: 'clocked:stamp'}}"
+    contract = node("stamp", operations=operations).replace("handler: scripted\n", "").replace("effect", "compute")
+    Path("stamp.yaml").write_text(contract)
+    cases = "cases:\n  - {name: now, given: {payload: {}}, expect: {answer_includes: {}}}\n"
+    Path("stamp.test.yaml").write_text(f"contract: test/v1\nnode: stamp\nlogic_packages: [clocked]\n{cases}")
+    done = call("stamp.test.yaml")
+    assert done.exit_code == 1, done.output
+    assert "code: impure_function" in done.stdout
+    assert "clocked.py:5: time.time; time is an input" in done.stdout

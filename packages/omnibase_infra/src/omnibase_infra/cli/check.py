@@ -1,7 +1,7 @@
 """`runtime-host check`: what is wrong with contracts, without starting anything."""
 
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,10 +46,21 @@ def check(paths: tuple[Path, ...], form: Format, *, live: bool) -> None:
         cases = sum(len(tests.cases) for tests, _ in registry.tests)
         tested = f"tests: {cases}, " if cases else ""
         click.echo(f"nodes: {len(registry.nodes)}, hosts: {len(registry.hosts)}, {tested}problems: 0")
+        if unread := _nodes_with_unread_functions(registry):
+            shown = ", ".join([*unread[:3], *(["..."] if unread[3:] else [])])
+            click.echo(f"functions that were not read, as no host here lists their nodes: those of {shown}")
         if live:
             click.echo(f"statements prepared at their databases: {prepared}")
     elif form != "github":
         click.echo(report((), form, width=terminal_width()))
+
+
+def _nodes_with_unread_functions(registry: FileRegistry) -> Sequence[str]:
+    """Give the nodes whose functions were not looked at: it is a host that says which packages may be imported."""
+    listed = {node.contract.name for host in registry.hosts.values() for node in host.nodes}
+    contracts = [it.contract for it in registry.nodes.values()]
+    with_functions = {it.name for it in contracts if any(operation.logic for operation in it.operations.values())}
+    return sorted(with_functions - listed)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from omnibase_core.compute_handler import COMPUTE, ComputeHandler
 from omnibase_core.local_handler import LOCAL_DESCRIPTION, LocalHandler
 from omnibase_core.ports import InlineHandler
 from omnibase_infra.budget import alarm_budget
-from omnibase_infra.functions import import_function
+from omnibase_infra.purity.guard import guarded_import
 
 
 class _NoWorkers:
@@ -21,7 +21,7 @@ class _NoWorkers:
 
 @contextmanager
 def pure_handlers() -> Iterator[Mapping[str, InlineHandler]]:
-    """Give them by type. Functions are interrupted as in production: on the main thread only."""
+    """Give them by type. Functions are watched, and interrupted as in production: on the main thread only."""
     with alarm_budget() as budget:
-        compute = ComputeHandler(import_function, budget=budget, workers=_NoWorkers())
+        compute = ComputeHandler(guarded_import(), budget=budget, workers=_NoWorkers())
         yield {COMPUTE: compute, LOCAL_DESCRIPTION.handler_type: LocalHandler()}
