@@ -82,3 +82,10 @@ def test_a_database_that_is_away_is_an_error(tmp_path: Path, monkeypatch: pytest
     assert done.exit_code == 1
     assert done.stderr.startswith("error: unreachable: check --live cannot ask the database: target 'users-db':")
     assert PASSWORD not in done.output
+
+
+def test_a_folder_is_not_asked_of_all_its_databases() -> None:
+    """Which host is meant has to be said."""
+    done = CliRunner().invoke(main, ["check", "--live", "contracts"])
+    assert done.exit_code == 2
+    assert "--live needs the file of a host contract" in done.output

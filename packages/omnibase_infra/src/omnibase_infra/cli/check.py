@@ -35,8 +35,9 @@ def check(paths: tuple[Path, ...], form: Format, *, live: bool) -> None:
     try:
         with _no_collection():
             registry = _checked(paths)
-        # Only the hosts that are named: a folder's others may be for other places.
-        hosts = [path for path in paths if path.is_file() and registry.host_at(path) is not None]
+        hosts = [found for path in paths if path.is_file() and (found := registry.host_at(path)) is not None]
+        if live and not hosts:
+            raise click.UsageError("--live needs the file of a host contract: a folder's hosts may be for other places")
         prepared = sum(map(check_live, hosts)) if live else None
     except InvalidContracts as error:
         click.echo(report(error.problems, form, width=terminal_width()))

@@ -9,7 +9,7 @@ from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.document import Document, parse_document
 from omnibase_core.errors import HandlerError, InvalidContracts, InvalidExpression, Problem
 from omnibase_core.loaded import LoadedHost
-from omnibase_infra.cli.contracts import contracts_dir_of, documents_of_host, load_host
+from omnibase_infra.cli.contracts import contracts_dir_of, documents_of_host
 from omnibase_infra.handlers.db import DbTarget
 from omnibase_infra.handlers.db.proof import WrittenStatement, statements_of
 from omnibase_infra.secrets.references import resolved
@@ -18,10 +18,9 @@ from omnibase_infra.settings import process_secrets
 _DB = "db"
 
 
-def check_live(host_path: Path) -> int:
+def check_live(loaded: LoadedHost) -> int:
     """Prepare each statement at its database, run none, and count them. Raises InvalidContracts, HandlerError."""
-    loaded = load_host(host_path, None)
-    documents = {document.tree.get("name"): document for document in _documents(host_path)}
+    documents = {document.tree.get("name"): document for document in _documents(Path(loaded.path))}
     used = [it for it in loaded.nodes if it.handler_type == _DB]
     found = [statement for node in used for statement in _statements(node, documents[node.contract.name])]
     problems = asyncio.run(_problems(loaded, found))
