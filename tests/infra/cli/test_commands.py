@@ -196,6 +196,16 @@ def test_send_without_a_broker_ends_in_time() -> None:
     done = call("send", "echo", *options)
     assert done.exit_code == 1
     assert done.stderr.startswith("error: bus_failed: Kafka at 127.0.0.1:1: ")
+    assert "Connection refused" in done.stderr
+
+
+@pytest.mark.parametrize("verb", [("run", "contracts/hosts/local-kafka.yaml"), ("send", "echo"), ("dlq", "stats")])
+def test_what_is_no_address_is_no_broker(verb: tuple[str, ...]) -> None:
+    """It is wrong usage, told before anything is asked."""
+    there = [] if verb[0] == "run" else ["--host", "contracts/hosts/local-kafka.yaml"]
+    done = call(*verb, *there, "--broker", "kafka:9092;other")
+    assert done.exit_code == 2
+    assert "--broker: found 'kafka:9092;other', expected host:port" in " ".join(done.stderr.split())
 
 
 def test_a_secret_that_is_missing_is_named(tmp_path: Path) -> None:

@@ -74,7 +74,14 @@ def _spare_the_collector() -> None:
 
 def with_broker(loaded: LoadedHost, broker: str | None) -> LoadedHost:
     """Put another broker's address into a host."""
-    return loaded if broker is None else loaded.with_bus(bootstrap_servers=broker)
+    if broker is None:
+        return loaded
+    from omnibase_infra.kafka import check_addresses  # whoever gets here has loaded it
+
+    try:
+        return loaded.with_bus(bootstrap_servers=check_addresses(broker))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--broker") from error
 
 
 def stop_on_signals() -> asyncio.Event:

@@ -5,7 +5,7 @@ from omnibase_infra.kafka.caller import KafkaCaller
 from omnibase_infra.kafka.embedded import EMBEDDED
 from omnibase_infra.kafka.letters import DeadLetters, Letter, Mark, NoSuchLetter, Place, Selection
 from omnibase_infra.kafka.redrive import NotRedrivable, Outcome, Redrive
-from omnibase_infra.kafka.settings import KafkaSettings
+from omnibase_infra.kafka.settings import KafkaSettings, check_addresses
 
 __all__ = [
     "EMBEDDED",
@@ -22,4 +22,5 @@ __all__ = [
     "Place",
     "Redrive",
     "Selection",
+    "check_addresses",
 ]

@@ -97,6 +97,7 @@ class KafkaCaller:
 
     def _reason(self, error: KafkaError | None) -> str:
         """Say what the connection complained of: it tells more than that an operation timed out."""
+        self._producer.poll(0)  # it may have been told, and not yet to us
         said = self._error or error
         return said.str() if said is not None else "no answer"
 

@@ -24,6 +24,7 @@ class Connection:
         self._address = address
         self._loop = asyncio.get_running_loop()
         self._suspect = False
+        self._why = ""
         self._told: set[str] = set()
 
     def error(self, error: KafkaError) -> None:
@@ -32,6 +33,8 @@ class Connection:
             self.fatal = error.str()
         elif error.code() in _SUSPICIOUS:
             self._suspect = True
+            if error.code() != KafkaError._ALL_BROKERS_DOWN:  # that says less than what was told of each
+                self._why = error.str()
         elif error.code() in _TOLD_ONCE:
             self._suspect = True
             self._tell_once(error)
@@ -59,11 +62,13 @@ class Connection:
         """Note that the broker cannot be reached."""
         if not self.down:
             self.down = True
-            self._tell("error", "broker_unreachable", address=self._address, reason=error.str(), next="trying on")
+            reason = self._why or error.str()
+            self._tell("error", "broker_unreachable", address=self._address, reason=reason, next="trying on")
 
     def found(self) -> None:
         """Note that the broker answered."""
         self._suspect = False
+        self._why = ""
         self._told.clear()
         if self.down:
             self.down = False

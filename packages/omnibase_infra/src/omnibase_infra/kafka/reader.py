@@ -141,6 +141,7 @@ class TopicReader:
 
     def _failed(self, error: KafkaError | None) -> BusError:
         # What the connection complained of tells more than that an operation timed out.
+        self._consumer.poll(0)
         said = self._error if error is None or error.code() in PASSING else error
         said = said or error
         reason = said.str() if said is not None else f"nothing came for {_PATIENCE_S:g} s"

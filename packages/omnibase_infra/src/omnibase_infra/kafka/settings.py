@@ -3,10 +3,11 @@
 The properties are librdkafka's: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 EMBEDDED = "embedded"
 """Stands for the embedded broker wherever an address may be given."""
@@ -34,6 +35,21 @@ _TOPICS_A_MS = 200
 _LINGER_MOST_MS = 5
 
 
+_ADDRESS = re.compile(
+    r"(?:[A-Z_]+://)?(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+    r"|\$\{secret\.\w+\}"
+)
+
+
+def check_addresses(text: str) -> str:
+    """Give the addresses of brokers back. Raises ValueError, which says how they are written."""
+    for address in text.split(","):
+        if _ADDRESS.fullmatch(address.strip()) is None:
+            expected = "expected host:port, several of them joined by commas, or embedded"
+            raise ValueError(f"found {address.strip()!r}, {expected}")
+    return text
+
+
 class KafkaSettings(BaseModel):
     """The bus. `partitions` and `replicas` are those of topics that the host has to create.
 
@@ -46,7 +62,7 @@ class KafkaSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    bootstrap_servers: Annotated[str, Field(min_length=1)] = "localhost:9092"
+    bootstrap_servers: Annotated[str, AfterValidator(check_addresses)] = "localhost:9092"
     partitions: Annotated[int, Field(ge=1, le=10_000)] = 4
     replicas: Annotated[int, Field(ge=1, le=15)] = 1
     group_protocol: Literal["classic", "consumer"] = "classic"

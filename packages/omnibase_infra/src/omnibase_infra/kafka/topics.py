@@ -57,6 +57,7 @@ def ensure_topics(
         except KafkaException as error:
             if error.args[0].code() not in PASSING:
                 raise BusError(f"the host's topics could not be looked up: {error.args[0].str()}") from error
+            admin.poll(0)  # Why it cannot be reached is told to the error callback alone.
             connection.lost(error.args[0])
         give_up.wait(_AGAIN_S)
 
