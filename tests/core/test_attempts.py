@@ -582,6 +582,11 @@ def test_a_flood_of_failures_is_told_by_its_first_lines() -> None:
     play(scenario)
 
 
+def nested(depth: int) -> Any:
+    """Give null in so many lists."""
+    return None if not depth else [nested(depth - 1)]
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -590,6 +595,7 @@ def test_a_flood_of_failures_is_told_by_its_first_lines() -> None:
         ValueError("\ud800 has no form"),
         HandlerError("odd\udc80", "x"),
         HandlerError("odd", "x", details={"deep": ["\ud800"]}),
+        HandlerError("odd", "x", details={"deep": nested(700)}),
     ],
 )
 def test_an_odd_error_is_told_all_the_same(error: Exception) -> None:

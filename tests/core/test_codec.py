@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from omnibase_core.codec import decode, encode
+from omnibase_core.codec import decode, encode, is_json
 from omnibase_core.envelope import EnvelopeError, OnexEnvelope
 from omnibase_core.errors import UndecodableEnvelope
 
@@ -111,6 +111,25 @@ def test_the_reason_is_told(data: bytes | None, code: str) -> None:
     with pytest.raises(UndecodableEnvelope) as caught:
         decode(data)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("depth", [1, 100, 500, 700, 900])
+def test_what_can_be_read_can_be_written(depth: int) -> None:
+    """However deep it is nested: what a sender may send, a node may give back."""
+    nested = "[" * depth + "null" + "]" * depth
+    envelope = decode(json.dumps(whole()).replace("{}", f'{{"a": {nested}}}').encode())
+    assert decode(encode(envelope)) == envelope
+    assert is_json(envelope.payload)
+
+
+def test_what_is_nested_too_deeply_is_no_json() -> None:
+    """Too deep for the encoder, or within itself: that is said as of anything else that has no form there."""
+    endless: list[Any] = []
+    endless.append(endless)
+    envelope = replace(decode(json.dumps(whole()).encode()), payload={"a": endless})
+    assert not is_json(endless)
+    with pytest.raises(ValueError, match="recursion"):
+        encode(envelope)
 
 
 def test_times_are_brought_to_utc() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnibase_core.errors import InvalidTopicName
-from omnibase_core.topics import SLUG_LENGTH_MAX, SLUG_PATTERN, Namespace, Owner, Realm, Stream, TopicName
+from omnibase_core.topics import MAJOR_MAX, SLUG_LENGTH_MAX, SLUG_PATTERN, Namespace, Owner, Realm, Stream, TopicName
 
 slugs = st.from_regex(SLUG_PATTERN, fullmatch=True).filter(lambda slug: len(slug) <= SLUG_LENGTH_MAX)
 names = st.builds(
@@ -16,7 +16,7 @@ names = st.builds(
     stream=st.sampled_from(Stream),
     owner=st.sampled_from(Owner),
     slug=slugs,
-    major=st.integers(0, 999_999),
+    major=st.integers(0, MAJOR_MAX),
 )
 
 
@@ -42,6 +42,20 @@ def test_a_part_that_would_not_read_back_is_refused(slug: str) -> None:
     """Parts are checked where a name is made, not where it fails to parse."""
     with pytest.raises(InvalidTopicName):
         Namespace(environment="dev", tenant="acme").command(slug, 1)
+
+
+@pytest.mark.parametrize("major", [-1, MAJOR_MAX + 1, 10**12])
+def test_a_major_version_that_would_not_read_back_is_refused(major: int) -> None:
+    """Neither made nor read: least of all as another version."""
+    with pytest.raises(InvalidTopicName):
+        Namespace(environment="dev", tenant="acme").command("echo", major)
+
+
+@pytest.mark.parametrize("digits", ["1234567890", "01", "9" * 100])
+def test_a_major_version_is_never_read_as_another(digits: str) -> None:
+    """What has more digits than a version can have is no name of ours."""
+    with pytest.raises(InvalidTopicName):
+        TopicName.parse(f"onex.app.dev.acme.cmd.node.echo.v{digits}")
 
 
 def test_the_names_of_a_host() -> None:

@@ -63,13 +63,16 @@ def _in_utc(envelope: OnexEnvelope) -> OnexEnvelope:
 
 
 def _is_finite(value: Any) -> bool:
-    match value:
-        case float():
-            return isfinite(value)
-        case Mapping():
-            return all(map(_is_finite, value.values()))
-        case list() | tuple():
-            return all(map(_is_finite, value))
+    """Look at every number of what the encoder took, however deep: a call for each level would not go as deep."""
+    unseen = [value]
+    while unseen:
+        match unseen.pop():
+            case float() as number if not isfinite(number):
+                return False
+            case Mapping() as fields:
+                unseen.extend(fields.values())
+            case list() | tuple() as items:
+                unseen.extend(items)
     return True
 
 

@@ -13,11 +13,13 @@ from omnibase_core.errors import InvalidTopicName
 SLUG_PATTERN = r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*"
 SLUG_LENGTH_MAX = 48
 """Four slugs and the fixed parts stay below Kafka's limit of 249 characters."""
+MAJOR_MAX = 999_999
+"""The largest major version that a contract can have."""
 
 _SLUG = re.compile(SLUG_PATTERN)
 _NAME = re.compile(
     rf"onex\.(?P<realm>app|sys)\.(?P<environment>{SLUG_PATTERN})\.(?P<tenant>{SLUG_PATTERN})"
-    rf"\.(?P<stream>cmd|evt|log|retry|dlq)\.(?P<owner>node|runtime)\.(?P<slug>{SLUG_PATTERN})\.v(?P<major>0|[1-9]\d*)",
+    rf"\.(?P<stream>cmd|evt|log|retry|dlq)\.(?P<owner>node|runtime)\.(?P<slug>{SLUG_PATTERN})\.v(?P<major>0|[1-9]\d{{0,5}})",
     re.ASCII,
 )
 
@@ -62,8 +64,8 @@ class TopicName:
         """Refuse parts that would not read back. Raises InvalidTopicName."""
         for part in ("environment", "tenant", "slug"):
             check_slug(getattr(self, part), what=part)
-        if self.major < 0:
-            raise InvalidTopicName(f"major version {self.major} is negative")
+        if not 0 <= self.major <= MAJOR_MAX:
+            raise InvalidTopicName(f"the major version is not a number from 0 to {MAJOR_MAX}")
 
     def __str__(self) -> str:
         """The name as Kafka knows it."""
@@ -84,7 +86,7 @@ class TopicName:
             stream=Stream(match["stream"]),
             owner=Owner(match["owner"]),
             slug=match["slug"],
-            major=int(match["major"][:9]),
+            major=int(match["major"]),
         )
 
 

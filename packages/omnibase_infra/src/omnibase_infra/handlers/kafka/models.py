@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from omnibase_core.errors import InvalidTopicName
-from omnibase_core.topics import Owner, Stream, TopicName, check_slug
+from omnibase_core.topics import MAJOR_MAX, Owner, Stream, TopicName, check_slug
 
 _TOPIC = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,249}", re.ASCII)
 _OF_THE_ENGINE = "onex-"
@@ -85,7 +85,7 @@ class KafkaTarget(_KafkaModel):
 
     topics: list[Topic] = Field(default_factory=list)
     node: Name | None = None
-    major: Annotated[int, Field(ge=0, le=1_000_000)] = 1
+    major: Annotated[int, Field(ge=0, le=MAJOR_MAX)] = 1
     pool: Name | None = None
 
     @model_validator(mode="after")
