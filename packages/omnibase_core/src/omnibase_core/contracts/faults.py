@@ -3,14 +3,13 @@
 import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
 from omnibase_core.contracts import forms
+from omnibase_core.contracts.declared import Spot, holds, home_of, part_of, pattern_of
 from omnibase_core.contracts.document import Document, Path, nearest, suggestion
 from omnibase_core.contracts.scalars import shown
 from omnibase_core.contracts.text import Place
@@ -60,7 +59,7 @@ def problems_of(document: Document, error: ValidationError, *, model: type[BaseM
     What the document's own problems tell already is left out; what the members of a union expect is told as one.
     """
     told = {Place(problem.line, problem.column) for problem in document.problems}
-    root = _Spot(at, model, _part(document.tree, at))
+    root = Spot(at, model, part_of(document.tree, at))
     faults: dict[tuple[Place, str], list[_Refusal]] = {}
     refusals = [_refusal(document, dict(details), root) for details in error.errors(include_url=False)]
     misspelt = {(*it.path[:-1], it.nearest) for it in refusals if it.code == "unknown-key"}
@@ -74,13 +73,13 @@ def problems_of(document: Document, error: ValidationError, *, model: type[BaseM
 
 def as_meant(document: Document, error: ValidationError, *, model: type[BaseModel]) -> Document:
     """Read each misspelt key as the one that was probably meant, if that is not there, so as to look at its value."""
-    root = _Spot((), model, document.tree)
+    root = Spot((), model, document.tree)
     for details in error.errors(include_url=False):
         if details["type"] == "extra_forbidden":
             *above, key = details["loc"]
             owner = root.follow(tuple(above))
             near = nearest(str(key), owner.known_keys())
-            if near is not None and not _holds(_part(document.tree, owner.path), near):
+            if near is not None and not holds(part_of(document.tree, owner.path), near):
                 document = document.renamed((*owner.path, key), near)
     return document
 
@@ -92,11 +91,11 @@ def without_faults(tree: Mapping[str, Any], error: ValidationError) -> dict[str,
         if details["type"] == "missing":
             continue
         *above, last = (step for step in details["loc"] if step != "[key]")
-        owner = _part(rest, tuple(above))
+        owner = part_of(rest, tuple(above))
         if isinstance(owner, list) and isinstance(last, int):
             # What comes after would lose its place.
             owner[:] = owner[:last]
-        elif _holds(owner, last):
+        elif holds(owner, last):
             del owner[last]
     return rest
 
@@ -113,39 +112,7 @@ class _Refusal:
     nearest: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Spot:
-    """How far a location of pydantic's was followed: the path, what the model declares there, what stands there."""
-
-    path: Path
-    declared: Any
-    part: Any
-    key: bool = False
-
-    def follow(self, location: Path) -> "_Spot":
-        """Take each step that leads to a value; the others name a key, or the member of a union that was tried."""
-        spot = self
-        for step in location:
-            spot = spot._step(step)
-        return spot
-
-    def known_keys(self) -> list[str]:
-        """Give the keys that the model declares here."""
-        return [key for option in _options(self.declared) if _is_model(option) for key in _fields(option)]
-
-    def _step(self, step: str | int) -> "_Spot":
-        if step == "[key]":
-            return replace(self, key=True)
-        options = _options(self.declared)
-        if len(options) > 1:
-            return replace(self, declared=next((it for it in options if _is_labelled(it, step)), Any))
-        child = _declared(options[0], step) if options else None
-        if child is None and not _holds(self.part, step):
-            return self
-        return _Spot((*self.path, step), Any if child is None else child, _part(self.part, (step,)))
-
-
-def _refusal(document: Document, details: Mapping[str, Any], root: _Spot) -> _Refusal:
+def _refusal(document: Document, details: Mapping[str, Any], root: Spot) -> _Refusal:
     location: Path = details["loc"]
     context = details.get("ctx", {})
     match details["type"]:
@@ -164,49 +131,24 @@ def _refusal(document: Document, details: Mapping[str, Any], root: _Spot) -> _Re
             return _Refusal(root.follow(location).path, f"found {shown(details['input'])}", expected, nearest=near)
     spot = root.follow(location)
     found, expected = _worded(details["type"], details["input"], details["msg"], context)
-    pattern = context.get("pattern") or (_pattern(spot.declared) if details["type"] == "string_type" else "")
+    expected += _advice(expected, details["input"], key=str(location[-1]) if location else "")
+    pattern = context.get("pattern") or (pattern_of(spot.declared) if details["type"] == "string_type" else "")
     if correction := forms.corrected(pattern, details["input"]):
         code: ProblemCode = "wrong-type" if details["type"] == "string_type" else "wrong-value"
         told = f"{correction[0]}; write {correction[1]}"
         return _Refusal(spot.path, found, told, key=spot.key, code=code, nearest=correction[1])
-    if (
-        details["type"] == "float_type"
-        and str(location[-1]).endswith("_s")
-        and (meant := forms.seconds(details["input"]))
-    ):
-        expected = f"a number of seconds; write {meant}"
-        return _Refusal(spot.path, found, expected, code="wrong-type", nearest=meant)
     expected = forms.expected(pattern) or expected
     near = getattr(context.get("error"), "nearest", None)
     return _Refusal(spot.path, found, expected, key=spot.key, code=_code(details["type"], context), nearest=near)
 
 
-def _unknown_key(root: _Spot, owner: _Spot, key: str) -> _Refusal:
-    home = _home_of(key, root.declared, without=owner.declared)
+def _unknown_key(root: Spot, owner: Spot, key: str) -> _Refusal:
+    home = home_of(key, root.declared, without=owner.declared)
     hint, near = suggestion(key, owner.known_keys(), otherwise=home and f"it belongs in {home}")
     return _Refusal((*owner.path, key), f"unknown key {shown(key)}; {hint}", key=True, code="unknown-key", nearest=near)
 
 
-def _home_of(key: str, model: type[BaseModel], *, without: Any) -> str | None:
-    """Say where in a contract, but here, there is such a key, if anywhere: it may be right in the wrong place."""
-    places = [("", model)]
-    for place, declared in places:
-        options = _options(declared)
-        is_here = any(option in options for option in _options(without))
-        for option in options:
-            if not _is_model(option):
-                # The values of a mapping, or the items of a list.
-                step = ".NAME" if get_origin(option) in (dict, Mapping) else ""
-                places += [(place + step, it) for it in get_args(option)[-1:]]
-                continue
-            fields = _fields(option)
-            if place and key in fields and not is_here:
-                return place
-            places += [(f"{place}.{name}".lstrip("."), it) for name, it in fields.items()]
-    return None
-
-
-def _missing_key(document: Document, owner: _Spot, key: str) -> _Refusal:
+def _missing_key(document: Document, owner: Spot, key: str) -> _Refusal:
     """Name the key from where the document ends: what should hold it may be missing too."""
     path = (*owner.path, key)
     present = next((length for length in range(len(path), 0, -1) if path[:length] in document.values), 0)
@@ -222,19 +164,21 @@ def _worded(kind: str, value: Any, message: str, context: Mapping[str, Any]) -> 
         return found, f"text that matches {context['pattern']}"
     if kind in _EXPECTED:
         bounds = {name: int(it) if isinstance(it, float) and it.is_integer() else it for name, it in context.items()}
-        return found, _EXPECTED[kind].format(**bounds) + _advice(kind, value)
+        return found, _EXPECTED[kind].format(**bounds)
     said, _, expected = message.partition("Input should be ")
     return (found, expected) if expected else (f"{found}: {said}", "")
 
 
-def _advice(kind: str, value: Any) -> str:
+def _advice(expected: str, value: Any, *, key: str) -> str:
     """Say what to write, where it can be told from what was found."""
-    if _EXPECTED[kind] == "a list" and isinstance(value, Mapping):
+    if expected == "a list" and isinstance(value, Mapping):
         return "; write '- ' before each item"
-    if _EXPECTED[kind] == "a list" and isinstance(value, str) and _PLAIN.fullmatch(value):
+    if expected == "a list" and isinstance(value, str) and _PLAIN.fullmatch(value):
         return f"; write [{value}]"
-    if _EXPECTED[kind] == "an integer" and isinstance(value, float) and value.is_integer():
+    if expected == "an integer" and isinstance(value, float) and value.is_integer():
         return f"; write {int(value)}"
+    if expected == "a number" and key.endswith("_s") and (seconds := forms.seconds(value)):
+        return f" of seconds; write {seconds}"
     return ""
 
 
@@ -268,69 +212,5 @@ def _problem(document: Document, place: Place, refusals: Sequence[_Refusal]) -> 
 def _is_told(refusal: _Refusal, document: Document, told: set[Place]) -> bool:
     """Say whether the document's own problems are about this very value. A mapping starts where its first key does."""
     exact = (document.keys if refusal.key else document.values).get(refusal.path)
-    is_word = refusal.key or not isinstance(_part(document.tree, refusal.path), dict | list)
+    is_word = refusal.key or not isinstance(part_of(document.tree, refusal.path), dict | list)
     return is_word and exact in told
-
-
-def _options(declared: Any) -> list[Any]:
-    """Give the types that a declaration allows, null aside."""
-    if get_origin(declared) is Annotated:
-        return _options(get_args(declared)[0])
-    if get_origin(declared) in (Union, UnionType):
-        return [option for part in get_args(declared) for option in _options(part)]
-    return [] if declared is NoneType else [declared]
-
-
-def _is_labelled(option: Any, label: str | int) -> bool:
-    """Say whether pydantic means this member of a union: by its discriminating value, or by its name."""
-    if not _is_model(option):
-        return False
-    tags = (tag for declared in _fields(option).values() for it in _options(declared) for tag in _literals(it))
-    return label == option.__name__ or label in tags
-
-
-def _literals(declared: Any) -> tuple[Any, ...]:
-    return get_args(declared) if get_origin(declared) is Literal else ()
-
-
-def _declared(option: Any, step: str | int) -> Any:
-    """Give what a type declares one step below it; None where it does not say."""
-    if _is_model(option):
-        return _fields(option).get(str(step))
-    arguments = [it for it in get_args(option) if it is not Ellipsis]
-    return arguments[min(step, len(arguments) - 1) if isinstance(step, int) else -1] if arguments else None
-
-
-def _is_model(declared: Any) -> bool:
-    return isinstance(declared, type) and issubclass(declared, BaseModel)
-
-
-def _fields(model: type[BaseModel]) -> dict[str, Any]:
-    """Give what a model declares, by the keys that a contract writes."""
-    return {
-        field.validation_alias if isinstance(field.validation_alias, str) else name: _annotated(field)
-        for name, field in model.model_fields.items()
-    }
-
-
-def _annotated(field: FieldInfo) -> Any:
-    return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
-
-
-def _pattern(declared: Any) -> str:
-    """Give the pattern that text is held to by its declaration; none is the empty one."""
-    bounds = get_args(declared)[1:] if get_origin(declared) is Annotated else ()
-    return next((it.pattern for it in bounds if getattr(it, "pattern", None)), "")
-
-
-def _holds(part: Any, step: str | int) -> bool:
-    return step in part if isinstance(part, dict) else isinstance(part, list) and step in range(len(part))
-
-
-def _part(tree: Any, path: Path) -> Any:
-    """Give what stands at a path of a tree; None for nothing."""
-    for step in path:
-        if not _holds(tree, step):
-            return None
-        tree = tree[step]
-    return tree
