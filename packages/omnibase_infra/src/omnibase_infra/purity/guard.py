@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 from copy import deepcopy
-from functools import wraps
+from functools import cache, wraps
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -166,8 +166,13 @@ class Guard:
 
 def guarded_import() -> Callable[[str], PureFunction]:
     """Give an `import_function` whose functions are watched while they run."""
-    guard = Guard()
-    return lambda name: guard.guarded(import_function(name), name=name)
+    return lambda name: _guard().guarded(import_function(name), name=name)
+
+
+@cache
+def _guard() -> Guard:
+    """Give the one of this process: nothing takes an audit hook away again."""
+    return Guard()
 
 
 def _caller(frame: FrameType) -> FrameType:
