@@ -121,6 +121,21 @@ def test_a_budget_interrupts_what_is_watched() -> None:
     assert time.time() > 0
 
 
+def test_a_budget_that_ends_while_a_call_is_judged_is_no_impurity() -> None:
+    """A function that calls others all the time is interrupted in the guard's own code, and that is what is told."""
+
+    def calls(_: Any) -> None:
+        while True:
+            sum(n * n for n in range(1000))
+
+    with alarm_budget() as budget:
+        for _ in range(20):
+            with pytest.raises(TimeoutError):
+                budget.bounded(lambda: GUARD.guarded(calls, name="sample")({}), 0.01)
+    assert sys.getprofile() is None
+    assert time.time() > 0
+
+
 @pytest.mark.parametrize("strict", [True, False])
 def test_a_strict_host_watches_functions(strict: bool) -> None:  # noqa: FBT001 - the one parameter of the test
     """The compute handler of a strict host refuses what that of another runs, on the loop and in a worker."""

@@ -59,6 +59,8 @@ _EVENTS = {
     "import": Impurity.IMPORT,
 }
 """Audit events by what they begin with."""
+_OUR_OWN = {"sys._getframe", "sys.setprofile"}
+"""Who calls these is seen by the profiler. A signal that comes while it looks makes the interpreter take it away."""
 
 
 class _Seen(BaseException):
@@ -97,18 +99,25 @@ class Guard:
         self._here.seen = seen
         result = None
         try:
-            sys.setprofile(self._profile)
-            self._here.watching = True
-            result = function(argument)
-        except _Seen:
-            pass
+            try:
+                sys.setprofile(self._profile)
+                self._here.watching = True
+                result = function(argument)
+            except _Seen:
+                pass
+            finally:
+                self._stop(before)
         finally:
-            self._here.watching = False
-            sys.setprofile(before)
+            # A signal that interrupts the function may interrupt what ends the watching, too.
+            self._stop(before)
         if seen:
             what, impurity = seen[0]
             raise _impure(name, what, impurity)
         return result
+
+    def _stop(self, before: Any) -> None:
+        self._here.watching = False
+        sys.setprofile(before)
 
     def _profile(self, frame: FrameType, event: str, called: Any) -> None:
         here = self._here
@@ -148,7 +157,7 @@ class Guard:
         if not getattr(self._here, "watching", False):
             return
         impurity = _EVENTS.get(event) or _EVENTS.get(event.partition(".")[0])
-        if impurity is None or event == "sys._getframe":
+        if impurity is None or event in _OUR_OWN:
             return
         frame = _caller(sys._getframe(1))  # noqa: SLF001 - the one way to the caller of an audit hook
         if _is_users(frame):
