@@ -55,10 +55,14 @@ class Wire:
     async def away(self) -> None:
         """Refuse connections, and reset those that are open."""
         if self._server is not None:
-            self._server.close()
-            self._server = None
+            server, self._server = self._server, None
+            for listener in server.sockets:
+                asyncio.get_running_loop().remove_reader(listener)
             for _ in range(_TURNS):
-                await asyncio.sleep(0)  # What was accepted just now becomes a connection, and is reset with the others.
+                # What was accepted just now becomes a connection, and is reset with the others. It has to find the
+                # server open: of one that is closed meanwhile, asyncio leaves the socket to the garbage collector.
+                await asyncio.sleep(0)
+            server.close()
         await self.reset()
 
     async def back(self) -> None:
