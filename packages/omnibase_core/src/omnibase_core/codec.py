@@ -64,15 +64,17 @@ def _in_utc(envelope: OnexEnvelope) -> OnexEnvelope:
 
 def _is_finite(value: Any) -> bool:
     """Look at every number of what the encoder took, however deep: a call for each level would not go as deep."""
-    unseen = [value]
-    while unseen:
-        match unseen.pop():
-            case float() as number if not isfinite(number):
+    seen = [value]
+    for part in seen:  # It grows as it is gone through.
+        if isinstance(part, str | int):
+            continue
+        if isinstance(part, float):
+            if not isfinite(part):
                 return False
-            case Mapping() as fields:
-                unseen.extend(fields.values())
-            case list() | tuple() as items:
-                unseen.extend(items)
+        elif isinstance(part, list | tuple):
+            seen.extend(part)
+        elif isinstance(part, Mapping):
+            seen.extend(part.values())
     return True
 
 
