@@ -18,7 +18,7 @@ DEEP = {
 
 def faults(schema: dict[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
     """Give what is wrong in a schema, and where."""
-    return [(it.at, it.message) for it in faults_of_schema(schema, Schema(schema))]
+    return [(it.at, it.message) for it in faults_of_schema(schema, Schema(schema), ())]
 
 
 @pytest.mark.parametrize(("schema", "place"), DEEP.values(), ids=DEEP.keys())

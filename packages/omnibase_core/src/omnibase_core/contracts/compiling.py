@@ -311,8 +311,8 @@ class _Compiler:
             self._fault((*at, *error.path), f"not a JSON Schema: {error}", code="bad-schema")
             return None
         # A model's schema is not written by hand, and may say more than JSON Schema knows.
-        for it in faults_of_schema(schema, compiled) if at in self.document.values else ():
-            self._fault((*at, *it.at), it.message, code=it.code, key=it.key, nearest=it.nearest)
+        if at in self.document.values:
+            self._fit(faults_of_schema(schema, compiled, at))
         return compiled
 
     def _refuse_expression(self, at: Path, error: InvalidExpression) -> None:

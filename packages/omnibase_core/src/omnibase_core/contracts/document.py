@@ -113,11 +113,9 @@ def parse_document(path: str, text: str) -> Document:
     reader = _Reader(path, lines, iter(_LOADER(text).get_event, None))
     try:
         tree = reader.root()
-    except yaml.MarkedYAMLError as error:
-        problem = syntax_problem(path, lines, error)
-        return Document(path, {}, {}, {}, tuple(sorted([*reader.problems, problem])), lines)
-    except _Ended as ended:
-        return Document(path, {}, {}, {}, tuple(sorted([*reader.problems, ended.problem])), lines)
+    except (yaml.MarkedYAMLError, _Ended) as error:
+        last = error.problem if isinstance(error, _Ended) else syntax_problem(path, lines, error)
+        return Document(path, {}, {}, {}, tuple(sorted([*reader.problems, last])), lines)
     return Document(path, tree, reader.values, reader.keys, tuple(sorted(reader.problems)), lines)
 
 

@@ -89,7 +89,7 @@ def without_faults(tree: Mapping[str, Any], error: ValidationError) -> dict[str,
     rest: dict[str, Any] = deepcopy(dict(tree))
     for details in error.errors():
         if details["type"] == "missing":
-            continue
+            continue  # It is not there; or it is by now, where a misspelt key was read as it (`as_meant`).
         *above, last = (step for step in details["loc"] if step != "[key]")
         owner = part_of(rest, tuple(above))
         if isinstance(owner, list) and isinstance(last, int):

@@ -5,10 +5,10 @@ keywords of https://json-schema.org/draft/2020-12/schema and its formats, as the
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from omnibase_core.contracts.document import Path, suggestion
-from omnibase_core.errors import ProblemCode
+from omnibase_core.contracts.fitting import Misfit
 from omnibase_core.schemas import Schema
 
 FORMATS = frozenset(
@@ -29,7 +29,7 @@ _PLAIN = frozenset(
     | {"maximum", "minContains", "minItems", "minLength", "minProperties", "minimum", "multipleOf", "pattern"}
     | {"readOnly", "required", "title", "type", "uniqueItems", "writeOnly"}
 )
-_KEYWORDS = sorted(_ONE | _LISTS | _MAPPINGS | _PLAIN)
+_KEYWORDS = _ONE | _LISTS | _MAPPINGS | _PLAIN
 _OF_OPENAPI = {"nullable": "write type: [string, 'null'] to allow null"}
 _BOUNDS = (
     *(("minimum", "maximum"), ("minItems", "maxItems"), ("minLength", "maxLength")),
@@ -37,29 +37,23 @@ _BOUNDS = (
 )
 
 
-class SchemaFault(NamedTuple):
-    """Something that is wrong in a schema: where it is, within the schema, and what to write."""
-
-    at: Path
-    message: str
-    code: ProblemCode = "bad-schema"
-    key: bool = False
-    nearest: str | None = None
-
-
-def faults_of_schema(schema: Mapping[str, Any], compiled: Schema) -> Iterator[SchemaFault]:
-    """Find what a valid schema says in vain, and examples that it refuses."""
+def faults_of_schema(schema: Mapping[str, Any], compiled: Schema, at: Path) -> Iterator[Misfit]:
+    """Find what a valid schema, written at a path of its contract, says in vain, and examples that it refuses."""
     kinds = schema.get("type", "object")
     if "object" not in (kinds if isinstance(kinds, list) else [kinds]):
         told = "a payload and an answer are objects; write type: object, and what you mean under a key of it"
-        yield SchemaFault(("type",), told)
-    yield from _faults(schema, ())
+        yield _fault((*at, "type"), told)
+    yield from _faults(schema, at)
     for index, example in enumerate(schema.get("examples", ())):
         for path, message in compiled.places(example):
-            yield SchemaFault(("examples", index, *path), f"the example does not fit its schema: {message}")
+            yield _fault((*at, "examples", index, *path), f"the example does not fit its schema: {message}")
 
 
-def _faults(schema: Any, at: Path) -> Iterator[SchemaFault]:
+def _fault(at: Path, message: str, *, nearest: str | None = None) -> Misfit:
+    return Misfit(at=at, message=message, code="bad-schema", nearest=nearest)
+
+
+def _faults(schema: Any, at: Path) -> Iterator[Misfit]:
     if not isinstance(schema, Mapping):
         return
     yield from _faults_of_keywords(schema, at)
@@ -75,25 +69,25 @@ def _faults(schema: Any, at: Path) -> Iterator[SchemaFault]:
                 yield from _faults(part, (*here, name))
 
 
-def _faults_of_keywords(schema: Mapping[str, Any], at: Path) -> Iterator[SchemaFault]:
-    for keyword in schema.keys() - set(_KEYWORDS):
-        if not keyword.startswith("x-"):
+def _faults_of_keywords(schema: Mapping[str, Any], at: Path) -> Iterator[Misfit]:
+    for keyword in schema:
+        if keyword not in _KEYWORDS and not keyword.startswith("x-"):
             otherwise = _OF_OPENAPI.get(keyword, "JSON Schema has none of that name; remove it")
-            hint, near = suggestion(keyword, _KEYWORDS, otherwise=otherwise)
+            hint, near = suggestion(keyword, sorted(_KEYWORDS), otherwise=otherwise)
             told = f"unknown keyword {keyword!r}; {hint}"
-            yield SchemaFault((*at, keyword), told, code="unknown-key", key=True, nearest=near)
+            yield Misfit(at=(*at, keyword), message=told, code="unknown-key", key=True, nearest=near)
     written = schema.get("format")
     if written is not None and written not in FORMATS:
         hint, near = suggestion(written, sorted(FORMATS), otherwise="remove it, or write a pattern")
-        yield SchemaFault((*at, "format"), f"no check knows the format {written!r}; {hint}", nearest=near)
+        yield _fault((*at, "format"), f"no check knows the format {written!r}; {hint}", nearest=near)
     for least, most in _BOUNDS:
         if least in schema and most in schema and schema[least] > schema[most]:
             told = f"nothing fits: {least} {schema[least]:g} is above {most} {schema[most]:g}"
-            yield SchemaFault((*at, least), told)
+            yield _fault((*at, least), told)
     yield from _faults_of_required(schema, at)
 
 
-def _faults_of_required(schema: Mapping[str, Any], at: Path) -> Iterator[SchemaFault]:
+def _faults_of_required(schema: Mapping[str, Any], at: Path) -> Iterator[Misfit]:
     """Where no other properties may be, those that have to be there are among those that may."""
     if schema.get("additionalProperties") is not False or "patternProperties" in schema:
         return
@@ -102,4 +96,4 @@ def _faults_of_required(schema: Mapping[str, Any], at: Path) -> Iterator[SchemaF
         if name not in properties:
             hint, near = suggestion(name, properties)
             told = f"nothing fits: {name!r} is required, but is none of the properties, and others may not be; {hint}"
-            yield SchemaFault((*at, "required", index), told, nearest=near)
+            yield _fault((*at, "required", index), told, nearest=near)

@@ -72,14 +72,16 @@ def syntax_problem(path: str, lines: Sequence[str], error: Any) -> Problem:
         # What is never closed is best shown where it starts; it is noticed only where something else comes.
         place, start = _found(lines, error.context_mark)
         found = found if found == _END and said != _LATE else start
+    line = lines[place.line - 1]
+    before = line[: place.column - 1]
     expected, advice = _SYNTAX_WORDING.get(said, (f"which is no YAML: {said}", "quote it if it is text"))
     if found == _TAB:
         expected, advice = "expected spaces", "indent with spaces"
-    elif expected == _SYNTAX_WORDING[_LATE][0] and (match := _GLUED.match(lines[place.line - 1], place.column - 1)):
+    elif expected == _SYNTAX_WORDING[_LATE][0] and (match := _GLUED.match(line, len(before))):
         advice = f"write a space after the colon: {match[1]}: {match[2]}"
-    elif _UNQUOTED.search(lines[place.line - 1]) or _QUOTED_IN_PART.search(lines[place.line - 1][: place.column - 1]):
+    elif _UNQUOTED.search(line) or _QUOTED_IN_PART.search(before):
         advice = 'quote the whole expression: "${ ... }"'
-    elif _QUOTED_WITHIN.search(lines[place.line - 1][: place.column - 1]):
+    elif _QUOTED_WITHIN.search(before):
         advice = "write the text in single quotes: \"${ payload.unit == 'kg' }\""
     code: ProblemCode = "bad-character" if found == _TAB else "yaml-tag" if "tag" in expected else "yaml-syntax"
     return problem_at(path, lines, place, f"found {found}, {expected}; {advice}", code=code)
