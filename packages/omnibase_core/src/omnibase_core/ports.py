@@ -140,7 +140,10 @@ Headers = Sequence[tuple[str, bytes | None]]
 
 
 class Delivery(NamedTuple):
-    """One message as the broker delivered it, under one assignment of its partition to this host."""
+    """One message as the broker delivered it, under one assignment of its partition to this host.
+
+    `headers_error` says why the headers cannot be read, for instance since a name is not UTF-8; `headers` is empty then.
+    """
 
     partition: Partition
     offset: int
@@ -148,6 +151,7 @@ class Delivery(NamedTuple):
     value: bytes | None
     headers: Headers
     timestamp_ms: int
+    headers_error: str | None = None
 
 
 class Message(NamedTuple):
@@ -161,14 +165,25 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Messages in the order of each partition. Each belongs to an assignment that is in force."""
+    """Messages in the order of each partition. Each belongs to an assignment that is in force.
+
+    Within an assignment offsets only rise, unless `Rewound` announced otherwise. They may have gaps: markers of
+    transactions, aborted messages, and what compaction removed have offsets too. `reached` names partitions of which
+    everything below an offset has been delivered (this batch included), so that a gap at the end can be committed.
+    """
 
     deliveries: Sequence[Delivery]
+    reached: Mapping[Partition, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """From here on, this host serves these partitions."""
+    """From here on, this host serves these partitions, each from its committed offset and not paused.
+
+    The very object stands for the assignment: what is asked of the bus by the object of an earlier one has no effect.
+    Where offsets go back although nobody asked for it (the topic was created again, its log was cut off), the old
+    assignment is `Revoked` as lost, and a new one begins.
+    """
 
     partitions: frozenset[Partition]
 
@@ -239,18 +254,18 @@ class EnvelopeBus(Protocol):
         """
 
     def commit(self, offsets: Mapping[Partition, int], /) -> None:
-        """Note, for each partition, the offset of the first message that is not yet done. Later calls win.
+        """Note, for each partition, the offset of the first message that is not yet done.
 
-        What is noted is on the broker within a moment, and at the latest when a revoked partition is released or the
-        bus is closed.
+        Within an assignment the largest offset wins, however often a commit fails. What is noted is on the broker
+        within a moment, and at the latest when a revoked partition is released or the bus is closed.
         """
 
     def transact(self, messages: Sequence[Message], offsets: Mapping[Partition, int], /) -> "Future[Sequence[Refusal]]":
         """Publish the messages and commit the offsets: both or neither. For hosts of exactly once, one at a time.
 
         The future gives the refusals: where there are any, nothing of it happened. It raises TransactionAborted where
-        nothing happened for a reason that may pass, such as a group that is just rebalancing. None of the partitions
-        may be released before it has ended.
+        nothing happened for a reason that may pass, such as a group that is just rebalancing. It ends in bounded time:
+        a client that does not come back is given up, and the group is asked what became of the transaction.
         """
 
     def pause(self, partitions: Iterable[Partition], /) -> None:

@@ -87,17 +87,28 @@ class Watch(ContractModel):
 class Limits(ContractModel):
     """Bounds of the whole host.
 
-    `max_in_flight` and `bytes_in_flight_max` count commands that are taken and not yet done. No node holds more of
-    them than it leaves free, whatever its own limit: the others go on while its commands stand still.
-    `ahead_max` bounds how many commands of a partition may be taken behind its first one that is not done: a crash
-    repeats so many.
-    `drain_s` is how long work in flight may go on when the host stops or loses a partition.
+    - `max_in_flight`, `bytes_in_flight_max`: commands that are taken and not yet done; in bytes their keys, headers and
+      values, and what is published for them until the broker has acknowledged it. No node holds more of them than it
+      leaves free, whatever its own limit: the others go on while its commands stand still.
+    - `ahead_max`: how many commands of a partition may be taken behind its first one that is not done: a crash repeats
+      so many.
+    - `depth_max`: how deep objects and lists may be nested in a command; a deeper one is a dead letter.
+    - `drain_s`: how long commands in flight may go on when the host stops, in seconds.
+    - `revoke_s`: how long they may go on when their partition moves to another host, in seconds. Nothing is fetched
+      meanwhile; what has not ended by then is left to the next owner.
+    - `stop_s`: how long stopping takes at most, all its phases together, in seconds; at least `drain_s`.
+    - `unknown_node_s`: how long a retried or requested command of a node that this host does not have is left to other
+      hosts of the pool, in seconds, before it becomes a dead letter.
     """
 
     max_in_flight: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000
     bytes_in_flight_max: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
     ahead_max: Annotated[int, Field(ge=10, le=10_000_000)] = 10_000
+    depth_max: Annotated[int, Field(ge=8, le=512)] = 64
     drain_s: Annotated[float, Field(ge=0, le=300)] = 10.0
+    revoke_s: Annotated[float, Field(ge=0, le=300)] = 1.0
+    stop_s: Annotated[float, Field(ge=1, le=600)] = 25.0
+    unknown_node_s: Annotated[float, Field(ge=0, le=86_400)] = 900.0
 
 
 class HealthEndpoint(ContractModel):
