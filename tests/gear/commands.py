@@ -88,12 +88,16 @@ limits: {limits}
 
 
 def loaded_host(
-    nodes: Mapping[str, str], *, limits: str = "{}", guarantee: str = "at_least_once", more: str = ""
+    nodes: Mapping[str, str],
+    *handlers: HandlerDescription,
+    limits: str = "{}",
+    guarantee: str = "at_least_once",
+    more: str = "",
 ) -> LoadedHost:
-    """Load a host of these node contracts; `more` are further keys of its own."""
+    """Load a host of these node contracts and more handlers; `more` are further keys of its own."""
     files = {f"nodes/{name}.yaml": text for name, text in nodes.items()}
     written = host(*nodes, limits=limits, guarantee=guarantee) + more
-    return registry({**files, "hosts/test.yaml": written}).hosts["test-host"]
+    return registry({**files, "hosts/test.yaml": written}, *handlers).hosts["test-host"]
 
 
 def envelope(node_slug: str, payload: Mapping[str, Any] | None = None, **changes: Any) -> OnexEnvelope:

@@ -1,7 +1,8 @@
 """What has to hold in every history. Looked at while it happens where a moment later would be too late."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -10,8 +11,8 @@ from pydantic_core import from_json
 
 from omnibase_core.ports import Message, Partition
 
-ANSWERED_ONLY = frozenset({"unknown_operation", "declined"})
-"""Errors of the sender alone: they are answered and get no dead letter."""
+ANSWERED_ONLY = frozenset({"unknown_operation", "declined", "host_full"})
+"""Errors of the sender alone, and of a request that may be sent again: they are answered and get no dead letter."""
 
 RECORDS = "records"
 """What handlers publish, in half of the histories: one record for each success of these nodes."""
@@ -24,11 +25,11 @@ class InvariantViolated(AssertionError):
 
 @dataclass(eq=False)
 class Sent:
-    """A command as it was sent, and what came of it."""
+    """A command as it was sent, and what came of it. `carried` counts how often a host put it on another topic."""
 
     partition: Partition
     offset: int
-    key: bytes | None
+    message: Message
     number: int | None
     ordered_by: bytes | None = None
     answers: list[tuple[int, str]] = field(default_factory=list)
@@ -36,6 +37,9 @@ class Sent:
     dead_letters: int = 0
     records: int = 0
     refused: bool = False
+    carried: int = 0
+    gone: bool = False
+    sent_s: float = 0.0
 
     @property
     def done(self) -> bool:
@@ -44,10 +48,38 @@ class Sent:
             return self.dead_letters > 0
         return None in self.errors or bool(self.errors & ANSWERED_ONLY) or bool(self.answers and self.dead_letters)
 
+    @property
+    def settled(self) -> bool:
+        """Whether its offset may be committed."""
+        return self.done or self.carried > 0
+
+    @property
+    def slug(self) -> str:
+        """The node, or the pool for a request."""
+        return self.partition.topic.split(".")[6]
+
     def __str__(self) -> str:
-        """Say which command this is, for whoever reads of a violation."""
+        """Say which command this is, for the reader of a violation."""
         what = "poison" if self.number is None else f"command {self.number}"
-        return f"{what} at {self.partition.topic.split('.')[6]}[{self.partition.number}]@{self.offset}"
+        return f"{what} at {self.slug}[{self.partition.number}]@{self.offset}"
+
+
+@dataclass(eq=False)
+class Carried:
+    """A command where a host put it: to be retried later, or for another host of the pool."""
+
+    cause: Sent
+    turn: int
+    gone: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether its offset may be committed."""
+        return self.cause.done or self.cause.carried > self.turn
+
+    def __str__(self) -> str:
+        """Say which command this is."""
+        return f"{self.cause}, carried {self.turn} times"
 
 
 class Invariants:
@@ -61,9 +93,15 @@ class Invariants:
         self.once = once
         self.publishing = publishing
         self.violations: list[str] = []
-        self.sent: dict[Partition, list[Sent]] = {}
+        self.sent: dict[Partition, dict[int, Sent | Carried]] = {}
         self.counts: Counter[str] = Counter()
+        self.left_to_others_s = 0.0
+        """For how long a command of a node that a host lacks is left to others."""
+        self.truncated: set[Partition] = set()
+        """Where offsets may be committed that are lower than before."""
+        self._all: list[Sent] = []
         self._by_id: dict[str, Sent] = {}
+        self._at: dict[tuple[Partition, int], list[Sent]] = {}
         self._checked: dict[Partition, int] = {}
         self._appended = 0
         self._read_before: dict[bytes, dict[str, Any]] = {}
@@ -73,24 +111,34 @@ class Invariants:
         if len(self.violations) < 20:
             self.violations.append(text)
 
-    def send(self, sent: Sent) -> None:
-        """Know of a command that is about to be sent."""
-        self.sent.setdefault(sent.partition, []).append(sent)
-        if sent.number is not None:
-            self._by_id[str(UUID(int=sent.number))] = sent
+    def send(self, sent: Sent, *, identity: int) -> None:
+        """Know of a command that is about to be sent, with this id."""
+        self._all.append(sent)
+        self.sent.setdefault(sent.partition, {})[sent.offset] = sent
+        self._at.setdefault((sent.partition, sent.offset), []).append(sent)
+        self._by_id[str(UUID(int=identity))] = sent
+
+    def owed(self) -> Iterable[Sent]:
+        """Return every command that is not done and not gone."""
+        return [sent for sent in self._all if not sent.done and not sent.gone]
 
     # --- The witness ----------------------------------------------------------------------------------------------
 
     def published(self, messages: Sequence[Message], held: Collection[Partition]) -> None:
         """Nothing is published for a partition that the host was told it has lost, or that it gave up."""
         for message in messages:
-            # A handler that is under way when its partition is lost may still have its effect.
-            if message.topic != RECORDS and (sent := self._cause_of(message)).partition not in held:
+            # What a host puts on another topic, and what its handlers publish, may be seen before its partition is.
+            if message.topic == RECORDS or _carries(message.topic):
+                continue
+            sent = self._cause_of(message)
+            if not sent.carried and not sent.gone and sent.partition not in held:
                 self.violated(f"published late: {sent}, whose partition the host no longer holds")
 
     def appended(self, place: Partition, offset: int, message: Message) -> None:
         """An answer to a command always has the same id."""
-        del offset
+        if _carries(place.topic):
+            self._carry(place, offset, message)
+            return
         if ".cmd." in place.topic:
             return
         self._appended += 1
@@ -98,26 +146,25 @@ class Invariants:
         if ".dlq." in place.topic:
             sent.dead_letters += 1
             self.counts["dead letters"] += 1
-            return
-        if place.topic == RECORDS:
+        elif place.topic == RECORDS:
             sent.records += 1
             self.counts["records"] += 1
             if self.once and sent.records > 1:
                 self.violated(f"published twice: {sent}")
-            return
-        answer = self._read(message)
-        if message.key != sent.key:
-            self.violated(f"another key: {sent} has {sent.key!r}, its answer {message.key!r}")
-        sent.answers.append((self._appended, answer["envelope_id"]))
-        sent.errors.add(answer["error"]["code"] if "error" in answer else None)
-        if self.publishing and place.topic.split(".")[6] in PUBLISHING:
-            self._check_record(sent, failed="error" in answer)
-        if len({identity for _, identity in sent.answers}) > 1:
-            self.violated(f"ids of answers differ: {sent}, {sent.answers}")
-        self.counts["answers"] += 1
-        self.counts["repeats"] += len(sent.answers) > 1
-        if self.once and len(sent.answers) > 1:
-            self.violated(f"answered twice: {sent}")
+        else:
+            self._answered(sent, message)
+
+    def gone(self, place: Partition, begin: int, end: int) -> None:
+        """What the broker drops is owed no more."""
+        kept = self.sent.get(place, {})
+        for offset in range(begin, end):
+            if (sent := kept.pop(offset, None)) is not None:
+                sent.gone = True
+                cause = sent.cause if isinstance(sent, Carried) else sent
+                cause.gone = True
+                self.counts["records gone"] += 1
+        if begin < self._checked.get(place, 0) <= end:
+            self._checked[place] = begin
 
     def refused(self, message: Message) -> None:
         """What was refused once may be overtaken: it is published again later."""
@@ -129,11 +176,11 @@ class Invariants:
         for partition, offset in offsets.items():
             if partition not in held:
                 self.violated(f"committed late: {partition}, which the host no longer holds")
-            for sent in self.sent[partition][self._checked.get(partition, 0) : offset]:
-                if not sent.done:
+            kept = self.sent.get(partition, {})
+            for number in range(self._checked.get(partition, 0), offset):
+                sent = kept.get(number)
+                if sent is not None and not sent.settled and not sent.gone:
                     self.violated(f"committed too early: {offset}, and {sent} is not done")
-            if offset > len(self.sent[partition]):
-                self.violated(f"committed beyond the end: {partition} {offset}")
             self._checked[partition] = max(offset, self._checked.get(partition, 0))
 
     def transacted(self, offsets: Mapping[Partition, int]) -> None:
@@ -146,24 +193,57 @@ class Invariants:
         self.violated(text)
 
     def committed(self, partition: Partition, offset: int, before: int) -> None:
-        """No offset goes back."""
+        """No offset goes back, but where a log was cut off."""
         self.counts["commits"] += 1
-        if offset < before:
+        if offset < before and partition not in self.truncated:
             self.violated(f"committed backwards: {partition} from {before} to {offset}")
 
     # --- At the end -----------------------------------------------------------------------------------------------
 
-    def check_end(self, committed: Mapping[Partition, int]) -> None:
-        """Everything is answered and committed, and no key's first answers are out of order."""
-        for partition, all_sent in self.sent.items():
-            if (offset := committed.get(partition, 0)) < len(all_sent):
-                self.violated(f"stuck: {all_sent[offset]}, {len(all_sent) - offset} to go")
-            for sent in all_sent:
-                if sent.number is not None and not sent.answers:
-                    self.violated(f"never answered: {sent}")
-                elif not sent.done:
-                    self.violated(f"no dead letter: {sent}, errors {sent.errors}")
-            self._check_order(all_sent)
+    def check_end(self, committed: Mapping[Partition, int], ends: Mapping[Partition, int]) -> None:
+        """Everything is answered and committed, gaps at the end included, and first answers of a key are in order."""
+        for partition, end in ends.items():
+            if (offset := committed.get(partition, 0)) < end:
+                left = [str(sent) for number, sent in self.sent.get(partition, {}).items() if number >= offset]
+                first = left[0] if left else f"a gap in {partition}"
+                self.violated(f"stuck: {first}, {len(left)} to go, committed {offset} of {end}")
+        for sent in self._all:
+            if sent.gone:
+                continue
+            if sent.number is not None and not sent.answers:
+                self.violated(f"never answered: {sent}")
+            elif not sent.done:
+                self.violated(f"no dead letter: {sent}, errors {sent.errors}")
+        for kept in self.sent.values():
+            self._check_order([kept[offset] for offset in sorted(kept)])
+
+    def _answered(self, sent: Sent, message: Message) -> None:
+        answer = self._read(message)
+        code = answer["error"]["code"] if "error" in answer else None
+        if message.key != sent.message.key and not (message.key is None and code is not None):
+            self.violated(f"another key: {sent} has {sent.message.key!r}, its answer {message.key!r}")
+        if code == "unknown_node" and asyncio.get_running_loop().time() < sent.sent_s + self.left_to_others_s:
+            self.violated(f"a stray ended early: {sent}, which another host may have")
+        sent.answers.append((self._appended, answer["envelope_id"]))
+        sent.errors.add(code)
+        if self.publishing and message.topic.split(".")[6] in PUBLISHING and ".runtime." not in sent.partition.topic:
+            self._check_record(sent, failed="error" in answer)
+        if len({identity for _, identity in sent.answers}) > 1:
+            self.violated(f"ids of answers differ: {sent}, {sent.answers}")
+        self.counts["answers"] += 1
+        self.counts["repeats"] += len(sent.answers) > 1
+        if self.once and len(sent.answers) > 1:
+            self.violated(f"answered twice: {sent}")
+
+    def _carry(self, place: Partition, offset: int, message: Message) -> None:
+        """Know of a command that a host put on another topic; what a sender put there is known already."""
+        kept = self.sent.setdefault(place, {})
+        if offset in kept:
+            return
+        cause = self._by_id[self._read(message)["envelope_id"]]
+        cause.carried += 1
+        kept[offset] = Carried(cause, cause.carried)
+        self.counts["carried"] += 1
 
     def _check_record(self, sent: Sent, *, failed: bool) -> None:
         """What a success has published is there before its answer is; with `once`, a failure has published nothing."""
@@ -172,11 +252,11 @@ class Invariants:
         if failed and sent.records and self.once:
             self.violated(f"failed, and its record is there: {sent}")
 
-    def _check_order(self, all_sent: Sequence[Sent]) -> None:
+    def _check_order(self, all_sent: Sequence[Sent | Carried]) -> None:
         """What was never refused is answered, the first time, in the order in which it was sent."""
         last: dict[bytes, Sent] = {}
         for sent in all_sent:
-            if sent.ordered_by is None or not sent.answers:
+            if isinstance(sent, Carried) or sent.ordered_by is None or not sent.answers:
                 continue
             before = last.setdefault(sent.ordered_by, sent)
             if before.answers[0] > sent.answers[0]:
@@ -191,10 +271,13 @@ class Invariants:
         if ".dlq." in message.topic:
             facts: dict[str, Any] = dict(message.headers)
             partition = Partition(facts["onex-dlq-topic"].decode(), int(facts["onex-dlq-partition"]))
-            return self.sent[partition][int(facts["onex-dlq-offset"])]
+            candidates = self._at[(partition, int(facts["onex-dlq-offset"]))]
+            same = [it for it in candidates if (it.message.value or b"").startswith(message.value or b"")]
+            return (same or candidates)[-1]
         if message.topic == RECORDS:
             return self._by_id[dict(message.headers)["onex-causation-id"].decode()]
-        return self._by_id[self._read(message)["causation_id"]]
+        answer = self._read(message)
+        return self._by_id[answer["envelope_id" if _carries(message.topic) else "causation_id"]]
 
     def _read(self, message: Message) -> dict[str, Any]:
         """Read an answer once: it is looked at when it is published, and again when it is kept or refused."""
@@ -202,3 +285,8 @@ class Invariants:
         if (known := self._read_before.get(value)) is None:
             known = self._read_before[value] = from_json(value)
         return known
+
+
+def _carries(topic: str) -> bool:
+    """Check whether a topic is one on which hosts put commands: to be retried, or for another host of the pool."""
+    return ".retry." in topic or ".cmd.runtime." in topic

@@ -3,34 +3,36 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import sha256
+from math import inf
 from typing import Any
-from uuid import UUID
 
-from omnibase_core.errors import BusError, HandlerError, PublishFailed
+from omnibase_core.errors import BusError
 from omnibase_core.loaded import LoadedHost
 from omnibase_core.local_handler import LocalHandler
-from omnibase_core.ports import HandlerCall, Message, Outlet
+from omnibase_core.ports import HandlerDescription, OperationDescription, Partition
 from omnibase_core.runtime import NodeRuntime
 from omnibase_core.testing.simulated_bus import SimulatedBus
 from omnibase_core.testing.simulated_cluster import Faults, SimulatedCluster
 from omnibase_core.testing.virtual_time import Dice, SimulationStuck, VirtualClock, run
-from tests.gear.commands import ECHO, loaded_host, node
-from tests.simulation.invariants import PUBLISHING, RECORDS, Invariants, Sent
-from tests.simulation.store import WatchedStore, order_of
+from tests.gear.commands import ECHO, AnyModel, loaded_host, node
+from tests.simulation.commands import EVENTS, REQUESTS, TOPIC, Sender
+from tests.simulation.handlers import IN_FLIGHT_MAX as NODES_IN_FLIGHT_MAX
+from tests.simulation.handlers import Pure, Scripted
+from tests.simulation.invariants import Invariants, Sent
+from tests.simulation.store import WatchedStore
 
-TOPIC = "onex.app.dev.test.cmd.node.{}.v1"
 GROUP = "onex.dev.test.pool"
 BATCH_SIZE = 6
 IN_FLIGHT_MAX = 9
-NODES_IN_FLIGHT_MAX = {"keyed": 4, "lined": 3, "loose": 5, "once": 4}
-SLUGS = ("echo", "keyed", "keyed", "lined", "loose")
-SLUGS_WITH_ONCE = (*SLUGS, "once", "once", "once")
-WAYS = ("well", "well", "well", "slow", "slow", "retryable", "for_good", "bug", "hang", "large", "unknown")
-POISON = (b"", b"{", b"[1]", b"\xff" * 9, b'{"envelope_version": 9}', b"x" * 2800)
-KEYS = (None, b"a", b"b", b"c", b"d", b"e")
 DRAIN_S = 50_000.0
+LEFT_TO_OTHERS_S = 40.0
+COMMITS_FAIL_FOR_S = 60.0
+"""For so long commits of offsets go on to fail in a world that is well again otherwise."""
+NEIGHBOURS_WAIT_MOST_S = 400.0
+"""In a world that is well again, commands of a node that awaits nothing wait for nobody else for longer."""
 ONCE = """
   do:
     input: {type: object}
@@ -38,40 +40,44 @@ ONCE = """
     errors: [{when: "${ has(result.said) && result.said == 'no' }", code: declined}]
 """
 ONCE_KEY = 'idempotency: {key: "${ payload.order }", window_s: 1e7}\n'
+RETRY = "{attempts: 3, initial_s: 0.1, max_s: 1}"
+PURE_DESCRIPTION = HandlerDescription(
+    handler_type="pure",
+    operations={"do": OperationDescription(request=AnyModel, result=AnyModel)},
+    settings=AnyModel,
+    transactional=True,
+    inline=True,
+)
+"""A handler that is pure, but for what it raises."""
 
 
 @cache
-def the_host(drain_s: float, bytes_max: int, guarantee: str, *, with_once: bool) -> LoadedHost:
-    """Load the contracts: once, for all histories. Some have a node whose effects happen once a key."""
-    nodes = {"echo": node("echo", handler="local", operations=ECHO)}
-    for name, ordering in (("keyed", "key"), ("lined", "partition"), ("loose", "none")):
+def the_host(drain_s: float, bytes_max: int, guarantee: str, *, with_once: bool, lacks: str = "") -> LoadedHost:
+    """Load the contracts: once, for all histories. Some have a node whose effects happen once a key, some lack one."""
+    nodes = {"echo": node("echo", handler="local", operations=ECHO), "pure": node("pure", handler="pure")}
+    for name, more in (
+        ("keyed", "ordering: key"),
+        ("lined", "ordering: partition"),
+        ("loose", "ordering: none"),
+        ("over", "ordering: none, on_retry: overtake"),
+        ("also", "ordering: none, on_retry: overtake"),
+    ):
         limit = NODES_IN_FLIGHT_MAX[name]
-        retry = "{attempts: 3, initial_s: 0.1, max_s: 1}"
-        delivery = f"{{timeout_s: 1.5, retry: {retry}, ordering: {ordering}, max_in_flight: {limit}}}"
-        nodes[name] = node(name, delivery=delivery)
+        retry = "{attempts: 4, initial_s: 0.8, max_s: 20, multiplier: 4}" if "overtake" in more else RETRY
+        nodes[name] = node(name, delivery=f"{{timeout_s: 1.5, retry: {retry}, {more}, max_in_flight: {limit}}}")
     if with_once:
         limit = NODES_IN_FLIGHT_MAX["once"]
-        delivery = f"{{timeout_s: 1.5, retry: {{attempts: 3, initial_s: 0.1, max_s: 1}}, max_in_flight: {limit}}}"
+        delivery = f"{{timeout_s: 1.5, retry: {RETRY}, max_in_flight: {limit}}}"
         nodes["once"] = node("once", delivery=delivery, operations=ONCE) + ONCE_KEY
+    nodes.pop(lacks, None)
+    limits = f"max_in_flight: {IN_FLIGHT_MAX}, drain_s: {drain_s}, revoke_s: {drain_s / 2}"
     return loaded_host(
         nodes,
-        limits=f"{{max_in_flight: {IN_FLIGHT_MAX}, drain_s: {drain_s}, bytes_in_flight_max: {bytes_max}}}",
+        PURE_DESCRIPTION,
+        limits=f"{{{limits}, bytes_in_flight_max: {bytes_max}, unknown_node_s: {LEFT_TO_OTHERS_S}}}",
         guarantee=guarantee,
-        more="idempotency: {store: memory}\n",
+        more="idempotency: {store: memory}\nrequests: true\n" if with_once else "requests: true\n",
     )
-
-
-def the_command(slug: str, key: bytes | None, way: str, number: int) -> Message:
-    """Make a command, as a sender in any language would; its number is its id."""
-    payload = (
-        f'{{"node":"{slug}","key":"{(key or b"").decode()}","way":"{way}","n":{number},"order":{order_of(number)}}}'
-    )
-    operation = ',"operation":"dance"' if way == "unknown" else ""
-    value = (
-        f'{{"envelope_version":1,"envelope_id":"{UUID(int=number)}","correlation_id":"{UUID(int=number)}"'
-        f',"node_slug":"{slug}","timestamp":"2026-01-01T00:00:00Z","payload":{payload}{operation}}}'
-    )
-    return Message(TOPIC.format(slug), key, value.encode())
 
 
 class Silent:
@@ -83,90 +89,35 @@ class Silent:
         """Forget the event."""
 
 
-class Scripted:
-    """A handler that does as the command says, and looks at what runs beside it."""
-
-    def __init__(self, dice: Dice, invariants: Invariants, store: WatchedStore) -> None:
-        """Start with nothing running."""
-        self._dice = dice
-        self._store = store
-        self._invariants = invariants
-        self._running: Counter[str] = Counter()
-        self.look: Callable[[], None] = lambda: None
-
-    async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:
-        """Behave as scripted, within the bounds that the contract sets."""
-        request = call.request.model_dump()
-        lane = f"{request['node']}/{request['key']}" if request["node"] == "keyed" and request["key"] else ""
-        self._enter(request["node"], NODES_IN_FLIGHT_MAX[request["node"]])
-        self._enter(lane, 1)
-        try:
-            self.look()
-            await asyncio.sleep(self._dice.between(0, 0.05))
-            if request["node"] == "once":
-                return await self._store.effect(request["order"], request["n"], self._behave(request))
-            result = await self._behave(request)
-            if self._invariants.publishing and request["node"] in PUBLISHING:
-                await self._publish(call.outlet, request)
-            return result
-        finally:
-            self._running[request["node"]] -= 1
-            self._running[lane] -= 1
-
-    async def _publish(self, outlet: Outlet | None, request: Mapping[str, Any]) -> None:
-        assert outlet is not None
-        try:
-            await outlet.publish(Message(RECORDS, request["key"].encode(), b"%d" % request["n"]))
-        except PublishFailed as error:
-            raise HandlerError(error.code, str(error), retryable=True) from error
-
-    def _enter(self, what: str, limit: int) -> None:
-        self._running[what] += 1
-        if what and self._running[what] > limit:
-            self._invariants.violated(f"too many at once: {self._running[what]} of {what}, at most {limit}")
-
-    async def _behave(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        match request["way"]:
-            case "slow":
-                await asyncio.sleep(self._dice.between(0, 1.2))
-            case "hang":
-                await asyncio.sleep(self._dice.between(0, 5))
-            case "retryable":
-                if self._dice.chance(0.7):
-                    raise HandlerError("busy", "try again", retryable=True)
-            case "for_good":
-                raise HandlerError("no_such_thing", "do not try again")
-            case "bug" if request["n"] % 3 == 0:
-                raise SystemExit
-            case "bug":
-                raise ZeroDivisionError
-            case "large":
-                return {"blob": "x" * 2900}
-            case "declined":
-                return {"said": "no"}
-        return {"n": request["n"]}
-
-
 class Host:
-    """One host of the pool: its engine, its link, its handlers."""
+    """One host of the pool: its engine, its link, its handlers, and a clock that is right or not."""
 
-    def __init__(self, history: "History") -> None:
+    def __init__(self, history: "History", *, lacks: str) -> None:
         """Load it; nothing starts yet."""
-        loaded = history.loaded
-        self.bus = SimulatedBus(history.cluster, group=GROUP, batch_size=BATCH_SIZE)
-        self.runtime = history.engine(loaded.contract, bus=self.bus, clock=VirtualClock(), observer=Silent())
+        loaded = history.load(lacks)
+        revoke_s = loaded.contract.limits.revoke_s
+        self.bus = history.bus(history.cluster, group=GROUP, batch_size=BATCH_SIZE, revoke_s=revoke_s)
+        skew = timedelta(seconds=history.dice.choice((0.0, 0.0, -3600.0, 3600.0)))
+        clock = VirtualClock(datetime(2026, 1, 1, tzinfo=UTC) + skew)
+        self.runtime = history.engine(loaded.contract, bus=self.bus, clock=clock, observer=Silent())
         handler = Scripted(history.dice.fork(), history.invariants, history.store)
         handler.look = self.look
         self.runtime.register_handler("local", LocalHandler())
+        self.runtime.register_handler("pure", Pure())
         self.runtime.register_handler("scripted", handler)
         self.runtime.register_store(history.store)
         self.runtime.load_nodes(loaded.nodes)
         self._invariants = history.invariants
 
     def look(self) -> None:
-        """What is taken is bounded: by the limit, and one batch that was under way."""
+        """What is taken is bounded; what the client does not fetch, the runtime says to be held, and why."""
         if self.runtime.in_flight > IN_FLIGHT_MAX + BATCH_SIZE:
             self._invariants.violated(f"in flight: {self.runtime.in_flight}, at most {IN_FLIGHT_MAX} and a batch")
+        if self.bus.crashed or not self.bus.consumer.is_settled:
+            return
+        for partition in self.bus.consumer.paused & self.bus.held.keys():
+            if not self.runtime.held.get(partition):
+                self._invariants.violated(f"not fetched, and nobody says why: {partition}")
 
     async def start(self) -> None:
         """Begin."""
@@ -203,28 +154,40 @@ class Host:
 class History:
     """A seed, played out."""
 
-    def __init__(self, seed: int, engine: type[NodeRuntime]) -> None:
+    def __init__(self, seed: int, engine: type[NodeRuntime], bus: type[SimulatedBus]) -> None:
         """Let the dice say how bad the world is."""
         self.dice = dice = Dice(seed)
         self.engine = engine
+        self.bus = bus
         guarantee = dice.choice(("at_least_once", "exactly_once"))
         exactly_once = guarantee == "exactly_once"
-        drain_s, bytes_max = dice.choice((0.3, 2.0)), dice.choice((2000, 100_000))
-        self.with_once = seed % 3 == 0 and not exactly_once
-        self.loaded = the_host(drain_s, bytes_max, guarantee, with_once=self.with_once)
+        drain_s, bytes_max = dice.choice((0.3, 2.0)), dice.choice((6000, 100_000))
+        with_once = seed % 3 == 0 and not exactly_once
+        self.load: Callable[[str], LoadedHost] = lambda lacks: the_host(
+            drain_s, bytes_max, guarantee, with_once=with_once, lacks=lacks
+        )
         self.invariants = Invariants(once=exactly_once, publishing=seed % 2 == 0)
+        self.invariants.left_to_others_s = LEFT_TO_OTHERS_S
         self.store = WatchedStore(Dice(~seed), self.invariants)
         self.faults = Faults(
             latency_s=dice.choice((0.005, 0.05, 0.4)),
             refused=dice.choice((0.0, 0.0, 0.05)),
             aborted=dice.choice((0.0, 0.1, 0.3)),
+            hung=dice.choice((0.0, 0.0, 0.05)),
+            commit_failed=dice.choice((0.0, 0.0, 0.2, 0.6)),
+            gap=dice.choice((0.0, 0.1, 0.4)),
+            transaction_bytes_max=dice.choice((inf, inf, 9000.0)),
             release_s=dice.choice((1.0, 3.0, 6.0)),
         )
         self.cluster = SimulatedCluster(dice=dice.fork(), faults=self.faults, witness=self.invariants)
         self.hosts: list[Host] = []
         self.ending: list[asyncio.Task[None]] = []
         self.events: Counter[str] = Counter()
-        self._number = 0
+        self._sender = Sender(dice, with_once=with_once)
+        self._exactly_once = exactly_once
+        self._away: list[asyncio.Task[None]] = []
+        self._has_news = dice.chance(0.4)
+        """Whether topics come and go, and hosts of another version are in the pool."""
 
     async def play(self) -> None:
         """Send commands and do harm, heal, drain, end."""
@@ -238,13 +201,13 @@ class History:
             await self._harm()
             for host in self.hosts:
                 host.look()
+        await asyncio.gather(*self._away)
         self.faults.heal()
         self.store.heal()
-        if not self.hosts:
-            await self._start()
+        await self._start(lacks="")
         await self._drain()
         await self._end()
-        self.invariants.check_end(self.cluster.group(GROUP).committed)
+        self.invariants.check_end(self.cluster.group(GROUP).committed, self._ends())
 
     # --- What happens ---------------------------------------------------------------------------------------------
 
@@ -252,31 +215,33 @@ class History:
     def counts(self) -> Counter[str]:
         """What there was in this history."""
         late = Counter({"late commits": self.cluster.group(GROUP).refused_commits})
-        return Counter({"commands": self._number}) + self.invariants.counts + self.events + late
+        return Counter({"commands": self._sender.number}) + self.invariants.counts + self.events + late
 
     @property
     def digest(self) -> str:
         """What the broker kept, in short: the same for each run of the same seed with the same engine."""
-        kept = sorted((place, [message.value for message in log]) for place, log in self.cluster.records.items())
+        kept = sorted((place, [message.value for message in log]) for place, log in self.cluster.logs.items())
         return sha256(repr(kept).encode()).hexdigest()[:16]
 
     def _send(self) -> None:
-        self._number += 1
-        slug = self.dice.choice(SLUGS_WITH_ONCE if self.with_once else SLUGS)
-        key = self.dice.choice(KEYS)
-        if self.dice.chance(0.06):
-            number, message = None, Message(TOPIC.format(slug), key, self.dice.choice(POISON))
-        else:
-            way = "well" if slug == "echo" else self.dice.choice((*WAYS, "declined") if slug == "once" else WAYS)
-            number, message = self._number, the_command(slug, key, way, self._number)
+        message, slug, is_decodable = self._sender.next()
         place = self.cluster.place_of(message)
-        is_ordered = number is not None and key is not None and slug != "loose"
-        sent = Sent(place, len(self.cluster.records.get(place, ())), key, number, key if is_ordered else None)
-        self.invariants.send(sent)
+        log = self.cluster.log(place)
+        if log is None:
+            return  # The topic is deleted: the sender hears so.
+        is_ordered = is_decodable and message.key is not None and slug in ("echo", "keyed", "lined", "pure")
+        is_ordered = is_ordered and message.topic != REQUESTS
+        number = self._sender.number if is_decodable else None
+        sent = Sent(place, log.end, message, number, message.key if is_ordered else None)
+        sent.sent_s = asyncio.get_running_loop().time()
+        self.invariants.send(sent, identity=self._sender.number)
         self.cluster.force(place, message)
 
     async def _harm(self) -> None:
-        harm = self.dice.choice((None, None, "start", "stop", "crash", "fail", "turn", "cut off", "go away"))
+        harms = [None, None, "start", "stop", "crash", "fail", "turn", "cut off", "go away"]
+        if self._has_news:
+            harms += ["extend", "recreate", "expire", "truncate"]
+        harm = self.dice.choice(harms)
         host = self.dice.choice(self.hosts) if self.hosts else None
         match harm:
             case "start" if len(self.hosts) < 3:
@@ -293,30 +258,86 @@ class History:
                 host.bus.cut_off(self.dice.between(0, 9))
             case "go away":
                 self.cluster.go_away(self.dice.between(0, 6))
+            case "extend" | "recreate" | "expire" | "truncate":
+                if not self._change_a_topic(harm):
+                    return
             case _:
                 return
         self.events[str(harm)] += 1
 
+    def _change_a_topic(self, change: str) -> bool:
+        """Let an operator, or an accident, change a topic of commands; return whether it could be done."""
+        slug = self.dice.choice(("echo", "keyed", "loose"))
+        topic = TOPIC.format(slug)
+        place = self.dice.choice(self.cluster.partitions_of(topic))
+        log = self.cluster.log(place)
+        if log is None:
+            return False
+        match change:
+            case "extend" if slug != "keyed" and len(self.cluster.partitions_of(topic)) < 4:
+                # A key that moves to another partition has commands in two lanes for a while.
+                self.cluster.extend(topic)
+            case "recreate":
+                self._away.append(asyncio.create_task(self._recreate(self.dice.choice((topic, EVENTS.format(slug))))))
+            case "expire":
+                self.cluster.expire(place, log.begin + self.dice.below(1 + log.end - log.begin))
+            case "truncate" if not self._exactly_once and log.end:
+                self.invariants.truncated.add(place)
+                self.cluster.truncate(place, log.begin + self.dice.below(1 + log.end - log.begin))
+            case _:
+                return False
+        return True
+
+    async def _recreate(self, topic: str) -> None:
+        """Delete a topic, and create it again when clients have had time to hear that their commits are for nothing."""
+        self.cluster.delete(topic)
+        await asyncio.sleep(self.dice.between(2, 6))
+        self.cluster.create(topic)
+
     def _raised(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.invariants.violated(f"raised: {context['message']}: {context.get('exception')!r}")
 
-    async def _start(self) -> None:
-        host = Host(self)
+    async def _start(self, lacks: str | None = None) -> None:
+        if lacks is None:
+            lacks = self.dice.choice(("", "", "over")) if self._has_news else ""
+        host = Host(self, lacks=lacks)
         self.hosts.append(host)
         await host.start()
 
     async def _drain(self) -> None:
         """Wait until everything is committed, for long enough; the end will say what is not."""
-        group = self.cluster.group(GROUP)
-        until_s = asyncio.get_running_loop().time() + DRAIN_S
-        while any(group.committed.get(it, 0) < len(sent) for it, sent in self.invariants.sent.items()):
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        loop.call_later(COMMITS_FAIL_FOR_S, setattr, self.faults, "commit_failed", 0.0)
+        waited = False
+        while not self._is_done():
             await asyncio.sleep(5)
-            if asyncio.get_running_loop().time() > until_s:
+            spent_s = loop.time() - began_s
+            for host in self.hosts:
+                host.look()
+            if not waited and spent_s > NEIGHBOURS_WAIT_MOST_S:
+                waited = True
+                for sent in self.invariants.owed():
+                    if sent.slug in ("echo", "pure"):
+                        self.invariants.violated(f"waits for others: {sent}")
+            if spent_s > DRAIN_S:
                 return
-        await asyncio.sleep(30)
+        await asyncio.sleep(60)
         for host in self.hosts:
-            if host.runtime.in_flight:
-                self.invariants.violated(f"all is done, and {host.runtime.in_flight} are still in flight")
+            if host.runtime.in_flight or host.runtime.bytes_in_flight:
+                left = f"{host.runtime.in_flight} commands, {host.runtime.bytes_in_flight} bytes"
+                self.invariants.violated(f"all is done, and still in flight: {left}")
+            if host.runtime.held:
+                self.invariants.violated(f"all is done, and still held: {host.runtime.held}")
+
+    def _is_done(self) -> bool:
+        committed = self.cluster.group(GROUP).committed
+        return not self.invariants.owed() and all(committed.get(place, 0) >= end for place, end in self._ends().items())
+
+    def _ends(self) -> Mapping[Partition, int]:
+        """Return where each partition ends that hosts consume."""
+        logs = self.cluster.logs.items()
+        return {place: log.end for place, log in logs if ".cmd." in place.topic or ".retry." in place.topic}
 
     async def _end(self) -> None:
         await asyncio.gather(*self.ending, *(host.stop() for host in self.hosts))
@@ -324,9 +345,9 @@ class History:
             self.invariants.violated(f"left running: {sorted(map(repr, left))}")
 
 
-def play(seed: int, engine: type[NodeRuntime] = NodeRuntime) -> History:
+def play(seed: int, engine: type[NodeRuntime] = NodeRuntime, bus: type[SimulatedBus] = SimulatedBus) -> History:
     """Play the history of a seed; its `invariants.violations` say what the engine broke."""
-    history = History(seed, engine)
+    history = History(seed, engine, bus)
     try:
         run(history.play(), seed=seed)
     except SimulationStuck as stuck:

@@ -27,6 +27,9 @@ class Nobody:
     def refused(self, message: Message) -> None:
         """Mind nothing."""
 
+    def gone(self, place: Partition, begin: int, end: int) -> None:
+        """Mind nothing."""
+
     def noted(self, offsets: Mapping[Partition, int], held: Collection[Partition]) -> None:
         """Mind nothing."""
 
@@ -51,6 +54,10 @@ class Client:
         self._clings = clings
         self.task = asyncio.create_task(self._receive())
 
+    def commit(self, offset: int) -> None:
+        """Commit under the assignment that the client has now."""
+        self.bus.commit({self.bus.held[HERE].partition: offset})
+
     async def _receive(self) -> None:
         async for happening in self.bus.receive(["commands"]):
             match happening:
@@ -68,7 +75,7 @@ def in_simulation(scenario: Callable[[SimulatedCluster], Awaitable[Any]], seed: 
     """Run on a cluster of one partition that holds five commands and refuses nothing."""
 
     async def work() -> Any:
-        faults = Faults(refused=0.0, rewound=0.0)
+        faults = Faults(refused=0.0)
         cluster = SimulatedCluster(dice=Dice(seed), faults=faults, witness=Nobody(), partitions=1)
         for number in range(5):
             cluster.force(HERE, Message("commands", b"k", b"%d" % number))
@@ -86,7 +93,7 @@ def test_what_is_not_committed_is_delivered_to_the_next() -> None:
     async def scenario(cluster: SimulatedCluster) -> None:
         first = Client(cluster)
         await asyncio.sleep(1)
-        first.bus.commit({HERE: 2})
+        first.commit(2)
         await asyncio.sleep(1)
         second = Client(cluster)
         first.bus.crash()
@@ -109,15 +116,15 @@ def test_who_does_not_release_in_time_loses_the_partition_and_cannot_commit() ->
             group.turn()
             await asyncio.sleep(1)
         group.turn()
-        late.bus.commit({HERE: 5})
+        late.commit(4)
         await asyncio.sleep(1)
-        assert group.committed == {HERE: 5}
-        late.bus.commit({HERE: 1})
+        assert group.committed == {HERE: 4}
         late.bus.cut_off(3)
+        late.commit(5)
         await asyncio.sleep(20)
         assert late.news == ["assigned", "revoked", "lost"]
         assert HERE in other.bus.held
-        assert group.committed == {HERE: 5}
+        assert group.committed == {HERE: 4}
 
     in_simulation(scenario)
 
@@ -147,7 +154,7 @@ def test_a_client_s_messages_to_a_partition_keep_their_order(seed: int) -> None:
         await asyncio.sleep(8)
         assert not any(outcome.done() for outcome in outcomes)
         assert await asyncio.gather(*outcomes) == [[]] * 20
-        kept = cluster.records[Partition("answers", 0)]
+        kept = list(cluster.logs[Partition("answers", 0)])
         assert [message.value for message in kept] == [b"%d" % number for number in range(20)]
 
     in_simulation(scenario, seed)
@@ -162,7 +169,7 @@ def test_what_is_on_its_way_when_a_host_crashes_is_lost_and_never_acknowledged()
         bus.crash()
         await asyncio.sleep(60)
         assert not outcome.done()
-        assert Partition("answers", 0) not in cluster.records
+        assert Partition("answers", 0) not in cluster.logs
 
     in_simulation(scenario)
 
@@ -175,7 +182,7 @@ def test_what_is_too_large_is_refused_by_its_place() -> None:
         messages = [Message("answers", b"k", b"x" * size) for size in (1, 5000, 1)]
         [refusal] = await bus.publish(messages)
         assert (refusal.index, refusal.error.code) == (1, "message_too_large")
-        assert len(cluster.records[Partition("answers", 0)]) == 2
+        assert len(list(cluster.logs[Partition("answers", 0)])) == 2
 
     in_simulation(scenario)
 
@@ -189,5 +196,74 @@ def test_a_bus_that_fails_says_so() -> None:
         client.bus.fail()
         with pytest.raises(BusError):
             await client.task
+
+    in_simulation(scenario)
+
+
+def test_a_pause_is_over_with_its_assignment() -> None:
+    """A partition that was paused when it went is delivered when it comes back."""
+
+    async def scenario(cluster: SimulatedCluster) -> None:
+        client = Client(cluster)
+        await asyncio.sleep(1)
+        client.bus.pause([client.bus.held[HERE].partition])
+        await asyncio.sleep(1)
+        client.bus.cut_off(8)
+        await asyncio.sleep(12)
+        cluster.force(HERE, Message("commands", b"k", b"5"))
+        await asyncio.sleep(1)
+        assert client.news == ["assigned", "lost", "assigned"]
+        assert client.offsets == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5]
+
+    in_simulation(scenario)
+
+
+@pytest.mark.parametrize("refill", [2, 9])
+def test_a_topic_that_is_created_again_begins_another_assignment(refill: int) -> None:
+    """Whether it is shorter than before or longer: all of it is read, and nothing of it is committed before."""
+
+    async def scenario(cluster: SimulatedCluster) -> None:
+        client = Client(cluster)
+        await asyncio.sleep(1)
+        client.commit(5)
+        await asyncio.sleep(1)
+        cluster.delete("commands")
+        await asyncio.sleep(2)
+        cluster.create("commands")
+        for number in range(refill):
+            cluster.force(HERE, Message("commands", b"k", b"%d" % number))
+        await asyncio.sleep(5)
+        assert client.news == ["assigned", "lost", "assigned"]
+        assert client.offsets == [0, 1, 2, 3, 4, *range(refill)]
+        assert cluster.group("group").committed.get(HERE, 0) == 0
+
+    in_simulation(scenario)
+
+
+def test_retention_takes_what_was_not_read() -> None:
+    """The client goes on where the log begins by then."""
+
+    async def scenario(cluster: SimulatedCluster) -> None:
+        cluster.expire(HERE, 3)
+        client = Client(cluster)
+        await asyncio.sleep(1)
+        assert client.offsets == [3, 4]
+
+    in_simulation(scenario)
+
+
+def test_of_commits_that_fail_the_largest_offset_wins() -> None:
+    """However often and in whatever order they fail; also where the client leaves."""
+
+    async def scenario(cluster: SimulatedCluster) -> None:
+        client = Client(cluster)
+        await asyncio.sleep(1)
+        cluster.faults.commit_failed = 1.0
+        for offset in (1, 4, 2):
+            client.commit(offset)
+            await asyncio.sleep(1)
+        cluster.faults.commit_failed = 0.0
+        await asyncio.sleep(2)
+        assert cluster.group("group").committed == {HERE: 4}
 
     in_simulation(scenario)

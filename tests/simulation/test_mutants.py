@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from omnibase_core.backpressure import Backpressure
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.idempotency import Held, Once, Wait
 from omnibase_core.idempotency_store import Recorded
@@ -15,6 +16,8 @@ from omnibase_core.intake import Intake
 from omnibase_core.lanes import Lanes
 from omnibase_core.outlet import CommandOutlet, Outgoing
 from omnibase_core.runtime import NodeRuntime
+from omnibase_core.testing.simulated_bus import SimulatedBus
+from omnibase_core.testing.simulated_consumer import SimulatedConsumer
 from omnibase_core.transactions import Transactions
 from tests.simulation.scenario import play
 
@@ -107,30 +110,35 @@ class _Roomy(Intake):
         return True
 
 
+class _Unheeding(Backpressure):
+    """Pauses nothing."""
+
+    def balance(self) -> None:
+        pass
+
+
 class TakesWithoutRoom(NodeRuntime):
     """Takes whatever comes, however much is under way."""
 
     def load_nodes(self, nodes: Iterable[CompiledNode], **options: Any) -> None:
         """Have room."""
         super().load_nodes(nodes, **options)
-        self._intake.__class__ = _Roomy
-
-    def _balance(self) -> None:
-        pass
+        self._flow.intake.__class__ = _Roomy
+        self._flow.__class__ = _Unheeding
 
 
 class TakesWhatComesBehind(NodeRuntime):
     """Sends a command back, and serves those that are on their way behind it."""
 
-    def _send_back(self, work: Any) -> None:
-        super()._send_back(work)
-        work.assignment.rewinding = False
+    def _send_back(self, delivery: Any) -> None:
+        super()._send_back(delivery)
+        self._assignments[delivery.partition].rewinding = False
 
 
 class ForgetsWhatItSentBack(NodeRuntime):
     """Leaves a command out for which there was no room."""
 
-    def _send_back(self, work: Any) -> None:
+    def _send_back(self, delivery: Any) -> None:
         pass
 
 
@@ -231,7 +239,7 @@ class _Forgetful(Transactions):
 class _Impatient(Transactions):
     """Lets partitions go while a transaction is under way."""
 
-    async def settled(self) -> None:
+    async def settled(self, within_s: float) -> None:
         pass
 
 
@@ -295,7 +303,116 @@ def _with(kind: type[Transactions], transactions: Transactions | None) -> Transa
     return transactions
 
 
-MUTANTS: dict[type[NodeRuntime], str] = {
+class DropsTheGuard(NodeRuntime):
+    """Lets what escapes from serving a command end its lane."""
+
+    async def _serve(self, work: Any) -> Any:
+        assignment = work.assignment
+        if assignment.leaving.is_set():
+            return None
+        assignment.active += 1
+        serving = self._roster.attempts(work)
+        messages = await serving.serve(work.origin, assignment.leaving, assignment.is_closed, work.tried)
+        if messages is None:
+            assignment.active -= 1
+        return messages
+
+
+class UnboundedTransactions(NodeRuntime):
+    """Puts whatever is ready into one transaction, however long the broker takes for it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Have such transactions."""
+        super().__init__(*arguments, **options)
+        self._transactions = _with(_Unbounded, self._transactions)
+
+
+class _Unbounded(Transactions):
+    """Never makes a transaction smaller."""
+
+    def _resize(self, *_: Any, **__: Any) -> None:
+        pass
+
+
+class ForgetsGaps(NodeRuntime):
+    """Commits behind the last record, and leaves what is a gap for ever."""
+
+    def _reach(self, reached: Any) -> None:
+        pass
+
+
+class HoldsInSilence(NodeRuntime):
+    """Says of no partition that it is held."""
+
+    held = {}  # noqa: RUF012 - stands for the property
+
+
+class LeavesStraysDead(NodeRuntime):
+    """Ends commands of nodes that another host of the pool has."""
+
+    def load_nodes(self, nodes: Iterable[CompiledNode], **options: Any) -> None:
+        """Leave nothing to others."""
+        super().load_nodes(nodes, **options)
+        limits = self._host.limits.model_copy(update={"unknown_node_s": 0.0})
+        strays = self._roster._strays  # noqa: SLF001 - the fault is put in from outside
+        self._roster._strays = dataclasses.replace(  # noqa: SLF001
+            strays, host=self._host.model_copy(update={"limits": limits})
+        )
+
+
+class CountsCommandsAlone(NodeRuntime):
+    """Forgets what it is going to publish when it gives back what it holds."""
+
+    def _count_growth(self, work: Any, grown_bytes: int) -> None:
+        work.size_bytes += grown_bytes
+
+
+class _KeepsPauses(SimulatedConsumer):
+    def start(self, fresh: Any) -> None:
+        pass
+
+
+class KeepsPausesOnAssignment(SimulatedBus):
+    """Begins an assignment as librdkafka does: paused, if the partition was paused when it went."""
+
+    def make_consumer(self) -> SimulatedConsumer:
+        """Have such a consumer."""
+        return _KeepsPauses(self._cluster, self._group, wake=self._woken.set)
+
+
+class _TakesItForARepeat(SimulatedConsumer):
+    def went_back(self, held: Any, *, start: int | None = None) -> None:
+        log = self._cluster.log(held.partition)
+        held.identity, held.expected = log.identity if log else 0, None
+        held.position = 0 if start is not None else held.position
+
+
+class TakesARegressionForARepeat(SimulatedBus):
+    """Passes on offsets that went back as if they were of the same assignment."""
+
+    def make_consumer(self) -> SimulatedConsumer:
+        """Have such a consumer."""
+        return _TakesItForARepeat(self._cluster, self._group, wake=self._woken.set)
+
+
+class OldestOffsetWins(SimulatedBus):
+    """Notes a failed commit again, whatever was noted since."""
+
+    def commit_ends(self, held: Any, offset: int, is_kept: bool) -> None:  # noqa: FBT001 - as it is overridden
+        """Go back to what failed."""
+        super().commit_ends(held, offset, is_kept)
+        if not is_kept:
+            held.noted = offset
+
+
+class WatchdogOff(SimulatedBus):
+    """Waits for a call of the client for as long as it takes."""
+
+    def watch(self, transaction: Any) -> None:
+        """Never look."""
+
+
+MUTANTS: dict[type[NodeRuntime] | type[SimulatedBus], str] = {
     CommitsEarly: "committed too early",
     PublishesLate: "published late",
     CommitsLate: "committed late",
@@ -315,23 +432,34 @@ MUTANTS: dict[type[NodeRuntime], str] = {
     ReleasesWithin: "a partition was released within a transaction",
     PublishesBesideTheTransaction: "failed, and its record is there",
     ForgetsWhatHandlersPublish: "answered without its record",
+    DropsTheGuard: "the engine ended by",
+    UnboundedTransactions: "stuck",
+    ForgetsGaps: "stuck: a gap",
+    HoldsInSilence: "not fetched, and nobody says why",
+    LeavesStraysDead: "a stray ended early",
+    CountsCommandsAlone: "all is done, and still in flight",
+    KeepsPausesOnAssignment: "not fetched, and nobody says why",
+    TakesARegressionForARepeat: "the engine ended by BusError",
+    OldestOffsetWins: "stuck",
+    WatchdogOff: "stuck",
 }
-"""The engines, and how the violation starts that gives each away."""
+"""The engines and clients, and how the violation starts that gives each away."""
 
 
-def caught_at(mutant: type[NodeRuntime]) -> int | None:
-    """Give the first seed that shows the fault, and in which the engine itself has none of that kind."""
+def caught_at(mutant: type[NodeRuntime] | type[SimulatedBus]) -> int | None:
+    """Return the first seed that shows the fault, and in which the engine itself has none of that kind."""
     for seed in range(SEEDS):
         if _shows(mutant, seed, MUTANTS[mutant]) and not _shows(NodeRuntime, seed, MUTANTS[mutant]):
             return seed
     return None
 
 
-def _shows(engine: type[NodeRuntime], seed: int, fault: str) -> bool:
-    return any(found.startswith(fault) for found in play(seed, engine).invariants.violations)
+def _shows(mutant: type[NodeRuntime] | type[SimulatedBus], seed: int, fault: str) -> bool:
+    history = play(seed, bus=mutant) if issubclass(mutant, SimulatedBus) else play(seed, mutant)
+    return any(violation.startswith(fault) for violation in history.invariants.violations)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
-def test_a_mutant_is_caught(mutant: type[NodeRuntime]) -> None:
+def test_a_mutant_is_caught(mutant: type[NodeRuntime] | type[SimulatedBus]) -> None:
     """Within so many histories, one shows the fault."""
     assert caught_at(mutant) is not None

@@ -6,12 +6,14 @@ What waits here holds back its own lane and no other, and has one of its node's 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
 
+from omnibase_core.answer_room import AnswerRoom
 from omnibase_core.contracts.node import OnRetry
+from omnibase_core.dead_letters import size_of
 from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.errors import CommandFailed, CommandRejected, TargetBusy
 from omnibase_core.idempotency import UNCLAIMED, Held, Once, Wait
@@ -19,9 +21,9 @@ from omnibase_core.idempotency_store import Recorded
 from omnibase_core.instance import NodeInstance
 from omnibase_core.leaving import is_set_within
 from omnibase_core.logic import Plan
-from omnibase_core.overtaking import Tried, put_aside
 from omnibase_core.policies import RetryPolicy
 from omnibase_core.ports import Clock, Delivery, Message
+from omnibase_core.retry_topic import Tried, retry_message
 
 _NEVER = Tried()
 _IN_PLACE_S = 1.0
@@ -37,21 +39,26 @@ class Attempts:
     instance: NodeInstance
     policy: RetryPolicy
     deadline_s: float
+    topic: str
+    """The node's command topic."""
     retries: str | None
-    """The topic on which a command is put aside; None where its lane waits for it."""
+    """The topic on which a command waits for its next attempt; None where its lane waits for it."""
     places: asyncio.Semaphore
     clock: Clock
     once: Once | None = None
     """What lets an effect happen once a key; None for a node without idempotency."""
+    room: AnswerRoom | None = None
+    """Where there has to be room for an answer before a call begins; None where nothing bounds that."""
 
     @classmethod
-    def of(cls, instance: NodeInstance, clock: Clock, retries: str, once: Once | None = None) -> Self:
+    def of(cls, instance: NodeInstance, clock: Clock, *, topic: str, retries: str, once: Once | None = None) -> Self:
         """Serve a node as its contract says; `retries` is its pool's retry topic."""
         delivery = instance.node.contract.delivery
         return cls(
             instance=instance,
             policy=delivery.retry.policy,
             deadline_s=delivery.deadline_s,
+            topic=topic,
             retries=retries if delivery.on_retry is OnRetry.OVERTAKE else None,
             places=asyncio.Semaphore(delivery.max_in_flight),
             clock=clock,
@@ -59,20 +66,20 @@ class Attempts:
         )
 
     async def serve(
-        self, delivery: Delivery, leaving: asyncio.Event, tried: Tried | None = None
+        self, delivery: Delivery, leaving: asyncio.Event, closed: Callable[[], bool], tried: Tried | None = None
     ) -> Sequence[Message] | None:
-        """Give the messages that end the delivery; None if its partition leaves before an attempt has ended it.
+        """Return the messages that end the delivery; None if its partition leaves before an attempt has ended it.
 
-        `tried` is what happened to it before, if it was put aside: it is not served before it is due. A wait ends at
-        once when `leaving` is set; an attempt that is under way ends by itself. Cancelling is no result.
+        `tried` is what happened to it before, if it comes from the retry topic: it is not served before it is due. A
+        wait ends at once when `leaving` is set; an attempt that is under way ends by itself. `closed` says whether the
+        partition is another host's by now. Cancelling is no result.
         """
         command = self.instance.decode(delivery)
         if not isinstance(command, OnexEnvelope):
             return command
         tried = tried or _NEVER
-        since_s = self._since_s(tried.first_failed_at)
-        trial = _Trial(delivery, command, leaving, tried.attempts, tried.first_failed_at, since_s)
-        if tried.due is not None and await is_set_within(leaving, -self._since_s(tried.due)):
+        trial = _Trial(delivery, command, leaving, closed, tried.attempts, tried.first_failed_at, self._spent_s(tried))
+        if tried.due is not None and await is_set_within(leaving, self._left_s(tried)):
             return None
         while isinstance(step := await self._step(trial), Wait):
             if await is_set_within(leaving, step.seconds):
@@ -112,16 +119,32 @@ class Attempts:
         began_s = self.clock.monotonic_s()
         with self.instance.breaker.admitted(self.clock.monotonic_s) as call:
             async with self.places:
-                if trial.leaving.is_set():
-                    return None
-                number = trial.attempts + 1
-                outcome = await self.instance.attempt(trial.delivery, trial.command, planned, number=number)
-            if isinstance(outcome, TargetBusy):
+                outcome = await self._called(trial, planned)
+            if outcome is None or isinstance(outcome, TargetBusy):
                 return outcome  # the target was not asked: it is no attempt, and the breaker hears nothing of it
             call.well = not (isinstance(outcome, CommandFailed) and outcome.tells_of_trouble)
         trial.attempts += 1
         trial.spent_s += self.clock.monotonic_s() - began_s
         return outcome
+
+    async def _called(
+        self, trial: "_Trial", planned: Plan
+    ) -> Sequence[Message] | CommandFailed | CommandRejected | None:
+        """Let the handler act, once there is room for what it brings; None where the partition leaves meanwhile."""
+        reserved_bytes = 0 if self.room is None else await self.room.enter(self.topic, trial.leaving)
+        size_bytes = 0
+        try:
+            if trial.leaving.is_set():
+                return None
+            outcome = await self.instance.attempt(
+                trial.delivery, trial.command, planned, number=trial.attempts + 1, closed=trial.closed
+            )
+            if not isinstance(outcome, CommandFailed | CommandRejected):
+                size_bytes = sum(map(size_of, outcome))
+            return outcome
+        finally:
+            if self.room is not None:
+                self.room.leave(self.topic, reserved_bytes, size_bytes)
 
     async def _failed(
         self, trial: "_Trial", claim: Held, error: CommandFailed | CommandRejected
@@ -136,12 +159,13 @@ class Attempts:
         if self.retries is None or trial.spent_s <= _IN_PLACE_S:
             return Wait(delay_s)
         due = self.clock.now() + timedelta(seconds=delay_s)
+        tried = Tried(trial.attempts, trial.first_failed_at, due, delay_s, trial.spent_s)
+        message = retry_message(trial.delivery, tried, topic=self.retries)
+        if size_of(message) > self.instance.replies.bytes_max:
+            return Wait(delay_s)  # With what is to be known of it, it is too large for the retry topic.
         # What may be overtaken holds up no other command of its key: when it is back, it may find that one's answer.
         await self._release(claim, trial)
-        attempts, first_failed_at = trial.attempts, trial.first_failed_at
-        return [
-            put_aside(trial.delivery, topic=self.retries, attempts=attempts, first_failed_at=first_failed_at, due=due)
-        ]
+        return [message]
 
     def _given_up(self, trial: "_Trial", error: CommandFailed | CommandRejected) -> Sequence[Message]:
         attempts, first_failed_at = max(trial.attempts, 1), trial.first_failed_at
@@ -159,8 +183,17 @@ class Attempts:
         if self.once is not None:
             await self.once.release(held, trial.delivery, trial.command)
 
-    def _since_s(self, moment: datetime | None) -> float:
-        return 0.0 if moment is None else (self.clock.now() - moment).total_seconds()
+    def _left_s(self, tried: Tried) -> float:
+        """Seconds until a command is due. The clock by which that was written may differ: no wait gets longer by it."""
+        assert tried.due is not None  # noqa: S101 - narrows the type; asked only where it is there
+        longest_s = self.policy.max_s if tried.delay_s is None else min(tried.delay_s, self.policy.max_s)
+        return min(max(0.0, (tried.due - self.clock.now()).total_seconds()), longest_s)
+
+    def _spent_s(self, tried: Tried) -> float:
+        """Seconds that attempts and waits have taken. Where only a time is known, it is as good as the clocks agree."""
+        if tried.spent_s is not None or tried.first_failed_at is None:
+            return tried.spent_s or 0.0
+        return max(0.0, (self.clock.now() - tried.first_failed_at).total_seconds())
 
     def _delay_s(self, error: CommandFailed | CommandRejected, command: OnexEnvelope, attempt: int) -> float | None:
         """Seconds until the next attempt; None where there is none."""
@@ -178,6 +211,7 @@ class _Trial:
     delivery: Delivery
     command: OnexEnvelope
     leaving: asyncio.Event
+    closed: Callable[[], bool]
     attempts: int
     first_failed_at: datetime | None
     spent_s: float

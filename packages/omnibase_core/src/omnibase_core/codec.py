@@ -10,6 +10,10 @@ import msgspec
 from omnibase_core.envelope import ENVELOPE_VERSION, OnexEnvelope
 from omnibase_core.errors import UndecodableEnvelope
 
+DEPTH_MAX = 512
+"""How deep an envelope may be nested at the most: readers and writers of JSON give up at about a thousand."""
+_ENVELOPE_LEVELS = 3
+
 _decode = msgspec.json.Decoder(OnexEnvelope).decode
 _decode_any = msgspec.json.Decoder(Any).decode
 _encode = msgspec.json.Encoder().encode
@@ -25,32 +29,41 @@ def encode(envelope: OnexEnvelope) -> bytes:
         data = _encode(envelope)
     except (TypeError, RecursionError) as error:
         raise ValueError(str(error)) from error
+    if data.count(b"{") + data.count(b"[") > DEPTH_MAX and _is_deeper(envelope, DEPTH_MAX):
+        raise ValueError(f"nested more than {DEPTH_MAX} levels deep, so that nobody could read it")
     # The encoder writes a number that is none, or infinite, as null.
     if b"null" in data and not _is_finite(envelope.payload):
         raise ValueError("a number that JSON has not: infinite, or none at all")
     return data
 
 
-def decode(data: bytes | None) -> OnexEnvelope:
-    """Read an envelope, its times in UTC. Raises UndecodableEnvelope, and nothing else, for any other bytes."""
+def decode(data: bytes | None, *, depth_max: int = DEPTH_MAX) -> OnexEnvelope:
+    """Read an envelope, its times in UTC. Raises UndecodableEnvelope, and nothing else, for any other bytes.
+
+    `depth_max` is how deep objects and lists may be nested within it: what is read has to be written again, and each
+    level of nesting is a level of recursion to whatever reads or writes it.
+    """
     if not data:
         raise UndecodableEnvelope("empty", "the message has no value; expected an envelope as a JSON object")
     try:
         envelope = _decode(data)
     except (ValueError, RecursionError) as error:
         raise _explain(data, error) from error
+    # Fewer brackets than levels is a proof that costs nothing; only what has more is walked through.
+    if data.count(b"{") + data.count(b"[") > depth_max and _is_deeper(envelope, depth_max):
+        raise UndecodableEnvelope("too_deep", f"objects and lists are nested more than {depth_max} levels deep")
     if envelope.timestamp.tzinfo is not UTC or envelope.expires_at is not None:
         return _in_utc(envelope)
     return envelope
 
 
 def is_json(value: Any) -> bool:
-    """Say whether a value has a form in JSON."""
+    """Check whether a value has a form in JSON, and can stand within an envelope."""
     try:
         _encode(value)
     except (TypeError, ValueError, RecursionError):
         return False
-    return _is_finite(value)
+    return _is_finite(value) and not _has_levels(value, DEPTH_MAX - _ENVELOPE_LEVELS)
 
 
 def _in_utc(envelope: OnexEnvelope) -> OnexEnvelope:
@@ -60,6 +73,23 @@ def _in_utc(envelope: OnexEnvelope) -> OnexEnvelope:
     except OverflowError as error:
         raise UndecodableEnvelope("invalid_envelope", "a time has no form in UTC") from error
     return msgspec.structs.replace(envelope, **in_utc)
+
+
+def _is_deeper(envelope: OnexEnvelope, depth_max: int) -> bool:
+    """Check whether anything is nested deeper: the envelope itself is the first level."""
+    parts = [envelope.payload, envelope.metadata, envelope.error.details if envelope.error else {}]
+    return any(_has_levels(part, depth_max) for part in parts)
+
+
+def _has_levels(value: Any, levels: int) -> bool:
+    """Check whether objects and lists are nested in at least so many levels; a call for each would not go as deep."""
+    level = [value]
+    for _ in range(levels):
+        level = [part for part in level if isinstance(part, list | tuple | Mapping)]
+        if not level:
+            return False
+        level = [part for it in level for part in (it.values() if isinstance(it, Mapping) else it)]
+    return True
 
 
 def _is_finite(value: Any) -> bool:

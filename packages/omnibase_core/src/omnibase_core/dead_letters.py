@@ -7,7 +7,7 @@ command that is sent again from its dead letter says in the header `onex-redrive
 from datetime import datetime
 from hashlib import sha256
 
-from omnibase_core.errors import OnexError, sendable
+from omnibase_core.errors import CommandFailed, OnexError, PublishFailed, described, sendable
 from omnibase_core.ports import Delivery, Headers, Message
 
 PREFIX = "onex-dlq-"
@@ -15,6 +15,8 @@ REDRIVE = "onex-redrive"
 
 _FIRST_FACT = PREFIX + "code"
 _FACT_BYTES_MAX = 2048
+_RAW_TEXT_MAX = 250
+_RAW_KEY_BYTES_MAX = 100
 _DIGITS_MAX = 10
 
 
@@ -57,6 +59,21 @@ def dead_letter(
     return whole if size_of(whole) <= bytes_max else _cut(whole, delivery, described, bytes_max)
 
 
+def raw_dead_letter(
+    delivery: Delivery, error: BaseException, *, topic: str, node: str, host: str, now: datetime, bytes_max: int
+) -> Message:
+    """Build a dead letter from bytes alone, for a delivery that the engine itself failed on.
+
+    It relies on nothing that may have been at fault: neither on the delivery's headers nor on the error's own code.
+    """
+    code = error.code if isinstance(error, PublishFailed) else "internal_error"
+    failure = CommandFailed(code, described(error)[:_RAW_TEXT_MAX])
+    bare = delivery._replace(headers=(), key=delivery.key if len(delivery.key or b"") <= _RAW_KEY_BYTES_MAX else None)
+    return dead_letter(
+        bare, failure, topic=topic, node=node, contract_version="-", host=host, now=now, bytes_max=bytes_max
+    )
+
+
 def generation_of(headers: Headers) -> int:
     """Give how often a command was redriven: 0 where no header says so, or where it says no such number."""
     found = dict(headers).get(REDRIVE) if headers else None
@@ -72,12 +89,12 @@ def split_headers(headers: Headers) -> tuple[Headers, dict[str, bytes | None]]:
     return headers[:begin], {name.removeprefix(PREFIX): fact for name, fact in headers[begin:]}
 
 
-def size_of(message: Message) -> int:
-    """Size in bytes of key, value and headers, with what Kafka adds for each."""
+def size_of(message: Message | Delivery) -> int:
+    """Return the size in bytes of key, value and headers, with what Kafka adds for each."""
     bare = len(message.key or b"") + len(message.value or b"") + 70
     if not message.headers:
         return bare
-    return bare + sum(len(name.encode()) + len(value or b"") + 10 for name, value in message.headers)
+    return bare + sum(len(name.encode(errors="replace")) + len(value or b"") + 10 for name, value in message.headers)
 
 
 def _cut(whole: Message, delivery: Delivery, described: list[tuple[str, bytes | None]], bytes_max: int) -> Message:

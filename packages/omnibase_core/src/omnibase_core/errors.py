@@ -182,7 +182,7 @@ class InvalidTopicName(OnexError):
 
 class UndecodableEnvelope(OnexError):
     """Bytes that are no envelope. `code` says why: `empty`, `not_json`, `not_an_object`, `unsupported_version`,
-    `invalid_envelope`.
+    `invalid_envelope`, `too_deep`, or `headers_unreadable` for a message that cannot be attributed without them.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -197,9 +197,12 @@ class CommandRejected(OnexError):
     Serving it again could not help, so it is not retried and gets no dead letter.
     """
 
-    def __init__(self, code: str, message: str, *, details: Mapping[str, Any] | None = None) -> None:
-        """Say what the sender has to change."""
+    def __init__(
+        self, code: str, message: str, *, retryable: bool = False, details: Mapping[str, Any] | None = None
+    ) -> None:
+        """Say what the sender has to change, or that it may send the same again."""
         self.code = code
+        self.retryable = retryable
         self.details = dict(details or {})
         super().__init__(message)
 
@@ -323,5 +326,13 @@ class PublishFailed(BusError):
 
 
 def sendable(value: object) -> str:
-    """Give a value as text that can be sent: what has no form in UTF-8 becomes a question mark."""
-    return str(value).encode(errors="replace").decode()
+    """Return a value as text that can be sent: what has no form in UTF-8 becomes a question mark. Never raises."""
+    try:
+        return str(value).encode(errors="replace").decode()
+    except BaseException:  # noqa: BLE001 - `__str__` is anybody's code, and this is the last resort of every error
+        return "(its text cannot be had)"
+
+
+def described(error: BaseException) -> str:
+    """Return the class and the text of any exception, whatever its own code does. Never raises."""
+    return f"{type(error).__name__}: {sendable(error)}"

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from omnibase_core.codec import decode
+from omnibase_core.codec import DEPTH_MAX, decode
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.node import Isolation
-from omnibase_core.dead_letters import size_of
 from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.errors import (
     CommandFailed,
@@ -19,6 +18,8 @@ from omnibase_core.errors import (
     OnexError,
     PublishFailed,
     UndecodableEnvelope,
+    described,
+    sendable,
 )
 from omnibase_core.logic import Plan, conclude, plan
 from omnibase_core.outlet import CommandOutlet
@@ -69,11 +70,12 @@ class NodeInstance:
     node: CompiledNode
     handler: Handler | InlineHandler | None
     replies: Replies
-    outlet: Callable[[Delivery, OnexEnvelope], CommandOutlet]
+    outlet: Callable[[Delivery, OnexEnvelope, Callable[[], bool]], CommandOutlet]
     breaker: CircuitBreaker
     clock: Clock
     observer: Observer
     tracer: Tracer | None = None
+    depth_max: int = DEPTH_MAX
     figures: NodeFigures = field(default_factory=NodeFigures)
     inline: bool = field(init=False)
     """Whether the handler has its answer at hand here, in no process of its own, so that executing awaits nothing."""
@@ -105,7 +107,7 @@ class NodeInstance:
             planned = plan(self.node, command, now=now)
             result = {} if planned.call is None else self._execute_inline(planned.call)
             return self._answered(delivery, command, conclude(planned, result), now)
-        except Exception as error:  # noqa: BLE001 - a node's bug ends neither the host nor its neighbours
+        except BaseException as error:  # noqa: BLE001 - a node's bug ends neither the host nor its neighbours, and nothing is awaited here
             failure = _as_ours(error)
             if isinstance(failure, FunctionInterrupted):
                 self.breaker.failed(self.clock.monotonic_s())
@@ -115,34 +117,37 @@ class NodeInstance:
         """Give what the command asks for, or why it asks for nothing."""
         try:
             return plan(self.node, command, now=self.clock.now())
-        except Exception as error:  # noqa: BLE001 - a node's bug ends neither the host nor its neighbours
+        except BaseException as error:  # noqa: BLE001 - a node's bug ends neither the host nor its neighbours
             return _as_ours(error)
 
     async def attempt(
-        self, delivery: Delivery, command: OnexEnvelope, planned: Plan, *, number: int
+        self, delivery: Delivery, command: OnexEnvelope, planned: Plan, *, number: int, closed: Callable[[], bool]
     ) -> Sequence[Message] | CommandFailed | CommandRejected:
-        """Let the handler act once: give the messages that end the delivery, or what went wrong.
+        """Let the handler act once: return the messages that end the delivery, or what went wrong.
 
-        `number` counts the attempts at the command from 1. Where there is a tracer, the attempt is a span of its own.
+        `number` counts the attempts at the command from 1; `closed` says whether its partition is another host's by
+        now. Where there is a tracer, the attempt is a span of its own.
         """
         if self.tracer is None or self.inline:
-            return await self._attempted(delivery, command, planned)
+            return await self._attempted(delivery, command, planned, closed)
         identity = {"command_id": command.envelope_id, "correlation_id": command.correlation_id}
         with self.tracer.attempt(delivery, node=self.node.contract.name, number=number, **identity) as span:
             traced = delivery._replace(headers=span.carried(delivery.headers))
-            outcome = await self._attempted(traced, command, planned)
+            outcome = await self._attempted(traced, command, planned, closed)
             if isinstance(outcome, CommandFailed | CommandRejected):
                 span.failed(outcome.code)
             return outcome
 
     async def _attempted(
-        self, delivery: Delivery, command: OnexEnvelope, planned: Plan
+        self, delivery: Delivery, command: OnexEnvelope, planned: Plan, closed: Callable[[], bool]
     ) -> Sequence[Message] | CommandFailed | CommandRejected:
-        outlet = self.outlet(delivery, command)
+        outlet = self.outlet(delivery, command, closed)
         try:
             result = await self._execute(planned, outlet)
             return [*outlet.kept, *self._answered(delivery, command, conclude(planned, result), self.clock.now())]
-        except Exception as error:  # noqa: BLE001 - a node's bug ends neither the host nor its neighbours
+        except BaseException as error:
+            if is_cancelled(error):
+                raise
             return _as_ours(error)
 
     def give_up(
@@ -168,11 +173,17 @@ class NodeInstance:
     ) -> None:
         """Note that the delivery is tried again after a failure."""
         self.figures.retries += 1
-        self.figures.degraded = f"{error.code}: {error}"
+        self.figures.degraded = _summary(error)
         if self.figures.may_tell(self.clock.monotonic_s()):
             place = self._place(delivery, command)
             self.observer.event(
-                "info", "command_retried", code=error.code, reason=str(error), attempt=attempt, delay_s=delay_s, **place
+                "info",
+                "command_retried",
+                code=error.code,
+                reason=sendable(error),
+                attempt=attempt,
+                delay_s=delay_s,
+                **place,
             )
 
     def replay(self, delivery: Delivery, command: OnexEnvelope, recorded: bytes) -> Sequence[Message]:
@@ -193,13 +204,15 @@ class NodeInstance:
 
     def warn(self, name: str, error: OnexError, delivery: Delivery, command: OnexEnvelope) -> None:
         """Tell of trouble with the store, which is no failure of the command."""
-        self.figures.degraded = f"{error.code}: {error}"
+        self.figures.degraded = _summary(error)
         if self.figures.may_tell(self.clock.monotonic_s()):
-            self.observer.event("warning", name, code=error.code, reason=str(error), **self._place(delivery, command))
+            self.observer.event(
+                "warning", name, code=error.code, reason=sendable(error), **self._place(delivery, command)
+            )
 
-    def shorter(self, delivery: Delivery, messages: Sequence[Message], reason: str) -> Sequence[Message]:
-        """Give what is published instead when the broker refused messages as too large: at most half their size."""
-        limited = replace(self.replies, bytes_max=max(size_of(message) for message in messages) // 2)
+    def shorter(self, delivery: Delivery, reason: str, *, bytes_max: int) -> Sequence[Message]:
+        """Return what is published instead of messages that the broker refused as too large, of at most this size."""
+        limited = replace(self.replies, bytes_max=bytes_max)
         now = self.clock.now()
         try:
             command = decode(delivery.value)
@@ -208,28 +221,35 @@ class NodeInstance:
         return limited.error(delivery, self.node, command, CommandFailed("answer_too_large", reason), now)
 
     def unpublished(self, delivery: Delivery, error: PublishFailed) -> Sequence[Message]:
-        """Give what ends a delivery instead when the broker refused what its handler published within a transaction."""
-        return self.give_up(delivery, decode(delivery.value), HandlerError(error.code, str(error)))
+        """Return what ends a delivery instead when the broker refused for good what was to be published for it."""
+        try:
+            command = decode(delivery.value)
+        except UndecodableEnvelope as undecodable:
+            return [self.replies.dead_letter(delivery, self.node, undecodable, self.clock.now())]
+        return self.give_up(delivery, command, HandlerError(error.code, str(error)))
+
+    def refuse_headers(self, delivery: Delivery) -> Sequence[Message]:
+        """Return the messages that end a delivery whose headers cannot be read."""
+        messages = self.decode(delivery)
+        return () if isinstance(messages, OnexEnvelope) else messages
 
     def decode(self, delivery: Delivery) -> OnexEnvelope | Sequence[Message]:
-        """Give the command, or the messages that end a delivery which is none."""
+        """Return the command, or the messages that end a delivery which is none, or whose headers cannot be read."""
         self.figures.commands += 1
         try:
-            return decode(delivery.value)
+            command = decode(delivery.value, depth_max=self.depth_max)
         except UndecodableEnvelope as error:
             self._note(delivery, None, error, attempts=1)
             self.figures.dead_letters += 1
             return [self.replies.dead_letter(delivery, self.node, error, self.clock.now())]
+        if delivery.headers_error is not None:
+            # Its trace, its redrive generation and its depth are unknown: to serve it would be to guess.
+            return self.give_up(delivery, command, CommandFailed("headers_unreadable", delivery.headers_error))
+        return command
 
     def _execute_inline(self, call: HandlerCall) -> Mapping[str, Any]:
         handler: Any = self.handler
-        try:
-            result: Mapping[str, Any] = handler.execute_inline(call)
-        except Exception:
-            raise
-        except BaseException as error:
-            # Nobody ends the host from in here: the host hears of signals by itself, and nothing is awaited.
-            raise _bug(error) from error
+        result: Mapping[str, Any] = handler.execute_inline(call)
         return result
 
     async def _execute(self, planned: Plan, outlet: CommandOutlet) -> Mapping[str, Any]:
@@ -246,9 +266,6 @@ class NodeInstance:
         except TimeoutError as error:
             message = f"no result within {call.timeout_s:g} s (delivery.timeout_s)"
             raise CommandFailed("timeout", message, retryable=True) from error
-        except (SystemExit, KeyboardInterrupt) as error:
-            # Cancelling is the one thing that may leave from in here: what else would end the loop is a bug.
-            raise _bug(error) from error
         return result
 
     def _answered(
@@ -262,7 +279,7 @@ class NodeInstance:
         return messages
 
     def _note(self, delivery: Delivery, command: OnexEnvelope | None, error: OnexError, *, attempts: int) -> None:
-        self.figures.last_error = f"{error.code}: {error}"
+        self.figures.last_error = _summary(error)
         self.figures.last_error_at = self.clock.now()
         if not isinstance(error, CommandRejected):
             self.figures.degraded = self.figures.last_error
@@ -273,7 +290,7 @@ class NodeInstance:
             "warning",
             "command_refused" if isinstance(error, CommandRejected) else "command_failed",
             code=error.code,
-            reason=str(error),
+            reason=sendable(error),
             attempts=attempts,
             untold=untold or None,
             **self._place(delivery, command),
@@ -289,16 +306,27 @@ class NodeInstance:
         }
 
 
+def _summary(error: OnexError) -> str:
+    return f"{sendable(error.code)}: {sendable(error)}"
+
+
 def is_inline(handler: Handler | InlineHandler | None) -> bool:
     """Whether a handler, or none at all, has its answer at hand."""
     return handler is None or hasattr(handler, "execute_inline")
 
 
-def _as_ours(error: Exception) -> CommandFailed | CommandRejected:
+def is_cancelled(error: BaseException) -> bool:
+    """Check whether an exception cancels the current task because somebody asked for that.
+
+    A CancelledError that nobody asked for is a bug like any other: it leaks from something that the handler awaited,
+    or was raised by hand, and would end a task that others rely on.
+    """
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+def _as_ours(error: BaseException) -> CommandFailed | CommandRejected:
+    """Return an error that can be answered. Nobody ends the host from a node: it hears of signals by itself."""
     if isinstance(error, CommandRejected | CommandFailed):
         return error
-    return _bug(error)
-
-
-def _bug(error: BaseException) -> CommandFailed:
-    return CommandFailed("internal_error", f"{type(error).__name__}: {error}")
+    return CommandFailed("internal_error", described(error))

@@ -7,6 +7,8 @@ from math import inf
 from typing import Literal
 
 _FRUGALITY = 4
+_REQUESTS = 4
+"""Requests are small and many: so many times the host's commands may wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Intake:
         self._in_all = in_all
         self._bytes_max = bytes_max
         self._counts = dict.fromkeys(per_topic, 0)
+        self._calls: Counter[str] = Counter()
         self._sizes_bytes = dict.fromkeys(per_topic, 0)
         self._held: frozenset[str] = frozenset()
         self._full: set[str] = set()
@@ -43,6 +46,8 @@ class Intake:
         self._host_full = False
         self.count = 0
         self.size_bytes = 0
+        self.apart_count = 0
+        self.apart_bytes = 0
 
     def has_room(self, topic: str, *, apart: bool = False) -> bool:
         """Say whether one more may be taken that has to wait. Where not, its topic is held back from now on.
@@ -52,7 +57,8 @@ class Intake:
         """
         limit = self._limits[topic]
         if limit is None:
-            return True
+            # Requests hold memory of their own, as much as everything else together may.
+            return self.apart_count < self._in_all * _REQUESTS and self.apart_bytes < self._bytes_max
         if apart:
             return self._counts[topic] < limit
         if self._counts[topic] >= limit:
@@ -71,10 +77,49 @@ class Intake:
         self._add(topic, 1, size_bytes, apart=apart)
 
     def give_back(self, topic: str, size_bytes: int, *, apart: bool = False) -> None:
-        """Count a command that is done or dropped, as it was taken."""
+        """Count a command that is done or dropped, as it was taken and as it has grown."""
         self._add(topic, -1, -size_bytes, apart=apart)
         if topic in self._crowded:
             self._needed = min(self._needed, 2 * self._share_of(topic))
+
+    def grow(self, topic: str, size_bytes: int, *, apart: bool = False) -> None:
+        """Count what is to be published for a command that is taken, or, below 0, what was counted too much."""
+        self._add(topic, 0, size_bytes, apart=apart)
+
+    def reserve(self, topic: str, size_bytes: int) -> bool:
+        """Count what a call is going to bring, if there is room for it; return whether there is.
+
+        A topic may reserve as much as it leaves free, as with what it takes. But one call at a time is always let
+        through: what waits for room that only the waiting could make would wait for ever.
+        """
+        share = self._share(self._counts[topic], self._sizes_bytes[topic] + size_bytes)
+        if self._calls[topic] and share >= 1 - self._share(self.count, self.size_bytes + size_bytes):
+            return False
+        self._calls[topic] += 1
+        self._add(topic, 0, size_bytes, apart=False)
+        return True
+
+    def unreserve(self, topic: str, size_bytes: int) -> None:
+        """Take a reservation back: its call has ended."""
+        self._calls[topic] -= 1
+        self._add(topic, 0, -size_bytes, apart=False)
+
+    @property
+    def room_bytes(self) -> int:
+        """How many bytes more the host may hold, at least 0."""
+        return max(0, self._bytes_max - self.size_bytes)
+
+    def reason(self, topic: str) -> str | None:
+        """Return why a topic is held back now; None where it is not."""
+        if topic not in self._held:
+            return None
+        if topic in self._full:
+            return f"node full: {self._counts[topic]} commands in flight"
+        if topic in self._crowded:
+            return "no room in the host for more commands of this node"
+        if topic in self._resting:
+            return "resting after a flood of dead letters"
+        return f"host full: {self.count} commands, {self.size_bytes} bytes in flight"
 
     def pass_through(self, count: int, size_bytes: int) -> None:
         """Count commands that wait in no line, and so against the host's limits alone: taken, or, below 0, done."""
@@ -116,7 +161,10 @@ class Intake:
         return change
 
     def _add(self, topic: str, count: int, size_bytes: int, *, apart: bool) -> None:
-        if not apart:
+        if apart:
+            self.apart_count += count
+            self.apart_bytes += size_bytes
+        else:
             self._add_to_host(count, size_bytes)
         self._counts[topic] += count
         self._sizes_bytes[topic] += size_bytes

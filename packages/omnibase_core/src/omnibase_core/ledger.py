@@ -27,6 +27,11 @@ class PartitionLedger:
         self._next = offset + 1
         return True
 
+    def reach(self, offset: int) -> None:
+        """Note that there is nothing more to begin below an offset: what is left there is a gap."""
+        if self._next is None or offset > self._next:
+            self._next = offset
+
     def complete(self, offsets: Iterable[int]) -> None:
         """Note that commands are done: their answers or dead letters are acknowledged."""
         if not self._begun:
@@ -38,7 +43,7 @@ class PartitionLedger:
 
     @property
     def watermark(self) -> int | None:
-        """The offset that may be committed, or None when nothing was begun."""
+        """The offset that may be committed, or None when nothing was begun or reached."""
         return self._begun[0] if self._begun else self._next
 
     @property

@@ -1,5 +1,6 @@
 """By which a handler publishes for a command: on the host's own bus, or in the transaction of the command's answer."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 from omnibase_core.dead_letters import size_of
@@ -33,9 +34,18 @@ class CommandOutlet:
     attempt that fails had kept is gone with it.
     """
 
-    def __init__(self, bus: EnvelopeBus, delivery: Delivery, command: OnexEnvelope, *, transacts: bool) -> None:
-        """Publish for this command."""
+    def __init__(
+        self,
+        bus: EnvelopeBus,
+        delivery: Delivery,
+        command: OnexEnvelope,
+        closed: Callable[[], bool] = lambda: False,
+        *,
+        transacts: bool,
+    ) -> None:
+        """Publish for this command until `closed` says that its partition is another host's."""
         self.kept: list[Outgoing] = []
+        self._closed = closed
         self._bus = bus
         self._command = command
         self._headers = delivery.headers
@@ -57,7 +67,13 @@ class CommandOutlet:
         return int(found) if found and len(found) < _DIGITS_MAX and found.isdigit() else 0
 
     async def publish(self, message: Message, /) -> None:
-        """Publish, or keep for the transaction. Raises PublishFailed."""
+        """Publish, or keep for the transaction. Raises PublishFailed.
+
+        Not once the partition is given up: its next owner serves the command again, and what came from here would
+        arrive behind what follows there.
+        """
+        if self._closed():
+            raise PublishFailed("partition_lost", "the command's partition went to another host in the meantime")
         outgoing = Outgoing(message.topic, message.key, message.value, (*message.headers, *self._along))
         if (size := size_of(outgoing)) > self._bus.message_bytes_max:
             raise PublishFailed(

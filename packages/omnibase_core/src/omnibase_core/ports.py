@@ -142,7 +142,7 @@ Headers = Sequence[tuple[str, bytes | None]]
 class Delivery(NamedTuple):
     """One message as the broker delivered it, under one assignment of its partition to this host.
 
-    `headers_error` says why the headers cannot be read, for instance since a name is not UTF-8; `headers` is empty then.
+    `headers_error` says why the headers cannot be read, such as a name that is not UTF-8; `headers` is empty then.
     """
 
     partition: Partition

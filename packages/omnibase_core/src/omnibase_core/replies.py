@@ -11,7 +11,7 @@ from omnibase_core.codec import encode
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.host import RuntimeHostContract
 from omnibase_core.contracts.node import NodeContract
-from omnibase_core.dead_letters import dead_letter, generation_of, size_of
+from omnibase_core.dead_letters import REDRIVE, dead_letter, generation_of, size_of
 from omnibase_core.envelope import EnvelopeError, OnexEnvelope
 from omnibase_core.errors import CommandFailed, CommandRejected, OnexError, sendable
 from omnibase_core.logic import error_of
@@ -21,7 +21,7 @@ from omnibase_core.ports import Delivery, Message
 
 @dataclass(frozen=True, slots=True)
 class Replies:
-    """Builds the messages that end a delivery. `bytes_max` is the size of the largest message.
+    """Builds the messages that end a delivery. `bytes_max` is the size of the largest message, in bytes.
 
     `events` is the topic of the node's answers, `letters` that of the pool's dead letters.
     """
@@ -60,13 +60,8 @@ class Replies:
         attempts: int = 1,
         first_failed_at: datetime | None = None,
     ) -> list[Message]:
-        """Give the error answer and, unless the sender alone is at fault, the dead letter."""
-        answer = self._answer(delivery, node, command, now, error=error_of(error))
-        if size_of(answer) > self.bytes_max:
-            # What the command brought along is what makes it too large: the error itself is short.
-            short = EnvelopeError(code=error.code, message=sendable(error)[:1000], retryable=error.retryable)
-            bare = replace(command, metadata={})
-            answer = self._answer(delivery, node, bare, now, error=short)
+        """Return the error answer and, unless the sender alone is at fault, the dead letter."""
+        answer = self._error_answer(delivery, node, command, error, now)
         if isinstance(error, CommandRejected) and error.code != "node_mismatch":
             return [answer]
         letter = self.dead_letter(delivery, node, error, now, attempts=attempts, first_failed_at=first_failed_at)
@@ -87,9 +82,53 @@ class Replies:
         facts = {"attempts": attempts, "first_failed_at": first_failed_at}
         return self._letter(delivery, error, now, node=contract.name, contract_version=contract.version, **facts)
 
-    def stray(self, delivery: Delivery, error: OnexError, now: datetime) -> Message:
-        """Give the dead letter of what is no node's."""
-        return self._letter(delivery, error, now, node="unknown", contract_version="-")
+    def stray(self, delivery: Delivery, error: OnexError, now: datetime, *, node: str = "unknown") -> Message:
+        """Return the dead letter of a command whose node this host does not have."""
+        return self._letter(delivery, error, now, node=node, contract_version="-")
+
+    def stray_answer(
+        self, delivery: Delivery, command: OnexEnvelope, error: CommandFailed, now: datetime, *, node: str, events: str
+    ) -> Message:
+        """Return the error answer to a command whose node this host does not have, for that node's topic of answers."""
+        short = EnvelopeError(code=error.code, message=sendable(error), retryable=error.retryable)
+        answer = command.answer(
+            now=now,
+            error=short,
+            node_slug=node,
+            handler_type=command.handler_type or "unknown",
+            generation=generation_of(delivery.headers),
+        )
+        message = Message(events, delivery.key, encode(answer), trace_of(delivery.headers))
+        if size_of(message) <= self.bytes_max:
+            return message
+        bare = replace(answer, metadata={}, operation=None)
+        return Message(events, None, encode(bare))
+
+    def _error_answer(
+        self,
+        delivery: Delivery,
+        node: CompiledNode,
+        command: OnexEnvelope,
+        error: CommandRejected | CommandFailed,
+        now: datetime,
+    ) -> Message:
+        """Return the error answer, without what the command brought along where there is no room for that.
+
+        The error itself is short. First its details and the command's metadata are left out, then the operation and the
+        trace, at last the key: an answer that comes without it is still an answer.
+        """
+        answer = self._answer(delivery, node, command, now, error=error_of(error))
+        if size_of(answer) <= self.bytes_max:
+            return answer
+        short = EnvelopeError(code=sendable(error.code), message=sendable(error)[:500], retryable=bool(error.retryable))
+        plain = replace(command, metadata={})
+        bare = replace(plain, operation=None)
+        untraced = delivery._replace(headers=[header for header in delivery.headers if header[0] == REDRIVE])
+        for source, shorter in ((delivery, plain), (untraced, bare), (untraced._replace(key=None), bare)):
+            answer = self._answer(source, node, shorter, now, error=short)
+            if size_of(answer) <= self.bytes_max:
+                break
+        return answer
 
     def _letter(self, delivery: Delivery, error: OnexError, now: datetime, **facts: Any) -> Message:
         return dead_letter(

@@ -1,24 +1,29 @@
 """The nodes of a host: who serves what arrives on which topic, with which handler and behind which breaker."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from omnibase_core.answer_room import AnswerRoom
 from omnibase_core.attempts import Attempts
+from omnibase_core.codec import decode
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.host import Guarantee, HandlerBinding, RuntimeHostContract
 from omnibase_core.contracts.node import OnRetry
-from omnibase_core.errors import StoreMissing, UndecodableEnvelope, UnknownHandler
+from omnibase_core.dead_letters import raw_dead_letter
+from omnibase_core.envelope import OnexEnvelope
+from omnibase_core.errors import CommandRejected, StoreMissing, UndecodableEnvelope, UnknownHandler, described
 from omnibase_core.idempotency import Once
 from omnibase_core.idempotency_store import IdempotencyStore
 from omnibase_core.instance import NodeFigures, NodeInstance, is_inline
 from omnibase_core.intake import Intake
 from omnibase_core.outlet import ADDRESSEE, CommandOutlet
-from omnibase_core.overtaking import taken_up
 from omnibase_core.policies import CircuitBreaker
-from omnibase_core.ports import Clock, Delivery, EnvelopeBus, Handler, InlineHandler, Observer, Tracer
+from omnibase_core.ports import Clock, Delivery, EnvelopeBus, Handler, InlineHandler, Message, Observer, Tracer
 from omnibase_core.replies import Replies
+from omnibase_core.retry_topic import retried, taken_over
+from omnibase_core.strays import Strays
 from omnibase_core.work import Assignment, Work
 
 _UNBOUNDED = 1_000_000
@@ -43,6 +48,7 @@ class Roster:
         self._asked: dict[str, Attempts] = {}
         self._breakers: dict[tuple[str, str | None], CircuitBreaker] = {}
         self.store: IdempotencyStore | None = None
+        self._strays = Strays(host, bus.message_bytes_max, clock, observer)
 
     def add(self, node: CompiledNode, handler: Handler | InlineHandler | None, *, tracer: Tracer | None) -> None:
         """Take on a node. Raises UnknownHandler or StoreMissing where it needs one and has none."""
@@ -58,20 +64,22 @@ class Roster:
             clock=self._clock,
             observer=self._observer,
             tracer=tracer,
+            depth_max=self._host.limits.depth_max,
         )
-        self._attempts[topic] = Attempts.of(instance, self._clock, self.retries, self._once(instance))
-        self._asked[topic] = self._attempts[topic]
+        attempts = Attempts.of(instance, self._clock, topic=topic, retries=self.retries, once=self._once(instance))
+        self._attempts[topic] = attempts
+        # A request that waited for room, or for a place, behind commands that wait for it would wait for ever.
+        self._asked[topic] = attempts
         if node.asks_a_node:
-            # A request that waited for a place behind commands that wait for it would wait for ever.
-            self._asked[topic] = replace(self._attempts[topic], places=asyncio.Semaphore(_UNBOUNDED))
+            self._asked[topic] = replace(attempts, places=asyncio.Semaphore(_UNBOUNDED))
         self.topics.append(topic)
         if node.contract.delivery.on_retry is OnRetry.OVERTAKE and self.retries not in self.topics:
             self.topics.append(self.retries)
 
     def intake(self) -> Intake:
-        """Give the bounds of what is taken: of each node; of commands that are not due, a quarter of the host's.
+        """Return the bounds of what is taken: of each node; of commands that are not due, a quarter of the host's.
 
-        Requests are bounded by the commands that wait for them.
+        Requests are bounded by what they hold together.
         """
         of_nodes = {topic: it.node.contract.delivery.max_in_flight for topic, it in self._instances.items()}
         limits = self._host.limits
@@ -80,6 +88,10 @@ class Roster:
             in_all=limits.max_in_flight,
             bytes_max=limits.bytes_in_flight_max,
         )
+
+    def bound_answers(self, room: AnswerRoom) -> None:
+        """Let calls wait for room for what they bring; those for requests do not, since others wait for them."""
+        self._attempts = {topic: replace(attempts, room=room) for topic, attempts in self._attempts.items()}
 
     @property
     def figures(self) -> Mapping[str, NodeFigures]:
@@ -91,23 +103,75 @@ class Roster:
         """The state of the breaker in front of each target, by `handler` or `handler.target`; pure nodes by name."""
         return {".".join(filter(None, name)): breaker.state.value for name, breaker in self._breakers.items()}
 
-    def attempts(self, work: Work) -> Attempts:
-        """Give what serves a command in its lane."""
+    def attempts(self, work: Work) -> Attempts | Strays:
+        """Return what serves a command in its lane."""
+        if work.stray is not None:
+            return work.stray
         return (self._asked if work.asked else self._attempts)[self._addressee(work.origin)]
 
     def work_of(self, delivery: Delivery, assignment: Assignment) -> Work:
-        """Find whose command it is; on the retry topic, that stands in the headers of what was put aside."""
+        """Find whose command it is. Never raises: what cannot be told ends as a dead letter."""
+        if (instance := self._instances.get(delivery.partition.topic)) is not None:
+            return Work(delivery, instance, assignment, origin=delivery)
+        try:
+            return self._work_of_pool(delivery, assignment)
+        except Exception as error:  # noqa: BLE001 - headers are anybody's bytes
+            work = Work(delivery, next(iter(self._instances.values())), assignment, origin=delivery)
+            work.stray = self._strays
+            work.messages = self.raw_letter(work, error)
+            return work
+
+    def _work_of_pool(self, delivery: Delivery, assignment: Assignment) -> Work:
+        """Find whose command it is on a topic of the whole pool: that stands in its headers."""
         topic = delivery.partition.topic
-        if topic in self._instances:
-            return Work(delivery, self._instances[topic], assignment, origin=delivery)
-        origin, tried = (topic == self.retries and taken_up(delivery)) or (delivery, None)
-        if (addressee := self._addressee(origin)) in self._instances:
+        arrived, _ = taken_over(delivery)
+        origin, tried = (topic == self.retries and retried(arrived)) or (arrived, None)
+        is_known = tried is not None or topic == self.requests
+        if is_known and (addressee := self._addressee(origin)) in self._instances:
             asked = origin.partition.topic == self.requests
             return Work(delivery, self._instances[addressee], assignment, origin=origin, tried=tried, asked=asked)
-        stray = _stray_on_retries() if topic == self.retries else _stray_on_requests(addressee)
+        if delivery.headers_error is not None and (named := self._named_in(delivery)) is not None:
+            return Work(delivery, named, assignment, origin=delivery, messages=named.refuse_headers(delivery))
         instance = next(iter(self._instances.values()))
-        letter = instance.replies.stray(delivery, stray, self._clock.now())
-        return Work(delivery, instance, assignment, origin=delivery, messages=[letter])
+        return Work(delivery, instance, assignment, origin=delivery, stray=self._strays)
+
+    def _named_in(self, delivery: Delivery) -> NodeInstance | None:
+        """Return the node that a request names in its envelope, where its headers cannot be read."""
+        try:
+            slug = decode(delivery.value, depth_max=self._host.limits.depth_max).node_slug
+        except UndecodableEnvelope:
+            return None
+        return next((it for it in self._instances.values() if it.node.contract.name == slug), None)
+
+    def refused_request(self, work: Work) -> Sequence[Message]:
+        """Return the answer to a request for which there is no room: the node that asks may ask again."""
+        command = work.instance.decode(work.origin)
+        if not isinstance(command, OnexEnvelope):
+            return command
+        full = CommandRejected(
+            "host_full", "the host holds as many requests as it may; ask again later", retryable=True
+        )
+        return work.instance.give_up(work.origin, command, full)
+
+    def raw_letter(self, work: Work, error: BaseException) -> Sequence[Message]:
+        """Return the last resort for a command on which the engine itself failed: a dead letter of its bytes alone."""
+        instance = work.instance
+        node = instance.node.contract.name
+        instance.figures.dead_letters += 1
+        instance.figures.degraded = described(error)
+        self._observer.event(
+            "error", "command_escaped", node=node, reason=described(error), offset=work.delivery.offset
+        )
+        letter = raw_dead_letter(
+            work.origin,
+            error,
+            topic=instance.replies.letters,
+            node=node,
+            host=self._host.name,
+            now=self._clock.now(),
+            bytes_max=self._bus.message_bytes_max,
+        )
+        return [letter]
 
     def _addressee(self, origin: Delivery) -> str:
         """Say on which command topic a command would be that is nobody's request."""
@@ -132,11 +196,3 @@ class Roster:
         binding = self._host.handlers.get(node.handler_type, HandlerBinding())
         name = (node.handler_type, node.contract.target)
         return self._breakers.setdefault(name, CircuitBreaker(**dict(binding.breaker)))
-
-
-def _stray_on_retries() -> UndecodableEnvelope:
-    return UndecodableEnvelope("not_put_aside", "on the retry topic, and put there by no host with this node")
-
-
-def _stray_on_requests(addressee: str) -> UndecodableEnvelope:
-    return UndecodableEnvelope("not_for_this_pool", f"a request for {addressee!r}, which is no node of this pool's")

@@ -5,15 +5,18 @@ commands up to it, so that a crash repeats commands and loses none. With exactly
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Coroutine, Hashable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 
+from omnibase_core.backpressure import Backpressure
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
-from omnibase_core.floods import Floods
+from omnibase_core.dead_letters import size_of
+from omnibase_core.errors import BusError, described
 from omnibase_core.idempotency_store import IdempotencyStore
-from omnibase_core.instance import NodeFigures
+from omnibase_core.instance import NodeFigures, is_cancelled
 from omnibase_core.intake import Intake
 from omnibase_core.lanes import Lanes
 from omnibase_core.ports import (
@@ -32,11 +35,10 @@ from omnibase_core.ports import (
     Rewound,
     Tracer,
 )
+from omnibase_core.refusals import mend, refused_of
 from omnibase_core.roster import Roster
 from omnibase_core.transactions import Transactions
-from omnibase_core.work import Assignment, Work, count_done, count_through, mend, refused_of
-
-_ROOM_S = 0.5
+from omnibase_core.work import Assignment, Work, count_done, count_through
 
 
 class NodeRuntime:
@@ -57,17 +59,15 @@ class NodeRuntime:
         self._assignments: dict[Partition, Assignment] = {}
         self._lanes: Lanes[Work] = Lanes()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._progress = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
-        self._intake = Intake(per_topic={}, in_all=1, bytes_max=1)
-        self._floods = Floods()
-        self._holds_all = False
+        self._flow = self._backpressure(Intake(per_topic={}, in_all=1, bytes_max=1))
         self._transactions: Transactions | None = None
         if host.guarantee is Guarantee.EXACTLY_ONCE:
             self._transactions = Transactions(
-                bus, self._assignments.values, complete=self._complete, drop=self._drop, spawn=self._spawn
+                bus, observer, self._assignments.values, complete=self._complete, drop=self._drop, spawn=self._spawn
             )
         self._crash: BaseException | None = None
+        self._stopping = False
         self._stopped = False
 
     def register_handler(self, handler_type: str, handler: Handler | InlineHandler) -> None:
@@ -82,7 +82,12 @@ class NodeRuntime:
         """Take on the host's nodes, once; the tracer tells of them. Raises UnknownHandler or StoreMissing."""
         for node in nodes:
             self._roster.add(node, self._handlers.get(node.handler_type), tracer=tracer)
-        self._intake = self._roster.intake()
+        self._flow = self._backpressure(self._roster.intake())
+        self._roster.bound_answers(self._flow.room)
+
+    def _backpressure(self, intake: Intake) -> Backpressure:
+        ahead_max, requests = self._host.limits.ahead_max, self._roster.requests
+        return Backpressure(self._bus, intake, self._assignments, ahead_max=ahead_max, requests=requests)
 
     async def start(self) -> None:
         """Start the loop. `wait` tells how it ended."""
@@ -99,10 +104,15 @@ class NodeRuntime:
             if not self._loop.cancelled():
                 self._loop.result()
 
-    async def stop(self) -> None:
-        """Begin nothing more, let work in flight finish for `limits.drain_s`, commit what is done, leave the group."""
+    async def stop(self, within_s: float | None = None) -> None:
+        """Begin nothing more, let commands in flight finish, commit what is done, leave the group.
+
+        They have `limits.drain_s`, or `within_s` if that is less, in seconds.
+        """
+        drain_s = self._host.limits.drain_s
+        self._stopping = True
         self._bus.pause(list(self._assignments))
-        await self._drain(list(self._assignments.values()))
+        await self._drain(list(self._assignments.values()), drain_s if within_s is None else min(drain_s, within_s))
         running = [*self._tasks, *([self._loop] if self._loop else [])]
         for task in running:
             task.cancel()
@@ -135,81 +145,124 @@ class NodeRuntime:
 
     @property
     def in_flight(self) -> int:
-        """How many commands are taken and not yet done."""
-        return self._intake.count
+        """How many commands are taken and not yet done, requests included."""
+        return self._flow.intake.count + self._flow.intake.apart_count
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """What these hold, in bytes: what was delivered, and what is published for them."""
+        return self._flow.intake.size_bytes + self._flow.intake.apart_bytes
+
+    @property
+    def held(self) -> Mapping[Partition, str]:
+        """Which partitions this host does not fetch for now, and why."""
+        return self._flow.held
+
+    @property
+    def watermarks(self) -> Mapping[Partition, int]:
+        """The offset below which everything is done, of each partition of which anything was begun."""
+        marks = {it.partition: it.ledger.watermark for it in self._assignments.values()}
+        return {partition: mark for partition, mark in marks.items() if mark is not None}
 
     # --- The loop -------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        # Closed here, and not by whoever collects the garbage: closing commits what is done and leaves the group.
+        # Closed here, and not by the garbage collector: closing commits what is done and leaves the group.
         async with aclosing(self._bus.receive(self._roster.topics)) as happenings:
             async for happening in happenings:
                 match happening:
-                    case Batch(deliveries):
-                        self._take(deliveries)
-                        if self._intake.full:
-                            await self._wait_for_room()
+                    case Batch(deliveries, reached):
+                        await self._take_all(deque(deliveries))
+                        if reached:
+                            self._reach(reached)
                     case Assigned(partitions):
                         self._assign(partitions)
                     case Revoked():
-                        await self._hand_over(happening)
+                        self._revoke(happening)
                     case Rewound(partition):
-                        self._assignments[partition].rewinding = False
+                        if (assignment := self._assignments.get(partition)) is not None:
+                            assignment.rewinding = False
 
-    def _take(self, deliveries: Sequence[Delivery]) -> None:
-        """Serve at once what awaits nothing, and queue the rest in lanes."""
+    async def _take_all(self, deliveries: deque[Delivery]) -> None:
+        """Take a batch, in parts where what it brings fills the host; what finds no room in time is sent back."""
+        while deliveries:
+            self._take(deliveries)
+            if self._flow.intake.full:
+                await self._flow.wait_for_room()
+                if self._flow.intake.full and deliveries:
+                    for delivery in deliveries:
+                        self._send_back(delivery)
+                    return
+
+    def _take(self, deliveries: deque[Delivery]) -> None:
+        """Serve at once what awaits nothing, and queue the rest in lanes, until the host has no more room for bytes."""
         served: list[Work] = []
-        now_s = self._clock.monotonic_s()
-        for delivery in deliveries:
+        topics: set[str] = set()
+        now_s, room_bytes = self._clock.monotonic_s(), self._flow.intake.room_bytes
+        while deliveries and room_bytes > 0:
+            delivery = deliveries.popleft()
             assignment = self._assignments.get(delivery.partition)
-            if assignment is None or assignment.leaving.is_set() or assignment.rewinding:
+            if assignment is None or assignment.rewinding or assignment.leaving.is_set():
                 continue
+            topics.add(delivery.partition.topic)
             work = self._roster.work_of(delivery, assignment)
-            at_once = work.serves_at_once(waiting=self._intake.waiting(work.topic))
-            if not at_once and not self._intake.has_room(work.topic, apart=work.is_apart):
-                self._send_back(work)
-                continue
+            at_once = work.serves_at_once(waiting=self._flow.intake.waiting(work.topic))
+            if not at_once and not self._flow.intake.has_room(work.topic, apart=work.is_apart):
+                if not work.asked:
+                    self._send_back(delivery)
+                    continue
+                # Left where it is, it would be in front of the requests that those here are waiting for.
+                work.messages, at_once = self._roster.refused_request(work), True
             if not assignment.begin(work, now_s):
-                continue
-            if assignment.ledger.unfinished == self._host.limits.ahead_max:
-                self._hold(assignment)
+                raise BusError(f"{delivery.partition} went back to {delivery.offset} within an assignment")
+            self._flow.begun(assignment)
             if at_once:
-                # It is done as soon as it is taken: what it waits for is the broker alone.
-                work.in_line = False
-                assignment.active += 1
-                work.messages = work.messages or work.instance.serve_inline(delivery)
+                self._serve_at_once(work)
                 served.append(work)
-                continue
-            self._intake.take(work.topic, work.size_bytes, apart=work.is_apart)
-            if self._lanes.put(work.lane, work):
-                self._spawn(self._run_lane(work.lane))
+                room_bytes -= work.size_bytes
+            else:
+                self._flow.intake.take(work.topic, work.size_bytes, apart=work.is_apart)
+                room_bytes -= work.size_bytes
+                if self._lanes.put(work.lane, work):
+                    self._spawn(self._run_lane(work.lane))
         if served:
-            count_through(self._intake, served)
+            count_through(self._flow.intake, served)
             self._publish(served)
-        for topic, rest_s in self._floods.rests({it.partition.topic for it in deliveries}, served, now_s).items():
-            self._intake.rest(topic, 1)
-            asyncio.get_running_loop().call_later(rest_s, self._rested, topic)
-        self._balance()
+        self._flow.rest(topics, served, now_s)
+        self._flow.balance()
 
-    def _rested(self, topic: str) -> None:
-        self._intake.rest(topic, -1)
-        self._balance()
-
-    def _send_back(self, work: Work) -> None:
-        """Leave to the broker what there is no room for, and what comes after it: it is delivered again later."""
-        work.assignment.rewinding = True
-        self._bus.rewind(work.assignment.partition, work.delivery.offset)
-
-    async def _wait_for_room(self) -> None:
-        """Take nothing more while the host is full: by waiting, which costs less, and by pausing where that goes on."""
+    def _serve_at_once(self, work: Work) -> None:
+        """Serve a command that is done as soon as it is taken: what it waits for is the broker alone."""
+        work.in_line = False
+        work.assignment.active += 1
         try:
-            async with asyncio.timeout(_ROOM_S):
-                while self._intake.full:
-                    self._progress.clear()
-                    await self._progress.wait()
-        except TimeoutError:
-            self._holds_all = True
-            self._balance()
+            work.messages = work.messages or work.instance.serve_inline(work.delivery)
+        except BaseException as error:  # noqa: BLE001 - the guard around one command: nothing is awaited here
+            work.messages = self._roster.raw_letter(work, error)
+        for message in work.messages:
+            work.size_bytes += size_of(message)
+
+    def _send_back(self, delivery: Delivery) -> None:
+        """Leave to the broker what there is no room for, and what comes after it: it is delivered again later."""
+        assignment = self._assignments.get(delivery.partition)
+        if assignment is not None and not assignment.rewinding:
+            assignment.rewinding = True
+            self._bus.rewind(assignment.partition, delivery.offset)
+
+    def _reach(self, reached: Mapping[Partition, int]) -> None:
+        """Note where nothing but a gap is left in front, so that it can be committed."""
+        watermarks: dict[Partition, int] = {}
+        for partition, offset in reached.items():
+            assignment = self._assignments.get(partition)
+            if assignment is None or assignment.rewinding or assignment.leaving.is_set():
+                continue
+            assignment.ledger.reach(offset)
+            if self._transactions is not None:
+                self._transactions.gap_reached()
+            elif not assignment.ledger.unfinished:
+                watermarks[assignment.partition] = offset
+        if watermarks:
+            self._bus.commit(watermarks)
 
     async def _run_lane(self, lane: Hashable) -> None:
         """Serve the work of one lane, one after the other."""
@@ -218,19 +271,41 @@ class NodeRuntime:
             if messages is None:
                 self._drop(work)
             else:
-                work.messages = messages
+                self._replace_messages(work, messages)
                 self._publish([work])
 
     async def _serve(self, work: Work) -> Sequence[Message] | None:
-        """Give the messages that end the work; None when its partition is leaving: its next owner does the work."""
+        """Return the messages that end the work; None when its partition is leaving: its next owner does the work.
+
+        The guard around one command is here: whatever escapes becomes a dead letter, but for being cancelled.
+        """
         assignment = work.assignment
         if assignment.leaving.is_set():
             return None
         assignment.active += 1
-        messages = await self._roster.attempts(work).serve(work.origin, assignment.leaving, work.tried)
+        try:
+            serving = self._roster.attempts(work)
+            messages = await serving.serve(work.origin, assignment.leaving, assignment.is_closed, work.tried)
+        except BaseException as error:
+            if is_cancelled(error):
+                raise
+            messages = self._roster.raw_letter(work, error)
         if messages is None:
             assignment.active -= 1
         return messages
+
+    def _replace_messages(self, work: Work, messages: Sequence[Message]) -> None:
+        """Set what is to be published for a work, and count what it holds."""
+        grown_bytes = sum(map(size_of, messages)) - sum(map(size_of, work.messages))
+        work.messages = messages
+        self._count_growth(work, grown_bytes)
+
+    def _count_growth(self, work: Work, grown_bytes: int) -> None:
+        if work.in_line:
+            self._flow.intake.grow(work.topic, grown_bytes, apart=work.is_apart)
+        elif not work.is_apart:
+            self._flow.intake.pass_through(0, grown_bytes)
+        work.size_bytes += grown_bytes
 
     def _publish(self, works: Sequence[Work]) -> None:
         """Queue the messages of finished work in order; late work of a lost partition is dropped."""
@@ -242,7 +317,7 @@ class NodeRuntime:
             return
         if self._transactions is not None:
             self._transactions.wake()
-            self._progress.set()
+            self._flow.progress.set()
             return
         published = self._bus.publish([message for work in current for message in work.messages])
         published.add_done_callback(partial(self._acknowledged, current))
@@ -262,7 +337,7 @@ class NodeRuntime:
         for work in works:
             offsets.setdefault(work.assignment, []).append(work.delivery.offset)
             work.assignment.active -= 1
-        count_done(self._intake, works)
+        count_done(self._flow.intake, works)
         watermarks: dict[Partition, int] = {}
         now_s = self._clock.monotonic_s()
         for assignment, done in offsets.items():
@@ -271,15 +346,17 @@ class NodeRuntime:
             if assignment.ledger.watermark == before:
                 continue
             assignment.moved_s = now_s
-            self._let_go_on(assignment)
+            self._flow.moved(assignment)
             if not (assignment.closed or self._transactions) and assignment.ledger.watermark is not None:
                 watermarks[assignment.partition] = assignment.ledger.watermark
         if watermarks:
             self._bus.commit(watermarks)
-        self._balance()
+        self._flow.balance()
 
     async def _publish_again(self, work: Work, refusals: Sequence[Refusal]) -> None:
-        await mend(work, refusals)
+        before_bytes = sum(map(size_of, work.messages))
+        await mend(work, refusals, transacts=False)
+        self._count_growth(work, sum(map(size_of, work.messages)) - before_bytes)
         self._publish([work])
 
     # --- Partitions come and go -----------------------------------------------------------------------------------
@@ -287,65 +364,60 @@ class NodeRuntime:
     def _assign(self, partitions: Iterable[Partition]) -> None:
         now_s, transacts = self._clock.monotonic_s(), self._transactions is not None
         for partition in sorted(partitions):
-            self._assignments[partition] = Assignment(partition, now_s, transacts)
-        self._bus.pause([partition for partition in partitions if partition.topic in self._intake.held])
+            if (before := self._assignments.pop(partition, None)) is not None:
+                self._close(before)
+            assignment = self._assignments[partition] = Assignment(partition, now_s, transacts)
+            self._flow.switch([assignment])
         self._observer.event("info", "partitions_assigned", count=len(self._assignments))
 
-    async def _hand_over(self, revoked: Revoked) -> None:
-        """Let work in flight finish while the partitions are still ours, then let them go."""
+    def _revoke(self, revoked: Revoked) -> None:
+        """Let commands in flight finish beside the loop while the partitions are still ours, then let them go."""
         leaving = [self._assignments[name] for name in revoked.partitions if name in self._assignments]
-        if revoked.lost:
-            for assignment in leaving:
-                assignment.closed = True
-        await self._drain(leaving)
+        for assignment in leaving:
+            assignment.leaving.set()
+            if revoked.lost:
+                self._close(assignment)
+        self._spawn(self._hand_over(revoked, leaving))
+
+    async def _hand_over(self, revoked: Revoked, leaving: Sequence[Assignment]) -> None:
+        revoke_s = 0.0 if revoked.lost else self._host.limits.revoke_s
+        until_s = self._clock.monotonic_s() + revoke_s
+        await self._drain(leaving, revoke_s)
         for assignment in leaving:
             assignment.closed = True
-            del self._assignments[assignment.partition]
         if self._transactions is not None:
-            await self._transactions.leave(leaving, wait=not revoked.lost)
+            await self._transactions.leave(leaving, wait_s=max(0.0, until_s - self._clock.monotonic_s()))
+        for assignment in leaving:
+            self._close(assignment)
         revoked.release()
         self._observer.event("info", "partitions_revoked", count=len(leaving), lost=revoked.lost)
 
-    async def _drain(self, assignments: Sequence[Assignment]) -> None:
+    def _close(self, assignment: Assignment) -> None:
+        """Let nothing count any more that is still done for a partition."""
+        assignment.leaving.set()
+        assignment.closed = True
+        if self._assignments.get(assignment.partition) is assignment:
+            del self._assignments[assignment.partition]
+
+    async def _drain(self, assignments: Sequence[Assignment], within_s: float) -> None:
         """Begin nothing more of these partitions, and wait for what was begun, for a bounded time."""
         for assignment in assignments:
             assignment.leaving.set()
+        self._flow.room.wake()
         try:
-            async with asyncio.timeout(self._host.limits.drain_s):
+            async with asyncio.timeout(within_s):
                 while any(it.settling and not it.closed for it in assignments):
-                    self._progress.clear()
-                    await self._progress.wait()
+                    self._flow.progress.clear()
+                    await self._flow.progress.wait()
         except TimeoutError:
             self._observer.event("warning", "drain_timed_out", unfinished=sum(it.active for it in assignments))
 
     # --- Bookkeeping ----------------------------------------------------------------------------------------------
 
-    def _balance(self) -> None:
-        """Pause the partitions of what is full, resume those of what has room again; tell who waits for a change."""
-        self._progress.set()
-        self._holds_all = self._holds_all and self._intake.full
-        if (change := self._intake.change(hold_all=self._holds_all)) is not None:
-            self._bus.pause([partition for partition in self._assignments if partition.topic in change.pause])
-            resumed = [it.partition for it in self._assignments.values() if it.partition.topic in change.resume]
-            self._bus.resume([partition for partition in resumed if not self._assignments[partition].held])
-
     def _drop(self, work: Work) -> None:
-        """Let go of work of a partition that is leaving: whoever serves it next will do the work."""
-        count_done(self._intake, [work])
-        self._balance()
-
-    def _hold(self, assignment: Assignment) -> None:
-        """Pause a partition where too much is begun behind a command that is not done."""
-        if assignment.partition.topic != self._roster.requests and not assignment.held:
-            assignment.held = True
-            self._bus.pause([assignment.partition])
-
-    def _let_go_on(self, assignment: Assignment) -> None:
-        """Resume a partition that was held, once its watermark has caught up by half."""
-        if assignment.held and assignment.ledger.unfinished <= self._host.limits.ahead_max // 2:
-            assignment.held = False
-            if not assignment.leaving.is_set() and assignment.partition.topic not in self._intake.held:
-                self._bus.resume([assignment.partition])
+        """Let go of work of a partition that is leaving: its next owner does the work."""
+        count_done(self._flow.intake, [work])
+        self._flow.balance()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -355,6 +427,10 @@ class NodeRuntime:
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Let a bug of the engine end the host: a lane that stands still without a word would be worse."""
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None and self._loop is not None:
+        if self._stopping or self._loop is None:
+            return
+        error = RuntimeError(f"{task.get_name()} was cancelled") if task.cancelled() else task.exception()
+        if error is not None:
             self._crash = self._crash or error
+            self._observer.event("error", "engine_failed", reason=described(error))
             self._loop.cancel()

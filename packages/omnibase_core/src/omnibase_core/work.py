@@ -3,19 +3,17 @@
 import asyncio
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from omnibase_core.contracts.node import Ordering
+from omnibase_core.dead_letters import size_of
 from omnibase_core.instance import NodeInstance
 from omnibase_core.intake import Intake
 from omnibase_core.ledger import PartitionLedger
-from omnibase_core.outlet import Outgoing
-from omnibase_core.overtaking import Tried
-from omnibase_core.ports import Delivery, Message, Partition, Refusal
-
-_REPUBLISH_FIRST_S = 0.5
-_REPUBLISH_LONGEST_S = 30.0
+from omnibase_core.ports import Delivery, Message, Partition
+from omnibase_core.retry_topic import Tried
+from omnibase_core.strays import Strays
 
 
 @dataclass(slots=True, eq=False)
@@ -29,17 +27,21 @@ class Assignment:
     """Whether its commands are done in transactions: exactly once."""
     ledger: PartitionLedger = field(default_factory=PartitionLedger)
     active: int = 0
-    held: bool = False
+    ahead: bool = False
     """Whether it delivers nothing for now, because too much is done behind a command that is not."""
+    paused: bool = False
+    """Whether the bus was asked to deliver nothing of it."""
     rewinding: bool = False
     """Whether what arrives is not yet what was asked for: the partition was sent back, and has not got there."""
     closed: bool = False
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
     line: "deque[Work]" = field(default_factory=deque)
     """Where it transacts: what is taken and not yet in a transaction, in the order of its offsets."""
+    committed: int | None = None
+    """Where it transacts: the offset that the last of its transactions has committed."""
 
     def begin(self, work: "Work", now_s: float) -> bool:
-        """Enter a command into the ledger. False for one that was begun before: it must not be served again."""
+        """Enter a command into the ledger. False where its offset went back, which no assignment's does."""
         if not self.ledger.unfinished:
             self.moved_s = now_s
         if not self.ledger.begin(work.delivery.offset):
@@ -48,11 +50,21 @@ class Assignment:
             self.line.append(work)
         return True
 
+    def is_closed(self) -> bool:
+        """Check whether the partition is another host's by now."""
+        return self.closed
+
     @property
     def settling(self) -> bool:
         """Whether something is under way that may still be done before the partition goes to another."""
         waiting = sum(1 for work in self.line if work.messages)
         return self.active > waiting or bool(self.line and self.line[0].messages)
+
+    @property
+    def gap(self) -> int | None:
+        """Where it transacts: the offset up to which there is nothing but a gap that is to be committed, or None."""
+        watermark = self.ledger.watermark
+        return None if self.ledger.unfinished or watermark == self.committed else watermark
 
 
 @dataclass(slots=True, eq=False)
@@ -66,17 +78,31 @@ class Work:
     """The delivery as it was before the command was put aside; else `delivery` itself."""
     tried: Tried | None = None
     messages: Sequence[Message] = ()
-    refusals: int = 0
     asked: bool = False
     """Whether a node waits for its answer: then it is served out of line, and what waits holds it up nowhere."""
+    stray: Strays | None = None
+    """What serves it where this host does not have its node: `instance` then stands in for nothing but its logs."""
     in_line: bool = True
     """Whether it waits, or waited, in a lane: then it counts against its node's limit."""
+    size_bytes: int = 0
+    """What it holds in memory, roughly: what was delivered and, once they are there, its messages."""
+    refusals: int = 0
+    """How often the broker has refused one of its messages, for whatever reason."""
+    has_letter: bool = False
+    """Whether the broker has its dead letter."""
+
+    def __post_init__(self) -> None:
+        """Count what was delivered."""
+        delivery = self.delivery
+        self.size_bytes = size_of(delivery)
 
     def serves_at_once(self, *, waiting: int) -> bool:
-        """Say whether its messages need no task, where so many commands of its topic wait before it."""
+        """Check whether its messages need no task, where so many commands of its topic wait before it."""
         if self.messages:
             return True
-        return self.tried is None and self.instance.serves_at_once and (self.asked or not waiting)
+        if self.tried is not None or self.stray is not None:
+            return False
+        return self.instance.serves_at_once and (self.asked or not waiting)
 
     @property
     def topic(self) -> str:
@@ -94,15 +120,10 @@ class Work:
         return self.asked or self.instance.asks_a_node
 
     @property
-    def size_bytes(self) -> int:
-        """What it holds in memory, roughly."""
-        return len(self.delivery.value or b"")
-
-    @property
     def lane(self) -> Hashable:
         """What it is served in line with. A command without a key is ordered by its partition."""
         delivery = self.delivery
-        if self.asked or self.tried is not None:
+        if self.asked or self.stray is not None or self.tried is not None:
             return (delivery.partition, delivery.offset)
         match self.instance.node.contract.delivery.ordering:
             case Ordering.KEY:
@@ -125,34 +146,3 @@ def count_done(intake: Intake, works: Sequence[Work]) -> None:
     for work in works:
         if work.in_line:
             intake.give_back(work.topic, work.size_bytes, apart=work.is_apart)
-
-
-def refused_of(works: Iterable[Work], refusals: Sequence[Refusal]) -> dict[Work, list[Refusal]]:
-    """Give each work its refusals, by their places among its own messages; `works` in the order of publishing."""
-    if not refusals:
-        return {}
-    owners = [(work, place) for work in works for place in range(len(work.messages))]
-    found: dict[Work, list[Refusal]] = {}
-    for refusal in refusals:
-        work, place = owners[refusal.index]
-        found.setdefault(work, []).append(replace(refusal, index=place))
-    return found
-
-
-async def mend(work: Work, refusals: Sequence[Refusal]) -> None:
-    """Never give up: what is too large is said shorter, until it fits; what is refused is tried again later.
-
-    But what a handler published is its command's own: where it is refused, the command fails.
-    """
-    instance = work.instance
-    own = [it for it in refusals if isinstance(work.messages[it.index], Outgoing)]
-    error = (own or refusals)[0].error
-    if own:
-        work.messages = instance.unpublished(work.origin, error)
-    elif error.code == "message_too_large":
-        work.messages = instance.shorter(work.origin, work.messages, str(error))
-    else:
-        instance.figures.degraded = f"{error.code}: {error}"
-        instance.observer.event("error", "publish_refused", node=instance.node.contract.name, reason=str(error))
-        await asyncio.sleep(min(_REPUBLISH_FIRST_S * 2.0**work.refusals, _REPUBLISH_LONGEST_S))
-    work.refusals += 1

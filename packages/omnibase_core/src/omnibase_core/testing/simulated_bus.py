@@ -6,11 +6,16 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequenc
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from omnibase_core.dead_letters import size_of
 from omnibase_core.errors import BusError, TransactionAborted
-from omnibase_core.ports import Assigned, Batch, Delivery, Happening, Message, Partition, Refusal, Revoked, Rewound
-from omnibase_core.testing.simulated_cluster import SimulatedCluster, Tenure
+from omnibase_core.ports import Assigned, Happening, Message, Partition, Refusal, Revoked
+from omnibase_core.testing.simulated_cluster import SimulatedCluster
+from omnibase_core.testing.simulated_consumer import Held, SimulatedConsumer
+from omnibase_core.testing.simulated_group import Tenure
 
 _COMMIT_EVERY_S = 0.5
+_LAST_COMMIT_TRIES = 5
+_A_MOMENT_S = 1e-6
 
 Published = asyncio.Future[Sequence[Refusal]]
 
@@ -24,43 +29,65 @@ class _Publication:
     refusals: list[Refusal] = field(default_factory=list)
 
 
+@dataclass(eq=False)
+class _Transaction:
+    """One transaction. Once it is `fenced` the broker takes nothing more of it; `kept` says what it had by then."""
+
+    outcome: Published
+    messages: Sequence[Message]
+    offsets: Mapping[Tenure, int]
+    held: Sequence[Held]
+    hangs: bool = False
+    fenced: bool = False
+    kept: bool = False
+
+
 class SimulatedBus:
     """An EnvelopeBus on a SimulatedCluster.
 
     Messages of one client to one partition are kept in their order; acknowledgements come in any. What is committed
-    reaches the broker within half a second, before a release, and when the iterator is closed.
+    reaches the broker within half a second, or later where commits fail; before a release, and when the iterator is
+    closed.
     """
 
-    def __init__(self, cluster: SimulatedCluster, *, group: str, batch_size: int = 6) -> None:
-        """Be a client whose link is up. It takes the broker for a little more generous than it is."""
+    def __init__(self, cluster: SimulatedCluster, *, group: str, batch_size: int = 6, revoke_s: float = 1.0) -> None:
+        """Be a client whose link is up. It takes the broker for a little more generous than it is.
+
+        For `revoke_s` seconds a transaction under way is worth waiting for before a release.
+        """
+        self._revoke_s = revoke_s
         self.message_bytes_max = cluster.message_bytes_max + 1000
         self.topics: Sequence[str] = ()
         self.batch_size = batch_size
         self.crashed = False
-        self.held: dict[Partition, Tenure] = {}
         self._cluster = cluster
         self._dice = cluster.dice
         self._group = cluster.group(group)
         self._loop = asyncio.get_running_loop()
+        self._woken = asyncio.Event()
+        self.consumer = self.make_consumer()
         self._down_until_s = 0.0
         self._receiving = False
         self._failed = False
-        self._positions: dict[Partition, int] = {}
-        self._paused: set[Partition] = set()
-        self._leaving: set[Partition] = set()
         self._underway: deque[tuple[Assigned | Revoked, Sequence[Tenure]]] = deque()
-        self._news: deque[tuple[Assigned | Revoked | Rewound, Sequence[Tenure]]] = deque()
-        self._woken = asyncio.Event()
-        self._noted: dict[Partition, tuple[Tenure, int]] = {}
         self._committing = False
         self._channels: dict[Partition, deque[tuple[_Publication, int, Message]]] = {}
         self._unanswered: dict[_Publication, None] = {}
-        self._transacting: frozenset[Partition] = frozenset()
+        self._transaction: _Transaction | None = None
+
+    def make_consumer(self) -> SimulatedConsumer:
+        """Return the consumer of this client."""
+        return SimulatedConsumer(self._cluster, self._group, wake=self._woken.set)
 
     @property
     def receiving(self) -> bool:
         """Whether the iterator of `receive` is open."""
         return self._receiving
+
+    @property
+    def held(self) -> Mapping[Partition, Held]:
+        """The assignments that the runtime has been told of, and not been told to give up."""
+        return self.consumer.held
 
     # --- The port -------------------------------------------------------------------------------------------------
 
@@ -73,13 +100,11 @@ class SimulatedBus:
                 await asyncio.sleep(self._way_s())
                 if self._failed:
                     raise BusError("the simulated client cannot go on")
-                if self._news:
-                    if (happening := self._heard(*self._news.popleft())) is not None:
-                        yield happening
-                elif not self._down_s() and (deliveries := self._fetch()):
-                    yield Batch(deliveries)
+                self._woken.clear()
+                room = 0 if self._down_s() else 1 + self._dice.below(self.batch_size)
+                if (happening := self.consumer.turn(room)) is not None:
+                    yield happening
                 else:
-                    self._woken.clear()
                     await self._woken.wait()
         finally:
             await self._leave()
@@ -97,6 +122,14 @@ class SimulatedBus:
             self._send(partial(self._arrive, place))
         return publication.outcome
 
+    def commit(self, offsets: Mapping[Partition, int], /) -> None:
+        """Note the offsets under the assignments that are in force."""
+        if self.crashed or not self._receiving:
+            return
+        self._cluster.witness.noted(self._of_this_log(offsets), self.held)
+        self.consumer.note(offsets)
+        self._commit_soon()
+
     def transact(self, messages: Sequence[Message], offsets: Mapping[Partition, int], /) -> Published:
         """Send messages and offsets to the broker, which keeps all or nothing of them."""
         outcome: Published = self._loop.create_future()
@@ -104,36 +137,32 @@ class SimulatedBus:
             return outcome
         witness = self._cluster.witness
         witness.published(messages, self.held)
-        if self._transacting:
+        if self._transaction is not None:
             witness.objection("a transaction began before the one before it had ended")
-        tenures = {self.held[it]: offset for it, offset in offsets.items() if it in self.held}
-        self._transacting = frozenset(offsets)
-        self._send(partial(self._transaction_arrives, outcome, messages, tenures))
+        mine = self.consumer.current(offsets)
+        tenures = {held.tenure: offsets[held.partition] for held in mine}
+        transaction = self._transaction = _Transaction(outcome, messages, tenures, mine)
+        transaction.hangs = self._dice.chance(self._cluster.faults.hung)
+        self._send(partial(self._transaction_arrives, transaction))
+        if transaction.hangs:
+            self.watch(transaction)
         return outcome
 
-    def commit(self, offsets: Mapping[Partition, int], /) -> None:
-        """Note the offsets under the assignments that are in force."""
-        if self.crashed or not self._receiving:
-            return
-        self._cluster.witness.noted(offsets, self.held)
-        self._noted.update({it: (self.held[it], offset) for it, offset in offsets.items() if it in self.held})
-        if not self._committing:
-            self._committing = True
-            self._loop.call_later(self._dice.between(0, _COMMIT_EVERY_S), self._send, self._commit)
+    def watch(self, transaction: _Transaction) -> None:
+        """Give up a client call that never returns, fence what it may still do, and learn what became of it."""
+        self._loop.call_later(self._cluster.faults.watchdog_s, self._send, partial(self._recover, transaction))
 
     def pause(self, partitions: Iterable[Partition], /) -> None:
         """Fetch nothing more of these partitions."""
-        self._paused.update(partitions)
+        self.consumer.ask(self.consumer.pause, partitions)
 
     def resume(self, partitions: Iterable[Partition], /) -> None:
         """Fetch these partitions again."""
-        self._paused.difference_update(partitions)
-        self._woken.set()
+        self.consumer.ask(self.consumer.resume, partitions)
 
     def rewind(self, partition: Partition, offset: int, /) -> None:
         """Go back in the partition, after a moment in which more may be on its way."""
-        if (tenure := self.held.get(partition)) is not None:
-            self._loop.call_later(self._way_s(), self._go_back, tenure, offset)
+        self.consumer.ask(partial(self.consumer.rewind, offset), [partition])
 
     async def close(self, *, within_s: float = 5.0) -> None:
         """Let what was published go out, for a bounded time. What is not acknowledged then is cancelled."""
@@ -170,57 +199,49 @@ class SimulatedBus:
 
     def has_news(self, partition: Partition) -> None:
         """Look at a partition again."""
-        if partition in self._positions:
+        if (held := self.held.get(partition)) is not None:
+            self.consumer.watch(held)
             self._woken.set()
 
     def _hear(self) -> None:
-        self._news.append(self._underway.popleft())
+        self.consumer.news.append(partial(self._heard, *self._underway.popleft()))
         self._woken.set()
 
-    def _heard(
-        self, happening: Assigned | Revoked | Rewound, tenures: Sequence[Tenure]
-    ) -> Assigned | Revoked | Rewound | None:
+    def _heard(self, happening: Assigned | Revoked, tenures: Sequence[Tenure]) -> Happening | None:
         """Note what the client is given or has to give up, at the moment when the runtime learns it."""
-        if isinstance(happening, Rewound):
-            return happening if self.held.get(happening.partition) is tenures[0] else None
         if isinstance(happening, Assigned):
-            for tenure in tenures:
-                self.held[tenure.partition] = tenure
-                self._positions[tenure.partition] = self._group.committed.get(tenure.partition, 0)
-                self._paused.discard(tenure.partition)
-            return happening
-        self._leaving |= happening.partitions
+            return self.consumer.assigned(tenures)
+        mine = [it for it in map(self._held_under, tenures) if it is not None]
+        waits_until_s = self._loop.time() + self._revoke_s
+        for held in mine:
+            held.leaving = True
+        partitions = frozenset(held.partition for held in mine)
         if happening.lost:
-            self._forget(tenures)
-            return happening
-        return replace(happening, release=partial(self._release, tenures))
+            for held in mine:
+                self.consumer.forget(held)
+            return replace(happening, partitions=partitions)
+        return replace(happening, partitions=partitions, release=partial(self._release, mine, tenures, waits_until_s))
 
-    def _go_back(self, tenure: Tenure, offset: int) -> None:
-        if self.held.get(tenure.partition) is tenure:
-            self._positions[tenure.partition] = offset
-            self._news.append((Rewound(tenure.partition), [tenure]))
-            self._woken.set()
+    def _held_under(self, tenure: Tenure) -> Held | None:
+        held = self.held.get(tenure.partition)
+        return held if held is not None and held.tenure is tenure else None
 
-    def _release(self, tenures: Sequence[Tenure]) -> None:
-        if any(tenure.partition in self._transacting for tenure in tenures):
+    def _release(self, mine: Sequence[Held], tenures: Sequence[Tenure], waits_until_s: float) -> None:
+        transaction = self._transaction
+        is_early = self._loop.time() < waits_until_s - _A_MOMENT_S
+        if transaction is not None and is_early and any(held.tenure in transaction.offsets for held in mine):
             self._cluster.witness.objection("a partition was released within a transaction")
-        mine = [tenure for tenure in tenures if self.held.get(tenure.partition) is tenure]
-        last = {tenure: self._noted.pop(tenure.partition, (tenure, None))[1] for tenure in mine}
-        self._forget(mine)
-        self._send(partial(self._let_go, last))
+        for held in mine:
+            self.consumer.forget(held)
+        self._send(partial(self._let_go, mine, tenures, _LAST_COMMIT_TRIES))
 
-    def _let_go(self, last: Mapping[Tenure, int | None]) -> None:
-        for tenure, offset in last.items():
-            if offset is not None:
-                self._group.commit(tenure, offset)
-        self._group.release(list(last))
-
-    def _forget(self, tenures: Sequence[Tenure]) -> None:
-        for tenure in tenures:
-            if self.held.get(tenure.partition) is tenure:
-                del self.held[tenure.partition], self._positions[tenure.partition]
-                self._noted.pop(tenure.partition, None)
-            self._leaving.discard(tenure.partition)
+    def _let_go(self, mine: Sequence[Held], tenures: Sequence[Tenure], tries: int) -> None:
+        """Commit what is noted, some times if need be, and only then let go."""
+        left = [held for held in mine if not self._committed_last(held)]
+        if left and tries > 1:
+            self._send(partial(self._let_go, left, tenures, tries - 1))
+        else:
+            self._group.release(tenures)
 
     async def _leave(self) -> None:
         """Commit what is noted and leave; without a link, the session ends by itself."""
@@ -229,28 +250,13 @@ class SimulatedBus:
         if self.crashed or self._failed or self._down_s():
             self._end_session_later()
         else:
-            self._commit()
+            for held in self.held.values():
+                any(self._committed_last(held) for _ in range(_LAST_COMMIT_TRIES))
             self._group.leave(self)
         if not self._failed:
-            self.held.clear()
+            self.held.clear()  # type: ignore[attr-defined]  # what this client had is nobody's any more
 
     # --- To the broker and back -----------------------------------------------------------------------------------
-
-    def _fetch(self) -> list[Delivery]:
-        found: list[Delivery] = []
-        room = 1 + self._dice.below(self.batch_size)
-        for partition, position in self._positions.items():
-            if partition in self._paused or partition in self._leaving:
-                continue
-            if self._dice.chance(self._cluster.faults.rewound):
-                position = min(position, self._group.committed.get(partition, 0))
-            records = self._cluster.records.get(partition, [])[position : position + room - len(found)]
-            found.extend(
-                Delivery(partition, position + index, it.key, it.value, tuple(it.headers), 0)
-                for index, it in enumerate(records)
-            )
-            self._positions[partition] = position + len(records)
-        return found
 
     def _arrive(self, place: Partition) -> None:
         """The oldest message on its way to a partition is there."""
@@ -258,29 +264,6 @@ class SimulatedBus:
         error = self._cluster.append(place, message)
         refusals = [] if error is None else [Refusal(index, error)]
         self._send(partial(self._answer, publication, refusals))
-
-    def _transaction_arrives(
-        self, outcome: Published, messages: Sequence[Message], tenures: Mapping[Tenure, int]
-    ) -> None:
-        """Keep everything, or nothing: of a client whom the group has given up, or because the dice say so."""
-        refusals: list[Refusal] = []
-        kept = False
-        if self in self._group and not self._dice.chance(self._cluster.faults.aborted):
-            refusals = self._cluster.refusals_of(messages)
-            kept = not refusals and self._group.commits_all(tenures, messages)
-        aborted = None if kept or refusals else TransactionAborted("the group or the dice were against it")
-        self._send(partial(self._transaction_ends, outcome, refusals, aborted))
-
-    def _transaction_ends(
-        self, outcome: Published, refusals: Sequence[Refusal], aborted: TransactionAborted | None
-    ) -> None:
-        self._transacting = frozenset()
-        if outcome.done():
-            return
-        if aborted is not None:
-            outcome.set_exception(aborted)
-        else:
-            outcome.set_result(refusals)
 
     def _answer(self, publication: _Publication, refusals: Sequence[Refusal]) -> None:
         publication.refusals.extend(refusals)
@@ -290,11 +273,90 @@ class SimulatedBus:
             if not publication.outcome.done():
                 publication.outcome.set_result(publication.refusals)
 
+    def _transaction_arrives(self, transaction: _Transaction) -> None:
+        """Keep everything, or nothing: by the group's, a quota's or the dice's will."""
+        refusals: list[Refusal] = []
+        faults = self._cluster.faults
+        in_time = sum(map(size_of, transaction.messages)) <= faults.transaction_bytes_max
+        is_possible = in_time and not transaction.fenced and all(map(self._is_of_this_log, transaction.held))
+        if is_possible and self in self._group and not self._dice.chance(faults.aborted):
+            refusals = self._cluster.refusals_of(transaction.messages)
+            transaction.kept = not refusals and self._group.commits_all(transaction.offsets, transaction.messages)
+        if not transaction.hangs:
+            self._send(partial(self._transaction_ends, transaction, refusals))
+
+    def _recover(self, transaction: _Transaction) -> None:
+        transaction.fenced = True
+        self._send(partial(self._transaction_ends, transaction, []))
+
+    def _transaction_ends(self, transaction: _Transaction, refusals: Sequence[Refusal]) -> None:
+        self._transaction = None
+        if transaction.outcome.done():
+            return
+        if transaction.kept or refusals:
+            transaction.outcome.set_result(refusals)
+        else:
+            transaction.outcome.set_exception(TransactionAborted("the group, a quota or the dice were against it"))
+
+    # --- Commits --------------------------------------------------------------------------------------------------
+
+    def _commit_soon(self) -> None:
+        if not self._committing:
+            self._committing = True
+            self._loop.call_later(self._dice.between(0, _COMMIT_EVERY_S), self._commit)
+
     def _commit(self) -> None:
+        """Send what is due, and look again as long as anything is."""
         self._committing = False
-        noted, self._noted = self._noted, {}
-        for tenure, offset in noted.values():
-            self._group.commit(tenure, offset)
+        if self.crashed or not self._receiving:
+            return
+        for held in self.held.values():
+            if (offset := held.due) is not None:
+                held.sent = offset
+                self._send(partial(self._commit_arrives, held, offset))
+        if any(held.sent is not None or held.due is not None for held in self.held.values()):
+            self._commit_soon()
+
+    def _commit_arrives(self, held: Held, offset: int) -> None:
+        if offset <= (held.acknowledged or 0):
+            return  # One connection keeps the order: what was sent later cannot have come before.
+        self._send(partial(self.commit_ends, held, offset, self._committed(held, offset)))
+
+    def commit_ends(self, held: Held, offset: int, is_kept: bool) -> None:  # noqa: FBT001 - the broker's answer
+        """Take the broker's answer: what it has not kept is sent again, or what is noted by then."""
+        held.sent = None
+        if is_kept:
+            held.acknowledged = max(held.acknowledged or 0, offset)
+
+    def _committed_last(self, held: Held) -> bool:
+        """Commit what is noted, if anything is, and nothing after it."""
+        if held.noted is None:
+            return True
+        if is_kept := self._committed(held, held.noted):
+            held.acknowledged = held.noted
+        return is_kept
+
+    def _committed(self, held: Held, offset: int) -> bool:
+        """Commit at the broker. What is of a log that is gone by now is done with: another log has its name.
+
+        Kinder than Kafka, which would take such an offset if the topic were created again within this very moment.
+        """
+        if self._dice.chance(self._cluster.faults.commit_failed):
+            return False
+        if self._is_of_this_log(held):
+            self._group.commit(held.tenure, offset)
+        return True
+
+    def _is_of_this_log(self, held: Held) -> bool:
+        log = self._cluster.log(held.partition)
+        return log is not None and log.identity == held.identity
+
+    def _of_this_log(self, offsets: Mapping[Partition, int]) -> Mapping[Partition, int]:
+        """Leave out what is of a log that is gone, which the runtime cannot know yet."""
+        gone = {it.partition for it in self.consumer.current(offsets) if not self._is_of_this_log(it)}
+        return {partition: offset for partition, offset in offsets.items() if partition not in gone}
+
+    # --- The link -------------------------------------------------------------------------------------------------
 
     def _come_back(self) -> None:
         if self._receiving and self not in self._group:

@@ -1,58 +1,54 @@
-"""A Kafka in virtual time, the broker's side: partitions, consumer groups, generations, sessions that end.
+"""A Kafka in virtual time, the broker's side: logs of topics that come and go, quotas, outages.
 
-`SimulatedBus` is the side of a client. Everything that may go either way is decided by the dice; a witness sees what
-is claimed and what is kept, at the moment it happens. Runs on a loop in virtual time only.
+`SimulatedBus` is the side of a client, `simulated_group` who serves which partition. Everything that may go either way
+is decided by the dice; a witness sees what is claimed and what is kept, at the moment it happens. Runs on a loop in
+virtual time only.
 """
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import count
+from math import inf
 from typing import Protocol
-from zlib import crc32
 
 from omnibase_core.dead_letters import size_of
 from omnibase_core.errors import PublishFailed
-from omnibase_core.ports import Assigned, Message, Partition, Refusal, Revoked
+from omnibase_core.partitioning import partition_of
+from omnibase_core.ports import Message, Partition, Refusal
+from omnibase_core.testing.simulated_group import ConsumerGroup
+from omnibase_core.testing.simulated_log import Log
 from omnibase_core.testing.virtual_time import Dice
 
 
 @dataclass(kw_only=True)
 class Faults:
-    """How badly the world behaves. Shares are of 1; times are the longest that happen."""
+    """How badly the world behaves. Shares are of 1; times are the longest that happen, in seconds.
+
+    - `latency_s`: of each message between a client and the broker.
+    - `refused`: messages that the broker refuses though it could keep them.
+    - `aborted`: transactions that come to nothing.
+    - `hung`: transactions in which a call of the client never returns; its watchdog acts after `watchdog_s`.
+    - `commit_failed`: commits of offsets that fail, several in a row included.
+    - `gap`: appended records behind which a gap is left.
+    - `transaction_bytes_max`: what a producer's quota lets through within a transaction's time; more of it times out.
+    - `release_s`: after which the group goes on without a release; `session_s`: and without a client that is silent.
+    """
 
     latency_s: float = 0.05
     refused: float = 0.03
     aborted: float = 0.0
-    rewound: float = 0.05
+    hung: float = 0.0
+    watchdog_s: float = 20.0
+    commit_failed: float = 0.0
+    gap: float = 0.0
+    transaction_bytes_max: float = inf
     release_s: float = 3.0
     session_s: float = 4.0
 
     def heal(self) -> None:
-        """Refuse, abort and rewind nothing more."""
-        self.refused = self.aborted = self.rewound = 0.0
-
-
-@dataclass(eq=False)
-class Tenure:
-    """One assignment of a partition to a member. Only what is done under the current one counts."""
-
-    partition: Partition
-    member: "Member"
-    generation: int
-    leaving: bool = False
-
-
-class Member(Protocol):
-    """A client as its group knows it."""
-
-    topics: Sequence[str]
-
-    def tell(self, happening: Assigned | Revoked, tenures: Sequence[Tenure]) -> None:
-        """Queue what the member has to know; it hears of it later, and in this order."""
-
-    def has_news(self, partition: Partition) -> None:
-        """Look at a partition again, if it is one of the member's."""
+        """Refuse and abort nothing more. A quota stays, and so do commits that fail."""
+        self.refused = self.aborted = self.hung = 0.0
 
 
 class Witness(Protocol):
@@ -66,6 +62,9 @@ class Witness(Protocol):
 
     def refused(self, message: Message) -> None:
         """The broker refuses a message."""
+
+    def gone(self, place: Partition, begin: int, end: int) -> None:
+        """The broker has dropped the records from one offset up to, not including, another."""
 
     def noted(self, offsets: Mapping[Partition, int], held: Collection[Partition]) -> None:
         """A client asks for offsets to be committed."""
@@ -81,47 +80,67 @@ class Witness(Protocol):
 
 
 class SimulatedCluster:
-    """Topics, each with the same number of partitions, and consumer groups. A topic exists as soon as it is named."""
+    """Topics and consumer groups. A topic exists as soon as it is named, unless it was deleted."""
 
     def __init__(
         self, *, dice: Dice, faults: Faults, witness: Witness, partitions: int = 2, message_bytes_max: int = 3000
     ) -> None:
-        """Start empty and in good health."""
+        """Start empty and in good health; a topic starts with so many partitions."""
         self.dice = dice
         self.faults = faults
         self.witness = witness
-        self.partitions = partitions
         self.message_bytes_max = message_bytes_max
-        self.records: dict[Partition, list[Message]] = {}
+        self.logs: dict[Partition, Log] = {}
         self.away_until_s = 0.0
+        self._partitions = partitions
+        self._extended: dict[str, int] = {}
+        self._deleted: set[str] = set()
+        self._identities = count(1)
         self._groups: dict[str, ConsumerGroup] = {}
         self._round_robin = 0
 
-    def group(self, name: str) -> "ConsumerGroup":
-        """Give a consumer group."""
+    def group(self, name: str) -> ConsumerGroup:
+        """Return a consumer group."""
         return self._groups.setdefault(name, ConsumerGroup(self))
 
+    def partitions_of(self, topic: str) -> list[Partition]:
+        """Return the partitions that a topic has now; a deleted one keeps its number until it is created again."""
+        return [Partition(topic, number) for number in range(self._extended.get(topic, self._partitions))]
+
+    def log(self, place: Partition) -> Log | None:
+        """Return what a partition holds; None while its topic is deleted."""
+        if place.topic in self._deleted:
+            return None
+        if place not in self.logs:
+            self.logs[place] = Log(next(self._identities))
+        return self.logs[place]
+
     def place_of(self, message: Message) -> Partition:
-        """Say to which partition a message goes."""
+        """Return the partition to which a message goes, by murmur2 of its key as with Kafka's own producer."""
+        number = len(self.partitions_of(message.topic))
         if message.key is None:
             self._round_robin += 1
-        number = self._round_robin if message.key is None else crc32(message.key)
-        return Partition(message.topic, number % self.partitions)
+            return Partition(message.topic, self._round_robin % number)
+        return Partition(message.topic, partition_of(message.key, number))
+
+    # --- What clients ask -----------------------------------------------------------------------------------------
 
     def append(self, place: Partition, message: Message) -> PublishFailed | None:
-        """Keep a message, or say why not: for good when it is too large, in passing when the dice say so."""
+        """Keep a message, or return why not: for good when it is too large, in passing when the dice say so."""
         error = self._refusal_of(message)
         if error is None:
             self.force(place, message)
         return error
 
     def refusals_of(self, messages: Sequence[Message]) -> list[Refusal]:
-        """Say which messages of a transaction would not be kept."""
+        """Return which messages of a transaction would not be kept."""
         errors = [self._refusal_of(message) for message in messages]
         return [Refusal(index, error) for index, error in enumerate(errors) if error is not None]
 
     def _refusal_of(self, message: Message) -> PublishFailed | None:
-        if size_of(message) > self.message_bytes_max:
+        if message.topic in self._deleted:
+            error = PublishFailed("unknown_topic", "the topic is deleted")
+        elif size_of(message) > self.message_bytes_max:
             error = PublishFailed("message_too_large", f"{size_of(message)} bytes, the broker takes less")
         elif self.dice.chance(self.faults.refused):
             error = PublishFailed("publish_refused", "the dice were against it")
@@ -131,26 +150,72 @@ class SimulatedCluster:
         return error
 
     def force(self, place: Partition, message: Message) -> int:
-        """Keep a message, whatever the dice say, and give its offset."""
-        records = self.records.setdefault(place, [])
-        records.append(message)
-        self.witness.appended(place, len(records) - 1, message)
+        """Keep a message, whatever the dice say, and return its offset. Raises LookupError while its topic is gone."""
+        log = self.log(place)
+        if log is None:
+            raise LookupError(f"{place.topic} is deleted")
+        offset = log.append(message)
+        self.witness.appended(place, offset, message)
+        if self.dice.chance(self.faults.gap):
+            log.leave_gap(1 + self.dice.below(3))
+        self._announce([place])
+        return offset
+
+    # --- What may happen to topics --------------------------------------------------------------------------------
+
+    def extend(self, topic: str) -> None:
+        """Add a partition to a topic; whoever consumes it is told by a rebalance."""
+        self._extended[topic] = len(self.partitions_of(topic)) + 1
         for group in self._groups.values():
-            group.has_news(place)
-        return len(records) - 1
+            group.rebalance()
+
+    def delete(self, topic: str) -> None:
+        """Delete a topic with all its records, and what groups have committed for it."""
+        self._deleted.add(topic)
+        for place in self.partitions_of(topic):
+            if (log := self.logs.pop(place, None)) is not None:
+                self.witness.gone(place, 0, log.end)
+            for group in self._groups.values():
+                group.committed.pop(place, None)
+
+    def create(self, topic: str) -> None:
+        """Create a deleted topic again: it begins at offset 0, under another id."""
+        self._deleted.discard(topic)
+        self._announce(self.partitions_of(topic))
+
+    def expire(self, place: Partition, offset: int) -> None:
+        """Let retention take everything below an offset, read or not."""
+        if (log := self.log(place)) is not None:
+            self.witness.gone(place, log.begin, offset)
+            log.expire(offset)
+            self._announce([place])
+
+    def truncate(self, place: Partition, offset: int) -> None:
+        """Lose the end of a log, as with a replica that was behind and became the leader.
+
+        Kinder than Kafka: what groups have committed beyond the cut is lost too, so that nothing is passed over.
+        """
+        if (log := self.log(place)) is not None and offset < log.end:
+            self.witness.gone(place, offset, log.end)
+            log.truncate(offset, identity=next(self._identities))
+            for group in self._groups.values():
+                group.committed[place] = min(group.committed.get(place, 0), offset)
+            self._announce([place])
+
+    # --- Time -----------------------------------------------------------------------------------------------------
 
     def go_away(self, seconds: float) -> None:
         """Answer nobody for a while. Nothing is lost, and no session ends meanwhile."""
         self.away_until_s = max(self.away_until_s, asyncio.get_running_loop().time() + seconds)
-        self.later(seconds, self._be_back)
+        self.later(seconds, lambda: self._announce(self.logs))
 
     def later(self, seconds: float, then: Callable[[], None]) -> None:
         """Do something at the broker after a time, or when the broker is back."""
         asyncio.get_running_loop().call_later(seconds, self._if_there, then)
 
-    def _be_back(self) -> None:
+    def _announce(self, places: Collection[Partition]) -> None:
         for group in self._groups.values():
-            for place in self.records:
+            for place in places:
                 group.has_news(place)
 
     def _if_there(self, then: Callable[[], None]) -> None:
@@ -159,120 +224,3 @@ class SimulatedCluster:
             self.later(away_s + self.faults.session_s / 2, then)
         else:
             then()
-
-
-class ConsumerGroup:
-    """Who serves which partition. What moves is revoked first, and assigned anew once it is released or too late."""
-
-    def __init__(self, cluster: SimulatedCluster) -> None:
-        """Start without a member."""
-        self.committed: dict[Partition, int] = {}
-        self.generation = 0
-        self.refused_commits = 0
-        self._cluster = cluster
-        self._members: list[Member] = []
-        self._tenures: dict[Partition, Tenure] = {}
-        self._turn = 0
-
-    def __contains__(self, member: Member) -> bool:
-        """Say whether the group still counts on a member."""
-        return member in self._members
-
-    def join(self, member: Member) -> None:
-        """Add a member."""
-        self._members.append(member)
-        self._rebalance()
-
-    def leave(self, member: Member) -> None:
-        """Take a member out: what it had goes to the others."""
-        if member in self._members:
-            self._members.remove(member)
-            self._end([tenure for tenure in self._tenures.values() if tenure.member is member])
-
-    def evict(self, member: Member) -> None:
-        """End a member's session: it will hear that it has lost its partitions, when it can be reached."""
-        self._lose([tenure for tenure in self._tenures.values() if tenure.member is member])
-        self.leave(member)
-
-    def turn(self) -> None:
-        """Move every partition to the next member."""
-        self._turn += 1
-        self._rebalance()
-
-    def release(self, tenures: Sequence[Tenure]) -> None:
-        """Take back what a member gives up."""
-        self._end([tenure for tenure in tenures if self._is_current(tenure)])
-
-    def commit(self, tenure: Tenure, offset: int) -> bool:
-        """Keep an offset. False, and nothing is kept, when it comes from an assignment that is over."""
-        if not self._is_current(tenure):
-            self.refused_commits += 1
-            return False
-        before = self.committed.get(tenure.partition, 0)
-        self.committed[tenure.partition] = offset
-        self._cluster.witness.committed(tenure.partition, offset, before)
-        return True
-
-    def commits_all(self, offsets: Mapping[Tenure, int], messages: Sequence[Message]) -> bool:
-        """Keep the messages and the offsets of a transaction, unless one comes from an assignment that is over."""
-        if not all(map(self._is_current, offsets)):
-            self.refused_commits += 1
-            return False
-        for message in messages:
-            self._cluster.force(self._cluster.place_of(message), message)
-        self._cluster.witness.transacted({tenure.partition: offset for tenure, offset in offsets.items()})
-        for tenure, offset in offsets.items():
-            self.commit(tenure, offset)
-        return True
-
-    def has_news(self, partition: Partition) -> None:
-        """Let whoever fetches from a partition look again."""
-        for member in self._members:
-            member.has_news(partition)
-
-    def _is_current(self, tenure: Tenure) -> bool:
-        return self._tenures.get(tenure.partition) is tenure
-
-    def _end(self, tenures: Sequence[Tenure]) -> None:
-        for tenure in tenures:
-            del self._tenures[tenure.partition]
-        self._rebalance()
-
-    def _expire(self, tenures: Sequence[Tenure]) -> None:
-        """The deadline for a release has passed."""
-        late = [tenure for tenure in tenures if self._is_current(tenure)]
-        if late:
-            self._lose(late)
-            self._end(late)
-
-    def _lose(self, tenures: Sequence[Tenure]) -> None:
-        if tenures:
-            lost = frozenset(tenure.partition for tenure in tenures)
-            tenures[0].member.tell(Revoked(lost, lost=True, release=_nothing), tenures)
-
-    def _rebalance(self) -> None:
-        self.generation += 1
-        moving: dict[int, list[Tenure]] = {}
-        given: dict[int, list[Tenure]] = {}
-        topics = sorted({topic for member in self._members for topic in member.topics})
-        names = [Partition(topic, number) for topic in topics for number in range(self._cluster.partitions)]
-        for index, partition in enumerate(names):
-            target = (index + self._turn) % len(self._members)
-            tenure = self._tenures.get(partition)
-            if tenure is None:
-                tenure = self._tenures[partition] = Tenure(partition, self._members[target], self.generation)
-                given.setdefault(target, []).append(tenure)
-            elif tenure.member is not self._members[target] and tenure.member in self._members and not tenure.leaving:
-                tenure.leaving = True
-                moving.setdefault(self._members.index(tenure.member), []).append(tenure)
-        for index, tenures in sorted(moving.items()):
-            member = self._members[index]
-            leaving = frozenset(tenure.partition for tenure in tenures)
-            member.tell(Revoked(leaving, lost=False, release=_nothing), tenures)
-            self._cluster.later(self._cluster.faults.release_s, partial(self._expire, tenures))
-        for index, tenures in sorted(given.items()):
-            self._members[index].tell(Assigned(frozenset(tenure.partition for tenure in tenures)), tenures)
-
-
-def _nothing() -> None:
-    """Release what is lost already."""

@@ -1,0 +1,117 @@
+"""Which partitions are not fetched for now, and why: the one place that pauses and resumes them.
+
+A partition is paused as long as there is a reason: its node is full, or the host; its node rests after a flood of dead
+letters; or too much of it is done behind a command that is not. Every reason can be told, so that nothing is held in
+silence.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+
+from omnibase_core.answer_room import AnswerRoom
+from omnibase_core.floods import Floods
+from omnibase_core.intake import Intake
+from omnibase_core.ports import EnvelopeBus, Partition
+from omnibase_core.work import Assignment, Work
+
+_ROOM_S = 0.5
+
+
+class Backpressure:
+    """Pauses the partitions of what is full, and resumes those of what has room again.
+
+    `assignments` are the host's partitions now; `ahead_max` bounds what is begun of one behind a command that is not
+    done, except on the topic of `requests`, whose commands may wait for each other.
+    """
+
+    def __init__(
+        self,
+        bus: EnvelopeBus,
+        intake: Intake,
+        assignments: Mapping[Partition, Assignment],
+        *,
+        ahead_max: int,
+        requests: str,
+    ) -> None:
+        """Start with nothing held."""
+        self.intake = intake
+        self.room = AnswerRoom(intake)
+        self.progress = asyncio.Event()
+        """Set whenever something is done, for those who wait for room or for the last of what is in flight."""
+        self._bus = bus
+        self._assignments = assignments
+        self._ahead_max = ahead_max
+        self._requests = requests
+        self._floods = Floods()
+        self._holds_all = False
+
+    @property
+    def held(self) -> Mapping[Partition, str]:
+        """The partitions that are not fetched for now, each with the reason."""
+        reasons = {it.partition: self._reason(it) for it in self._assignments.values()}
+        return {partition: reason for partition, reason in reasons.items() if reason is not None}
+
+    def balance(self) -> None:
+        """Pause and resume as there is room, and wake what waits for a change."""
+        self.progress.set()
+        self.room.wake()
+        self._holds_all = self._holds_all and self.intake.full
+        if (change := self.intake.change(hold_all=self._holds_all)) is not None:
+            topics = change.pause | change.resume
+            self.switch([it for it in self._assignments.values() if it.partition.topic in topics])
+
+    def switch(self, assignments: Iterable[Assignment]) -> None:
+        """Pause and resume partitions as there is a reason to hold them, or none."""
+        changed = [it for it in assignments if it.paused != self._is_held(it) and not it.leaving.is_set()]
+        for assignment in changed:
+            assignment.paused = not assignment.paused
+        if pause := [it.partition for it in changed if it.paused]:
+            self._bus.pause(pause)
+        if resume := [it.partition for it in changed if not it.paused]:
+            self._bus.resume(resume)
+
+    async def wait_for_room(self) -> None:
+        """Let nothing more be taken while the host is full: by waiting, which costs less, or by pausing if it lasts."""
+        try:
+            async with asyncio.timeout(_ROOM_S):
+                while self.intake.full:
+                    self.progress.clear()
+                    await self.progress.wait()
+        except TimeoutError:
+            self._holds_all = True
+            self.balance()
+
+    def begun(self, assignment: Assignment) -> None:
+        """Hold a partition where too much is begun behind a command that is not done."""
+        if assignment.ledger.unfinished == self._ahead_max and assignment.partition.topic != self._requests:
+            assignment.ahead = True
+            self.switch([assignment])
+
+    def moved(self, assignment: Assignment) -> None:
+        """Go on with a partition that was held, once its watermark has caught up by half."""
+        if assignment.ahead and assignment.ledger.unfinished <= self._ahead_max // 2:
+            assignment.ahead = False
+            self.switch([assignment])
+
+    def rest(self, topics: Iterable[str], served: Sequence[Work], now_s: float) -> None:
+        """Let the topics of nodes rest that flood the dead letters."""
+        for topic, rest_s in self._floods.rests(topics, served, now_s).items():
+            self.intake.rest(topic, 1)
+            asyncio.get_running_loop().call_later(rest_s, self._rested, topic)
+
+    def _rested(self, topic: str) -> None:
+        self.intake.rest(topic, -1)
+        self.balance()
+
+    def _is_held(self, assignment: Assignment) -> bool:
+        return assignment.ahead or assignment.partition.topic in self.intake.held
+
+    def _reason(self, assignment: Assignment) -> str | None:
+        """Return why a partition is not fetched; None where it is."""
+        if assignment.leaving.is_set():
+            return "leaving: the partition moves to another host, or this one stops"
+        if assignment.ahead:
+            return f"{assignment.ledger.unfinished} commands taken behind one that is not done"
+        if (reason := self.intake.reason(assignment.partition.topic)) is not None:
+            return reason
+        return "sent back: there was no room for its next command" if assignment.rewinding else None
