@@ -360,11 +360,20 @@ class LeavesStraysDead(NodeRuntime):
         )
 
 
-class CountsCommandsAlone(NodeRuntime):
-    """Forgets what it is going to publish when it gives back what it holds."""
+class _Uncounted(Intake):
+    """Counts commands, and not what is published for them."""
 
-    def _count_growth(self, work: Any, grown_bytes: int) -> None:
-        work.size_bytes += grown_bytes
+    def grow(self, *_: Any, **__: Any) -> None:
+        pass
+
+
+class CountsCommandsAlone(NodeRuntime):
+    """Forgets to count what it publishes, and gives it back all the same."""
+
+    def load_nodes(self, nodes: Iterable[CompiledNode], **options: Any) -> None:
+        """Count so."""
+        super().load_nodes(nodes, **options)
+        self._flow.intake.__class__ = _Uncounted
 
 
 class _KeepsPauses(SimulatedConsumer):

@@ -15,8 +15,10 @@ from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
 from omnibase_core.dead_letters import size_of
 from omnibase_core.errors import BusError, described
+from omnibase_core.guard import serve, serve_at_once
+from omnibase_core.handover import Handover
 from omnibase_core.idempotency_store import IdempotencyStore
-from omnibase_core.instance import NodeFigures, is_cancelled
+from omnibase_core.instance import NodeFigures
 from omnibase_core.intake import Intake
 from omnibase_core.lanes import Lanes
 from omnibase_core.ports import (
@@ -38,7 +40,7 @@ from omnibase_core.ports import (
 from omnibase_core.refusals import mend, refused_of
 from omnibase_core.roster import Roster
 from omnibase_core.transactions import Transactions
-from omnibase_core.work import Assignment, Work, count_done, count_through
+from omnibase_core.work import Assignment, Work, count_done, count_growth, count_through
 
 
 class NodeRuntime:
@@ -60,12 +62,12 @@ class NodeRuntime:
         self._lanes: Lanes[Work] = Lanes()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
-        self._flow = self._backpressure(Intake(per_topic={}, in_all=1, bytes_max=1))
         self._transactions: Transactions | None = None
         if host.guarantee is Guarantee.EXACTLY_ONCE:
             self._transactions = Transactions(
                 bus, observer, self._assignments.values, complete=self._complete, drop=self._drop, spawn=self._spawn
             )
+        self._bound(Intake(per_topic={}, in_all=1, bytes_max=1))
         self._crash: BaseException | None = None
         self._stopping = False
         self._stopped = False
@@ -82,12 +84,24 @@ class NodeRuntime:
         """Take on the host's nodes, once; the tracer tells of them. Raises UnknownHandler or StoreMissing."""
         for node in nodes:
             self._roster.add(node, self._handlers.get(node.handler_type), tracer=tracer)
-        self._flow = self._backpressure(self._roster.intake())
+        self._bound(self._roster.intake())
         self._roster.bound_answers(self._flow.room)
 
-    def _backpressure(self, intake: Intake) -> Backpressure:
-        ahead_max, requests = self._host.limits.ahead_max, self._roster.requests
-        return Backpressure(self._bus, intake, self._assignments, ahead_max=ahead_max, requests=requests)
+    def _bound(self, intake: Intake) -> None:
+        """Keep to these bounds of what is taken."""
+        limits = self._host.limits
+        self._flow = Backpressure(
+            self._bus, intake, self._assignments, ahead_max=limits.ahead_max, requests=self._roster.requests
+        )
+        self._handover = Handover(
+            limits,
+            self._assignments,
+            self._flow,
+            self._transactions,
+            clock=self._clock,
+            observer=self._observer,
+            spawn=self._spawn,
+        )
 
     async def start(self) -> None:
         """Start the loop. `wait` tells how it ended."""
@@ -112,7 +126,8 @@ class NodeRuntime:
         drain_s = self._host.limits.drain_s
         self._stopping = True
         self._bus.pause(list(self._assignments))
-        await self._drain(list(self._assignments.values()), drain_s if within_s is None else min(drain_s, within_s))
+        within_s = drain_s if within_s is None else min(drain_s, within_s)
+        await self._handover.drain(list(self._assignments.values()), within_s)
         running = [*self._tasks, *([self._loop] if self._loop else [])]
         for task in running:
             task.cancel()
@@ -176,9 +191,9 @@ class NodeRuntime:
                         if reached:
                             self._reach(reached)
                     case Assigned(partitions):
-                        self._assign(partitions)
+                        self._handover.assign(partitions)
                     case Revoked():
-                        self._revoke(happening)
+                        self._handover.revoke(happening)
                     case Rewound(partition):
                         if (assignment := self._assignments.get(partition)) is not None:
                             assignment.rewinding = False
@@ -217,7 +232,7 @@ class NodeRuntime:
                 raise BusError(f"{delivery.partition} went back to {delivery.offset} within an assignment")
             self._flow.begun(assignment)
             if at_once:
-                self._serve_at_once(work)
+                serve_at_once(self._roster, work)
                 served.append(work)
                 room_bytes -= work.size_bytes
             else:
@@ -230,17 +245,6 @@ class NodeRuntime:
             self._publish(served)
         self._flow.rest(topics, served, now_s)
         self._flow.balance()
-
-    def _serve_at_once(self, work: Work) -> None:
-        """Serve a command that is done as soon as it is taken: what it waits for is the broker alone."""
-        work.in_line = False
-        work.assignment.active += 1
-        try:
-            work.messages = work.messages or work.instance.serve_inline(work.delivery)
-        except BaseException as error:  # noqa: BLE001 - the guard around one command: nothing is awaited here
-            work.messages = self._roster.raw_letter(work, error)
-        for message in work.messages:
-            work.size_bytes += size_of(message)
 
     def _send_back(self, delivery: Delivery) -> None:
         """Leave to the broker what there is no room for, and what comes after it: it is delivered again later."""
@@ -271,41 +275,12 @@ class NodeRuntime:
             if messages is None:
                 self._drop(work)
             else:
-                self._replace_messages(work, messages)
+                work.messages = messages
+                count_growth(self._flow.intake, work, sum(map(size_of, messages)))
                 self._publish([work])
 
     async def _serve(self, work: Work) -> Sequence[Message] | None:
-        """Return the messages that end the work; None when its partition is leaving: its next owner does the work.
-
-        The guard around one command is here: whatever escapes becomes a dead letter, but for being cancelled.
-        """
-        assignment = work.assignment
-        if assignment.leaving.is_set():
-            return None
-        assignment.active += 1
-        try:
-            serving = self._roster.attempts(work)
-            messages = await serving.serve(work.origin, assignment.leaving, assignment.is_closed, work.tried)
-        except BaseException as error:
-            if is_cancelled(error):
-                raise
-            messages = self._roster.raw_letter(work, error)
-        if messages is None:
-            assignment.active -= 1
-        return messages
-
-    def _replace_messages(self, work: Work, messages: Sequence[Message]) -> None:
-        """Set what is to be published for a work, and count what it holds."""
-        grown_bytes = sum(map(size_of, messages)) - sum(map(size_of, work.messages))
-        work.messages = messages
-        self._count_growth(work, grown_bytes)
-
-    def _count_growth(self, work: Work, grown_bytes: int) -> None:
-        if work.in_line:
-            self._flow.intake.grow(work.topic, grown_bytes, apart=work.is_apart)
-        elif not work.is_apart:
-            self._flow.intake.pass_through(0, grown_bytes)
-        work.size_bytes += grown_bytes
+        return await serve(self._roster, work)
 
     def _publish(self, works: Sequence[Work]) -> None:
         """Queue the messages of finished work in order; late work of a lost partition is dropped."""
@@ -356,61 +331,8 @@ class NodeRuntime:
     async def _publish_again(self, work: Work, refusals: Sequence[Refusal]) -> None:
         before_bytes = sum(map(size_of, work.messages))
         await mend(work, refusals, transacts=False)
-        self._count_growth(work, sum(map(size_of, work.messages)) - before_bytes)
+        count_growth(self._flow.intake, work, sum(map(size_of, work.messages)) - before_bytes)
         self._publish([work])
-
-    # --- Partitions come and go -----------------------------------------------------------------------------------
-
-    def _assign(self, partitions: Iterable[Partition]) -> None:
-        now_s, transacts = self._clock.monotonic_s(), self._transactions is not None
-        for partition in sorted(partitions):
-            if (before := self._assignments.pop(partition, None)) is not None:
-                self._close(before)
-            assignment = self._assignments[partition] = Assignment(partition, now_s, transacts)
-            self._flow.switch([assignment])
-        self._observer.event("info", "partitions_assigned", count=len(self._assignments))
-
-    def _revoke(self, revoked: Revoked) -> None:
-        """Let commands in flight finish beside the loop while the partitions are still ours, then let them go."""
-        leaving = [self._assignments[name] for name in revoked.partitions if name in self._assignments]
-        for assignment in leaving:
-            assignment.leaving.set()
-            if revoked.lost:
-                self._close(assignment)
-        self._spawn(self._hand_over(revoked, leaving))
-
-    async def _hand_over(self, revoked: Revoked, leaving: Sequence[Assignment]) -> None:
-        revoke_s = 0.0 if revoked.lost else self._host.limits.revoke_s
-        until_s = self._clock.monotonic_s() + revoke_s
-        await self._drain(leaving, revoke_s)
-        for assignment in leaving:
-            assignment.closed = True
-        if self._transactions is not None:
-            await self._transactions.leave(leaving, wait_s=max(0.0, until_s - self._clock.monotonic_s()))
-        for assignment in leaving:
-            self._close(assignment)
-        revoked.release()
-        self._observer.event("info", "partitions_revoked", count=len(leaving), lost=revoked.lost)
-
-    def _close(self, assignment: Assignment) -> None:
-        """Let nothing count any more that is still done for a partition."""
-        assignment.leaving.set()
-        assignment.closed = True
-        if self._assignments.get(assignment.partition) is assignment:
-            del self._assignments[assignment.partition]
-
-    async def _drain(self, assignments: Sequence[Assignment], within_s: float) -> None:
-        """Begin nothing more of these partitions, and wait for what was begun, for a bounded time."""
-        for assignment in assignments:
-            assignment.leaving.set()
-        self._flow.room.wake()
-        try:
-            async with asyncio.timeout(within_s):
-                while any(it.settling and not it.closed for it in assignments):
-                    self._flow.progress.clear()
-                    await self._flow.progress.wait()
-        except TimeoutError:
-            self._observer.event("warning", "drain_timed_out", unfinished=sum(it.active for it in assignments))
 
     # --- Bookkeeping ----------------------------------------------------------------------------------------------
 

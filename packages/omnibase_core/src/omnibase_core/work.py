@@ -140,6 +140,15 @@ def count_through(intake: Intake, works: Iterable[Work], *, sign: Literal[1, -1]
     intake.pass_through(sign * len(sizes_bytes), sign * sum(sizes_bytes))
 
 
+def count_growth(intake: Intake, work: Work, grown_bytes: int) -> None:
+    """Count what is to be published for a work that is taken; below 0, what it is less than before."""
+    work.size_bytes += grown_bytes
+    if work.in_line:
+        intake.grow(work.topic, grown_bytes, apart=work.is_apart)
+    elif not work.is_apart:
+        intake.pass_through(0, grown_bytes)
+
+
 def count_done(intake: Intake, works: Sequence[Work]) -> None:
     """Count work that is done or dropped, as it was taken."""
     count_through(intake, works, sign=-1)

@@ -1,0 +1,46 @@
+"""The one guard around one command: whatever escapes from serving it becomes a dead letter of bytes alone.
+
+A node's own errors are answered where they arise. What gets here is a fault of the engine, or an error whose own code
+fails; either must cost no more than its command, since a lane that ended by it would hold all that follow for ever.
+"""
+
+from collections.abc import Sequence
+
+from omnibase_core.dead_letters import size_of
+from omnibase_core.instance import is_cancelled
+from omnibase_core.ports import Message
+from omnibase_core.roster import Roster
+from omnibase_core.work import Work
+
+
+def serve_at_once(roster: Roster, work: Work) -> None:
+    """Serve a command that is done as soon as it is taken: what it waits for is the broker alone."""
+    work.in_line = False
+    work.assignment.active += 1
+    try:
+        work.messages = work.messages or work.instance.serve_inline(work.delivery)
+    except BaseException as error:  # noqa: BLE001 - nothing is awaited here, so that nobody can have cancelled it
+        work.messages = roster.raw_letter(work, error)
+    for message in work.messages:
+        work.size_bytes += size_of(message)
+
+
+async def serve(roster: Roster, work: Work) -> Sequence[Message] | None:
+    """Return the messages that end the work; None when its partition is leaving: its next owner does the work.
+
+    Raises CancelledError where somebody asked for that, and nothing else.
+    """
+    assignment = work.assignment
+    if assignment.leaving.is_set():
+        return None
+    assignment.active += 1
+    try:
+        serving = roster.attempts(work)
+        messages = await serving.serve(work.origin, assignment.leaving, assignment.is_closed, work.tried)
+    except BaseException as error:
+        if is_cancelled(error):
+            raise
+        messages = roster.raw_letter(work, error)
+    if messages is None:
+        assignment.active -= 1
+    return messages
