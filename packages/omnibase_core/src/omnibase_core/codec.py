@@ -13,6 +13,7 @@ from omnibase_core.errors import UndecodableEnvelope
 DEPTH_MAX = 512
 """How deep an envelope may be nested at the most: readers and writers of JSON give up at about a thousand."""
 _ENVELOPE_LEVELS = 3
+_CONTAINERS = frozenset({dict, list})
 
 _decode = msgspec.json.Decoder(OnexEnvelope).decode
 _decode_any = msgspec.json.Decoder(Any).decode
@@ -29,7 +30,7 @@ def encode(envelope: OnexEnvelope) -> bytes:
         data = _encode(envelope)
     except (TypeError, RecursionError) as error:
         raise ValueError(str(error)) from error
-    if data.count(b"{") + data.count(b"[") > DEPTH_MAX and _is_deeper(envelope, DEPTH_MAX):
+    if len(data) > DEPTH_MAX and _is_deeper(envelope, data, DEPTH_MAX):
         raise ValueError(f"nested more than {DEPTH_MAX} levels deep, so that nobody could read it")
     # The encoder writes a number that is none, or infinite, as null.
     if b"null" in data and not _is_finite(envelope.payload):
@@ -49,8 +50,8 @@ def decode(data: bytes | None, *, depth_max: int = DEPTH_MAX) -> OnexEnvelope:
         envelope = _decode(data)
     except (ValueError, RecursionError) as error:
         raise _explain(data, error) from error
-    # Fewer brackets than levels is a proof that costs nothing; only what has more is walked through.
-    if data.count(b"{") + data.count(b"[") > depth_max and _is_deeper(envelope, depth_max):
+    # Most commands are flat, and with fewer brackets than levels none is too deep: only the others are walked through.
+    if not (_is_flat(envelope.payload) and _is_flat(envelope.metadata)) and _is_deeper(envelope, data, depth_max):
         raise UndecodableEnvelope("too_deep", f"objects and lists are nested more than {depth_max} levels deep")
     if envelope.timestamp.tzinfo is not UTC or envelope.expires_at is not None:
         return _in_utc(envelope)
@@ -75,8 +76,14 @@ def _in_utc(envelope: OnexEnvelope) -> OnexEnvelope:
     return msgspec.structs.replace(envelope, **in_utc)
 
 
-def _is_deeper(envelope: OnexEnvelope, depth_max: int) -> bool:
+def _is_flat(value: Mapping[str, Any]) -> bool:
+    return not value or _CONTAINERS.isdisjoint(map(type, value.values()))
+
+
+def _is_deeper(envelope: OnexEnvelope, data: bytes, depth_max: int) -> bool:
     """Check whether anything is nested deeper: the envelope itself is the first level."""
+    if data.count(b"{") + data.count(b"[") <= depth_max:
+        return False
     parts = [envelope.payload, envelope.metadata, envelope.error.details if envelope.error else {}]
     return any(_has_levels(part, depth_max) for part in parts)
 

@@ -91,10 +91,11 @@ def split_headers(headers: Headers) -> tuple[Headers, dict[str, bytes | None]]:
 
 def size_of(message: Message | Delivery) -> int:
     """Return the size in bytes of key, value and headers, with what Kafka adds for each."""
-    bare = len(message.key or b"") + len(message.value or b"") + 70
+    key, value = message.key, message.value
+    size_bytes = 70 + (len(key) if key else 0) + (len(value) if value else 0)
     if not message.headers:
-        return bare
-    return bare + sum(len(name.encode(errors="replace")) + len(value or b"") + 10 for name, value in message.headers)
+        return size_bytes
+    return size_bytes + sum(len(name.encode(errors="replace")) + len(it or b"") + 10 for name, it in message.headers)
 
 
 def _cut(whole: Message, delivery: Delivery, described: list[tuple[str, bytes | None]], bytes_max: int) -> Message:

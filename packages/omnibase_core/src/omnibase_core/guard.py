@@ -21,6 +21,7 @@ def serve_at_once(roster: Roster, work: Work) -> None:
         work.messages = work.messages or work.instance.serve_inline(work.delivery)
     except BaseException as error:  # noqa: BLE001 - nothing is awaited here, so that nobody can have cancelled it
         work.messages = roster.raw_letter(work, error)
+    work.size_bytes = size_of(work.delivery)
     for message in work.messages:
         work.size_bytes += size_of(message)
 

@@ -34,12 +34,14 @@ class PartitionLedger:
 
     def complete(self, offsets: Iterable[int]) -> None:
         """Note that commands are done: their answers or dead letters are acknowledged."""
-        if not self._begun:
-            return
-        first, last = self._begun[0], self._begun[-1]
-        self._done.update(offset for offset in offsets if first <= offset <= last)
-        while self._begun and self._begun[0] in self._done:
-            self._done.remove(self._begun.popleft())
+        begun, done = self._begun, self._done
+        for offset in offsets:
+            if begun and begun[0] == offset:
+                begun.popleft()  # The usual case: what is done is the next.
+            elif begun and begun[0] < offset <= begun[-1]:
+                done.add(offset)
+        while begun and begun[0] in done:
+            done.remove(begun.popleft())
 
     @property
     def watermark(self) -> int | None:

@@ -212,39 +212,44 @@ class NodeRuntime:
     def _take(self, deliveries: deque[Delivery]) -> None:
         """Serve at once what awaits nothing, and queue the rest in lanes, until the host has no more room for bytes."""
         served: list[Work] = []
+        flow, roster, assignments = self._flow, self._roster, self._assignments
+        intake = flow.intake
+        now_s, room_bytes = self._clock.monotonic_s(), intake.room_bytes
         topics: set[str] = set()
-        now_s, room_bytes = self._clock.monotonic_s(), self._flow.intake.room_bytes
+        last_topic = ""
         while deliveries and room_bytes > 0:
             delivery = deliveries.popleft()
-            assignment = self._assignments.get(delivery.partition)
+            assignment = assignments.get(delivery.partition)
             if assignment is None or assignment.rewinding or assignment.leaving.is_set():
                 continue
-            topics.add(delivery.partition.topic)
-            work = self._roster.work_of(delivery, assignment)
-            at_once = work.serves_at_once(waiting=self._flow.intake.waiting(work.topic))
-            if not at_once and not self._flow.intake.has_room(work.topic, apart=work.is_apart):
+            if (topic := delivery.partition.topic) is not last_topic:
+                topics.add(topic)
+                last_topic = topic
+            work = roster.work_of(delivery, assignment)
+            at_once = work.serves_at_once(waiting=intake.waiting(topic))
+            if not at_once and not intake.has_room(topic, apart=work.is_apart):
                 if not work.asked:
                     self._send_back(delivery)
                     continue
                 # Left where it is, it would be in front of the requests that those here are waiting for.
-                work.messages, at_once = self._roster.refused_request(work), True
+                work.messages, at_once = roster.refused_request(work), True
             if not assignment.begin(work, now_s):
                 raise BusError(f"{delivery.partition} went back to {delivery.offset} within an assignment")
-            self._flow.begun(assignment)
+            flow.begun(assignment)
             if at_once:
-                serve_at_once(self._roster, work)
+                serve_at_once(roster, work)
                 served.append(work)
-                room_bytes -= work.size_bytes
             else:
-                self._flow.intake.take(work.topic, work.size_bytes, apart=work.is_apart)
-                room_bytes -= work.size_bytes
+                work.size_bytes = size_of(delivery)
+                intake.take(topic, work.size_bytes, apart=work.is_apart)
                 if self._lanes.put(work.lane, work):
                     self._spawn(self._run_lane(work.lane))
+            room_bytes -= work.size_bytes
         if served:
-            count_through(self._flow.intake, served)
+            count_through(intake, served)
             self._publish(served)
-        self._flow.rest(topics, served, now_s)
-        self._flow.balance()
+        flow.rest(topics, served, now_s)
+        flow.balance()
 
     def _send_back(self, delivery: Delivery) -> None:
         """Leave to the broker what there is no room for, and what comes after it: it is delivered again later."""

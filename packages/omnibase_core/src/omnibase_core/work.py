@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from omnibase_core.contracts.node import Ordering
-from omnibase_core.dead_letters import size_of
 from omnibase_core.instance import NodeInstance
 from omnibase_core.intake import Intake
 from omnibase_core.ledger import PartitionLedger
@@ -91,18 +90,12 @@ class Work:
     has_letter: bool = False
     """Whether the broker has its dead letter."""
 
-    def __post_init__(self) -> None:
-        """Count what was delivered."""
-        delivery = self.delivery
-        self.size_bytes = size_of(delivery)
-
     def serves_at_once(self, *, waiting: int) -> bool:
         """Check whether its messages need no task, where so many commands of its topic wait before it."""
         if self.messages:
             return True
-        if self.tried is not None or self.stray is not None:
-            return False
-        return self.instance.serves_at_once and (self.asked or not waiting)
+        is_ordinary = self.tried is None and self.stray is None
+        return is_ordinary and self.instance.serves_at_once and (self.asked or not waiting)
 
     @property
     def topic(self) -> str:
@@ -136,7 +129,7 @@ class Work:
 
 def count_through(intake: Intake, works: Iterable[Work], *, sign: Literal[1, -1] = 1) -> None:
     """Count work that waits in no line, all at once, as far as the host's limits count it."""
-    sizes_bytes = [work.size_bytes for work in works if not (work.in_line or work.is_apart)]
+    sizes_bytes = [it.size_bytes for it in works if not (it.in_line or it.asked or it.instance.asks_a_node)]
     intake.pass_through(sign * len(sizes_bytes), sign * sum(sizes_bytes))
 
 
