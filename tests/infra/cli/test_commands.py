@@ -1,6 +1,7 @@
 """The command line without a broker: what it prints, where, and with which exit status."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -216,3 +217,17 @@ def test_a_secret_that_is_missing_is_named(tmp_path: Path) -> None:
     done = call("run", str(host), "--contracts", "contracts")
     assert done.exit_code == 1
     assert "ONEX_SECRET_KAFKA_PASSWORD" in done.stderr
+
+
+def test_a_property_of_the_client_that_breaks_delivery_is_refused_by_check(tmp_path: Path) -> None:
+    """With its place and its reason, and the nearest one for a slip: nothing of it waits for a broker."""
+    text = (ROOT / "contracts/hosts/local-kafka.yaml").read_text()
+    client = "{delivery.report.only.error: true, sesion.timeout.ms: 6000}"
+    shutil.copytree(ROOT / "contracts", tmp_path / "contracts")
+    host = tmp_path / "contracts" / "hosts" / "local-kafka.yaml"
+    host.write_text(text.replace("  partitions: 4\n", f"  client: {client}\n"))
+    done = call("check", str(host))
+    assert done.exit_code == 1
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "without them nothing would ever be committed" in said
+    assert "did you mean 'session.timeout.ms'?" in said
