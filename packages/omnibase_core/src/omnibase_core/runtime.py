@@ -99,10 +99,13 @@ class NodeRuntime:
             if not self._loop.cancelled():
                 self._loop.result()
 
-    async def stop(self) -> None:
-        """Begin nothing more, let work in flight finish for `limits.drain_s`, commit what is done, leave the group."""
+    async def stop(self, *, within_s: float | None = None) -> None:
+        """Begin nothing more, let work in flight finish for `limits.drain_s`, commit what is done, leave the group.
+
+        `within_s` bounds the drain instead of `limits.drain_s`.
+        """
         self._bus.pause(list(self._assignments))
-        await self._drain(list(self._assignments.values()))
+        await self._drain(list(self._assignments.values()), within_s=within_s)
         running = [*self._tasks, *([self._loop] if self._loop else [])]
         for task in running:
             task.cancel()
@@ -306,12 +309,12 @@ class NodeRuntime:
         revoked.release()
         self._observer.event("info", "partitions_revoked", count=len(leaving), lost=revoked.lost)
 
-    async def _drain(self, assignments: Sequence[Assignment]) -> None:
+    async def _drain(self, assignments: Sequence[Assignment], *, within_s: float | None = None) -> None:
         """Begin nothing more of these partitions, and wait for what was begun, for a bounded time."""
         for assignment in assignments:
             assignment.leaving.set()
         try:
-            async with asyncio.timeout(self._host.limits.drain_s):
+            async with asyncio.timeout(self._host.limits.drain_s if within_s is None else within_s):
                 while any(it.settling and not it.closed for it in assignments):
                     self._progress.clear()
                     await self._progress.wait()

@@ -179,8 +179,8 @@ _DEFAULTS: Mapping[str, Property] = {
     "session.timeout.ms": 45_000,
 }
 _RELATIONS = (
-    # Three heartbeats may be lost before a host is taken for dead.
-    ("heartbeat.interval.ms", 3, "session.timeout.ms"),
+    # A heartbeat may be lost before a host is taken for dead. Kafka recommends a third; by default it is a fifteenth.
+    ("heartbeat.interval.ms", 2, "session.timeout.ms"),
     ("session.timeout.ms", 1, "max.poll.interval.ms"),
     ("reconnect.backoff.ms", 1, "reconnect.backoff.max.ms"),
     ("retry.backoff.ms", 1, "retry.backoff.max.ms"),
