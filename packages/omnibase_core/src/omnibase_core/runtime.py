@@ -100,10 +100,7 @@ class NodeRuntime:
                 self._loop.result()
 
     async def stop(self, *, within_s: float | None = None) -> None:
-        """Begin nothing more, let work in flight finish for `limits.drain_s`, commit what is done, leave the group.
-
-        `within_s` bounds the drain instead of `limits.drain_s`.
-        """
+        """Begin nothing more, let work in flight finish for `within_s` or `limits.drain_s`, commit, leave the group."""
         self._bus.pause(list(self._assignments))
         await self._drain(list(self._assignments.values()), within_s=within_s)
         running = [*self._tasks, *([self._loop] if self._loop else [])]
