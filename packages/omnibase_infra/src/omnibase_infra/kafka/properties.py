@@ -18,10 +18,10 @@ batch.num.messages batch.size broker.address.family broker.address.ttl check.crc
 compression.codec compression.level compression.type connections.max.idle.ms debug enable.metrics.push
 enable.random.seed enable.sasl.oauthbearer.unsecure.jwt enable.ssl.certificate.verification fetch.message.max.bytes
 https.ca.location https.ca.pem log.connection.close log.thread.name log_level max.partition.fetch.bytes
-message.copy.max.bytes metadata.max.age.ms queued.max.messages.kbytes queued.min.messages sasl.kerberos.keytab
-sasl.kerberos.kinit.cmd sasl.kerberos.min.time.before.relogin sasl.kerberos.principal sasl.kerberos.service.name
-sasl.mechanism sasl.mechanisms sasl.oauthbearer.assertion.algorithm sasl.oauthbearer.assertion.claim.aud
-sasl.oauthbearer.assertion.claim.exp.seconds sasl.oauthbearer.assertion.claim.iss
+message.copy.max.bytes metadata.max.age.ms metadata.recovery.strategy queued.max.messages.kbytes queued.min.messages
+sasl.kerberos.keytab sasl.kerberos.kinit.cmd sasl.kerberos.min.time.before.relogin sasl.kerberos.principal
+sasl.kerberos.service.name sasl.mechanism sasl.mechanisms sasl.oauthbearer.assertion.algorithm
+sasl.oauthbearer.assertion.claim.aud sasl.oauthbearer.assertion.claim.exp.seconds sasl.oauthbearer.assertion.claim.iss
 sasl.oauthbearer.assertion.claim.jti.include sasl.oauthbearer.assertion.claim.nbf.seconds
 sasl.oauthbearer.assertion.claim.sub sasl.oauthbearer.assertion.file sasl.oauthbearer.assertion.jwt.template.file
 sasl.oauthbearer.assertion.private.key.file sasl.oauthbearer.assertion.private.key.passphrase
@@ -94,7 +94,6 @@ REFUSED: Mapping[str, str] = {
     "client.id": "it is the host's name",
     "client.software.name": "it is the client library's",
     "client.software.version": "it is the client library's",
-    "metadata.recovery.strategy": "the host always looks again for brokers that were replaced",
     "enable.sparse.connections": "connections are always made where they are needed",
     "api.version.request": _OLD,
     "api.version.request.timeout.ms": _OLD,
