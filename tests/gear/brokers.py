@@ -89,6 +89,11 @@ class ApacheKafka:
         self._child = Child(command, self._log)
         _until_answers(self)
 
+    @property
+    def pid(self) -> int:
+        """The number of its process, which a test may freeze by SIGSTOP."""
+        return self._child.pid
+
     def stop(self) -> None:
         """End it in order."""
         self._child.stop()

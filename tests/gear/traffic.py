@@ -14,6 +14,8 @@ from omnibase_core.codec import decode
 from omnibase_core.ports import Message
 
 _QUIET = {"log_level": 0}
+_PARTITIONER = {"partitioner": "murmur2_random"}
+"""That of a host: a key is in the same partition, whoever wrote it."""
 
 
 def create_topics(broker: str, names: Iterable[str], *, partitions: int = 4, **config: str) -> None:
@@ -26,7 +28,7 @@ def create_topics(broker: str, names: Iterable[str], *, partitions: int = 4, **c
 def publish(broker: str, messages: Iterable[Message]) -> None:
     """Publish messages, in order, until the broker has each."""
     refused: list[Any] = []
-    options = {"enable.idempotence": True, "linger.ms": 5, "message.max.bytes": 2_000_000}
+    options = {"enable.idempotence": True, "linger.ms": 5, "message.max.bytes": 2_000_000, **_PARTITIONER}
     client = Producer({"bootstrap.servers": broker, **options, **_QUIET})
     for topic, key, value, headers in messages:
         while True:

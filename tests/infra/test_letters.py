@@ -13,6 +13,7 @@ from omnibase_core.errors import BusError, CommandFailed
 from omnibase_core.ports import Delivery, Headers, Partition
 from omnibase_infra.kafka import DeadLetters, KafkaSettings, NoSuchLetter, Outcome, Place, Redrive, Selection
 from omnibase_infra.kafka.embedded import embedded_broker
+from tests.gear.raw_produce import produce_raw
 
 LETTERS = "onex.app.dev.acme.dlq.runtime.pool.v1"
 COMMANDS = "onex.app.dev.acme.cmd.node.echo.v1"
@@ -197,3 +198,39 @@ def test_a_broker_that_is_away_is_told_in_bounded_time() -> None:
         pytest.raises(BusError, match=r"^Kafka at 127\.0\.0\.1:1: "),
     ):
         list(letters.chosen(Selection()))
+
+
+@pytest.mark.parametrize("value", [b"{}", b'{"a":' * 1000 + b"1" + b"}" * 1000])
+def test_a_letter_whose_headers_cannot_be_read_is_told_and_stays(bench: Bench, value: bytes) -> None:
+    """Anybody may write to the topic: what is unreadable there hides nothing else, and is not sent anywhere."""
+    bench.write(41)
+    offset = produce_raw(bench.address, LETTERS, 1, b"echo", value, [(b"\xff\xfe", b"1"), (b"onex-dlq-code", b"x")])
+    bench.write(42)
+    with bench.letters() as letters:
+        found = list(letters.chosen(Selection(node="echo")))
+    assert [it.value for it in found] == [b"41", value, b"42"]
+    odd = found[1]
+    assert odd.headers_error is not None
+    assert "headers cannot be read" in odd.headers_error
+    assert (odd.code, odd.facts, odd.place) == ("", {}, Place(1, offset))
+    outcomes = {str(it.place): it.fault for it in bench.run()}
+    assert "headers cannot be read" in str(outcomes.pop(f"1:{offset}"))
+    assert set(outcomes.values()) == {None}
+
+
+def test_an_original_whose_headers_cannot_be_read_is_sent_without_them(bench: Bench) -> None:
+    """Of a letter that was cut short: value and key are the original's, and it can be served then."""
+    value = b"x" * 5000
+    offset = produce_raw(bench.address, COMMANDS, 2, b"k", value, [(b"\xff", b"1")])
+    bench.write(offset, value=value, bytes_max=1500)
+    [outcome] = bench.run()
+    assert outcome.fault is None
+    assert outcome.resend is not None
+    message = outcome.resend.message
+    assert (message.key, message.value, message.headers) == (b"k", value, [("onex-redrive", b"1")])
+
+
+def test_letters_since_the_beginning_of_time(bench: Bench) -> None:
+    """No moment is too early."""
+    bench.write(41)
+    assert len(bench.places(since=datetime.min.replace(tzinfo=UTC))) == 1

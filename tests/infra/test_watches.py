@@ -267,19 +267,61 @@ def test_nothing_goes_on_before_the_broker_has_it() -> None:
     play(scenario)
 
 
-def test_what_the_broker_refuses_is_told() -> None:
-    """It could never pass; the watch goes on with what comes next."""
+def test_what_the_broker_refuses_is_sent_again_until_it_is_acknowledged() -> None:
+    """The watch says so once, asks less and less often meanwhile, and sends the same change once it may."""
+
+    async def scenario(shelf: Shelf) -> None:
+        async with Stage(shelf, backoff_max_s=20.0) as stage:
+            stage.bus.refuse = PublishFailed("not_authorised", "not you")
+            await asyncio.sleep(1000)
+            assert stage.watcher.state == "not_authorised: not you"
+            assert [it["watch"] for it in stage.observer.named("watch_refused")] == ["fleet"]
+            assert 50 <= len(stage.bus.books) <= 110
+            assert set(stage.bus.books) == {"a"}
+            assert len(stage.observer.named("watch_reads")) == 1
+            refused = len(stage.bus.books)
+            stage.bus.refuse = None
+            await asyncio.sleep(30)
+            assert (stage.bus.books[refused:], stage.watcher.state) == (["a"], "watching")
+            await asyncio.sleep(1000)
+            assert stage.bus.books[refused:] == ["a"]
+
+    play(scenario)
+
+
+def test_a_newer_result_takes_the_place_of_one_that_is_refused() -> None:
+    """Of what is too large for the broker nothing is left to send, once it has changed."""
 
     async def scenario(shelf: Shelf) -> None:
         async with Stage(shelf) as stage:
             stage.bus.refuse = PublishFailed("message_too_large", "2 MB")
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(100)
             assert stage.watcher.state == "message_too_large: 2 MB"
-            assert [it["watch"] for it in stage.observer.named("watch_refused")] == ["fleet"]
-            stage.bus.refuse = None
+            refused = len(stage.bus.books)
             shelf.put("b")
-            await asyncio.sleep(10)
-            assert (stage.bus.books, stage.watcher.state) == (["a", "b"], "watching")
+            stage.bus.refuse = None
+            await asyncio.sleep(100)
+            assert (stage.bus.books[refused:], stage.watcher.state) == (["b"], "watching")
+
+    play(scenario)
+
+
+def test_a_result_without_a_form_in_json_does_not_end_the_watch() -> None:
+    """It is told like any other that cannot be sent, and what comes next is sent."""
+
+    async def scenario(_: Shelf) -> None:
+        class Odd(Shelf):
+            async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:
+                result = await super().execute(call)
+                return {**result, "services": float("nan")} if self.books == ["a"] else result
+
+        odd = Odd()
+        async with Stage(odd) as stage:
+            await asyncio.sleep(100)
+            assert stage.watcher.state.startswith("publish_refused: the result has no form in JSON")
+            odd.put("b")
+            await asyncio.sleep(100)
+            assert (stage.bus.books, stage.watcher.state) == (["b"], "watching")
 
     play(scenario)
 

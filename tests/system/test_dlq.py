@@ -13,7 +13,8 @@ from omnibase_core.codec import decode, encode
 from omnibase_core.ports import Message
 from tests.gear.commands import ECHO, envelope, node
 from tests.gear.hosts import POOL, Machine, RunningHost
-from tests.gear.traffic import Reader, ends, publish
+from tests.gear.raw_produce import produce_raw
+from tests.gear.traffic import Reader, create_topics, ends, publish
 
 FAULTY = '{echo: {input: {type: object}, request: {message: "${ payload.missing }"}, answer: "${ result.message }"}}'
 TRACE = ("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
@@ -200,3 +201,23 @@ def test_a_letter_that_was_cut_is_redriven_from_its_original_while_that_is_there
         done = dlq(machine, "redrive", "flaky", *options)
         assert done.returncode == 1
         assert "not sent: it was cut short, and the original is no more at onex.app." in done.stdout
+
+
+def test_what_nobody_can_read_ends_no_verb(machine: Machine) -> None:
+    """Headers that are not UTF-8, or none, and JSON of a thousand levels: all verbs tell of it, and go on."""
+    machine.write({"flaky": node("flaky", handler="local", operations=ECHO)})
+    create_topics(machine.broker, [topic(machine, "cmd"), topic(machine, "evt"), letters_topic(machine)])
+    deep = b'{"a":' * 1000 + b"1" + b"}" * 1000
+    raw = [(deep, [(b"\xff\xfe", b"1")]), (b"{}", [(b"\xff", None)]), (deep, []), (None, [(b"x", None)])]
+    places = [f"0:{produce_raw(machine.broker, letters_topic(machine), 0, b'flaky', *it)}" for it in raw]
+    assert [it["place"] for it in listed(machine)] == places
+    assert dlq(machine, "list", "flaky").returncode == 0
+    for place in places:
+        shown = dlq(machine, "show", "flaky", place)
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert ("headers cannot be read" in shown.stdout) == (place in places[:2])
+        assert dlq(machine, "show", "flaky", place, "--raw").returncode == 0
+    assert dlq(machine, "stats").returncode == 0
+    done = dlq(machine, "redrive", "flaky")
+    assert (done.returncode, len(done.stdout.splitlines())) == (1, 4)
+    assert done.stderr == "sent: 0, not sent: 4, sent before: 0\n"

@@ -36,7 +36,11 @@ def test_an_echo_goes_through_kafka_and_back(machine: Machine) -> None:
     assert [line["event"] for line in host.lines()][-2:] == ["host_stopping", "host_stopped"]
     assert list((machine.folder / "state").iterdir()) == []
     nobody = machine.call("send", "echo", "--host", str(machine.host_path), "--timeout", "1")
-    assert (nobody.returncode, nobody.stdout, nobody.stderr) == (3, "", "error: no answer from 'echo' within 1 s\n")
+    assert (nobody.returncode, nobody.stdout, nobody.stderr) == (
+        3,
+        "",
+        "error: no answer from 'echo' within 1 s; it may still be served\n",
+    )
 
 
 def test_an_http_node_calls_its_target(machine: Machine) -> None:

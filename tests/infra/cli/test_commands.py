@@ -1,6 +1,7 @@
 """The command line without a broker: what it prints, where, and with which exit status."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -195,7 +196,7 @@ def test_send_without_a_broker_ends_in_time() -> None:
     options = ["--host", "contracts/hosts/local-kafka.yaml", "--broker", "127.0.0.1:1", "--timeout", "1"]
     done = call("send", "echo", *options)
     assert done.exit_code == 1
-    assert done.stderr.startswith("error: bus_failed: Kafka at 127.0.0.1:1: ")
+    assert done.stderr.startswith("error: command_not_sent: Kafka at 127.0.0.1:1: ")
     assert "Connection refused" in done.stderr
 
 
@@ -216,3 +217,51 @@ def test_a_secret_that_is_missing_is_named(tmp_path: Path) -> None:
     done = call("run", str(host), "--contracts", "contracts")
     assert done.exit_code == 1
     assert "ONEX_SECRET_KAFKA_PASSWORD" in done.stderr
+
+
+def test_a_property_of_the_client_that_breaks_delivery_is_refused_by_check(tmp_path: Path) -> None:
+    """With its place and its reason, and the nearest one for a slip: nothing of it waits for a broker."""
+    text = (ROOT / "contracts/hosts/local-kafka.yaml").read_text()
+    client = "{delivery.report.only.error: true, sesion.timeout.ms: 6000}"
+    shutil.copytree(ROOT / "contracts", tmp_path / "contracts")
+    host = tmp_path / "contracts" / "hosts" / "local-kafka.yaml"
+    host.write_text(text.replace("  partitions: 4\n", f"  client: {client}\n"))
+    done = call("check", str(host))
+    assert done.exit_code == 1
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "without them nothing would ever be committed" in said
+    assert "did you mean 'session.timeout.ms'?" in said
+
+
+@pytest.mark.parametrize(
+    ("payload", "problem"),
+    [
+        ('{"a":' * 1000 + "1" + "}" * 1000, "nested too deep to be read"),
+        ('{"a":' + "[" * 5000 + "]" * 5000 + "}", "nested too deep to be read"),
+        ('{"a":' + "[" * 500 + "]" * 500 + "}", "nested more than 64 deep; a host takes no deeper ones"),
+        ('{"a":' + "[" * 64 + "]" * 64 + "}", "nested more than 64 deep; a host takes no deeper ones"),
+    ],
+    ids=["objects", "lists", "readable", "one more than allowed"],
+)
+def test_a_payload_that_is_nested_too_deep_is_wrong_usage(payload: str, problem: str) -> None:
+    """It is told before anything is sent, and is no traceback."""
+    done = call("send", "echo", "--host", "contracts/hosts/local-kafka.yaml", "--payload", payload)
+    assert (done.exit_code, type(done.exception)) == (2, SystemExit)
+    assert problem in " ".join(done.stderr.split())
+
+
+def test_a_payload_as_deep_as_allowed_is_sent() -> None:
+    """As far as the broker lets it: nobody is there."""
+    payload = '{"a":' + "[" * 63 + "]" * 63 + "}"
+    options = ["--host", "contracts/hosts/local-kafka.yaml", "--broker", "127.0.0.1:1", "--timeout", "0.5"]
+    done = call("send", "echo", *options, "--payload", payload)
+    assert done.stderr.startswith("error: command_not_sent: ")
+
+
+@pytest.mark.parametrize("option", ["--operation", "--key"])
+def test_bytes_on_the_command_line_that_are_not_utf_8_end_in_no_traceback(option: str) -> None:
+    """An operation has no form in JSON then; a key is sent as it is."""
+    options = ["--host", "contracts/hosts/local-kafka.yaml", "--broker", "127.0.0.1:1", "--timeout", "0.5"]
+    done = call("send", "echo", *options, option, "\udcff")
+    assert type(done.exception) is SystemExit
+    assert done.exit_code == (2 if option == "--operation" else 1)

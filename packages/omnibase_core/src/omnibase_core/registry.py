@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from omnibase_core.contracts.case_faults import faults_of_cases
 from omnibase_core.contracts.cases import NodeTests
-from omnibase_core.contracts.coherence import faults_of_breakers, faults_of_node, faults_of_secrets, unused_bindings
+from omnibase_core.contracts.coherence import faults_of_node, faults_of_secrets, faults_of_times, unused_bindings
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.compiling import compile_node
 from omnibase_core.contracts.document import Document, parse_document, suggestion
@@ -94,7 +94,7 @@ class _Loader:
             node = self._compiled(contract, document)
             self._file(contract.name, (node, document), self.nodes)
         elif isinstance(contract, RuntimeHostContract):
-            self.problems.extend(faults_of_breakers(contract, document))
+            self.problems.extend(faults_of_times(contract, document))
             self._file(contract.name, (contract, document), self.hosts)
         elif isinstance(contract, NodeTests):
             self.tests.append((contract, document))
@@ -129,7 +129,7 @@ class _Loader:
         if isinstance(contract, NodeContract):
             self._compiled(contract, document)
         elif isinstance(contract, RuntimeHostContract):
-            self.problems.extend(faults_of_breakers(contract, document))
+            self.problems.extend(faults_of_times(contract, document))
             self.salvaged.append((contract, document))
             self.broken.add(_UNNAMED)
         self.problems[before:] = [it for it in self.problems[before:] if (it.line, it.column) not in known]

@@ -118,7 +118,7 @@ class NodeRuntime:
             if not self._loop.cancelled():
                 self._loop.result()
 
-    async def stop(self, within_s: float | None = None) -> None:
+    async def stop(self, *, within_s: float | None = None) -> None:
         """Begin nothing more, let commands in flight finish, commit what is done, leave the group.
 
         They have `limits.drain_s`, or `within_s` if that is less, in seconds.

@@ -3,12 +3,12 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Self, TypeVar, cast
 
 from omnibase_core.loaded import LoadedHost
 from omnibase_core.ports import Handler, InlineHandler
@@ -25,9 +25,12 @@ from omnibase_infra.secrets.rotation import Rotation
 from omnibase_infra.secrets.vault_reader import HostReader
 from omnibase_infra.settings import Settings
 from omnibase_infra.state import HostState, remove_state, write_state
+from omnibase_infra.stopping import Stopping
 from omnibase_infra.watches import Watcher
 from omnibase_infra.wiring import handler_factories
 from omnibase_spi import SecretResolver
+
+Opened = TypeVar("Opened")
 
 
 class SystemClock:
@@ -47,6 +50,9 @@ class RuntimeHostProcess:
 
     Its state file tells `runtime-host send` where the broker is and, by `contracts_dir`, what is served. With `strict`,
     functions of compute nodes are watched while they run, and one that is not pure fails its command.
+
+    Leaving the context takes `limits.stop_s` seconds at most, where `abandon` ends the process: it is called at that
+    deadline, after the event `stop_deadline_passed`. `stopped_in_time` says afterwards whether everything has ended.
     """
 
     def __init__(
@@ -57,6 +63,7 @@ class RuntimeHostProcess:
         secrets: SecretResolver,
         contracts_dir: Path,
         strict: bool = False,
+        abandon: Callable[[], None] = lambda: None,
     ) -> None:
         """Hold what the host is made of; nothing is opened yet."""
         self.contract = loaded.contract
@@ -88,33 +95,34 @@ class RuntimeHostProcess:
             tracer=self._tracer,
         )
         self._stack = AsyncExitStack()
-        self._stopping = False
+        self._stopping = Stopping(loaded.contract.limits.stop_s, observer=self._log, abandon=abandon)
         self._watchers: list[Watcher] = []
 
     async def __aenter__(self) -> Self:
         """Open bus, handlers and health, and start serving."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._reader.close)
+            stack.callback(self._stopping.enter, "secrets")
             await self._secrets.load(self._openings.names_of_secrets())
-            self.bus = await stack.enter_async_context(self._openings.bus())
-            await stack.enter_async_context(self._log_shipping())
+            self.bus = await self._open(stack, "bus", self._openings.bus())
+            await self._open(stack, "logs", self._log_shipping())
             self.runtime = NodeRuntime(self.contract, bus=self.bus, clock=self._clock, observer=self._log)
-            await stack.enter_async_context(self._rotation.watching())
+            await self._open(stack, "rotation of secrets", self._rotation.watching())
             factories = handler_factories(strict=self._strict, place=self._place())
             for handler_type in self._openings.handler_types:
-                handler = await stack.enter_async_context(self._openings.handler(factories[handler_type]))
+                opening = self._openings.handler(factories[handler_type])
+                handler = await self._open(stack, f"handler {handler_type}", opening)
                 self.runtime.register_handler(handler_type, handler)
                 self._watchers.extend(self._watchers_of(handler_type, handler))
             if any(node.contract.idempotency for node in self._loaded.nodes):
-                self.runtime.register_store(await stack.enter_async_context(self._openings.store()))
+                self.runtime.register_store(await self._open(stack, "idempotency store", self._openings.store()))
             self.runtime.load_nodes(self._loaded.nodes, tracer=self._tracer)
             endpoint = self.contract.health
-            self.health_url = await stack.enter_async_context(
-                health_server(host=endpoint.address, port=endpoint.port, report=self.report, metrics=self.metrics)
-            )
+            serving = health_server(host=endpoint.address, port=endpoint.port, report=self.report, metrics=self.metrics)
+            self.health_url = await self._open(stack, "health", serving)
             await self.runtime.start()
             stack.push_async_callback(self._stop)
-            await stack.enter_async_context(self._watching())
+            await self._open(stack, "watches", self._watching())
             stack.callback(remove_state, self._state_dir, self._write_state())
             self._stack = stack.pop_all()
         if self.bus.embedded:
@@ -125,8 +133,18 @@ class RuntimeHostProcess:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let work in flight finish, commit, and close everything in reverse."""
-        await self._stack.__aexit__(kind, error, trace)
+        """Let commands in flight finish, commit, and close everything in reverse, within `limits.stop_s`."""
+        self._stopping.begin()
+        self.bus.ends_by = self._stopping.bus_ends_by
+        try:
+            await self._stack.__aexit__(kind, error, trace)
+        finally:
+            self._stopping.end()
+
+    @property
+    def stopped_in_time(self) -> bool:
+        """Whether no phase of stopping was cut off by the deadline."""
+        return self._stopping.in_time
 
     async def until(self, stop: asyncio.Event) -> None:
         """Serve until the event is set. Raises BusError when the bus cannot go on."""
@@ -160,7 +178,7 @@ class RuntimeHostProcess:
         return HealthReport(
             host=self.contract.name,
             uptime_s=(self._clock.now() - self._started_at).total_seconds(),
-            stopping=self._stopping,
+            stopping=self._stopping.begun,
             broker_connected=not self.bus.connection.down,
             assigned_partitions=len(runtime.assigned),
             in_flight=runtime.in_flight,
@@ -179,6 +197,12 @@ class RuntimeHostProcess:
     def metrics(self) -> str:
         """Give the figures of the host, its nodes and its handlers' calls, for Prometheus."""
         return page_of(self.report(), self._calls)
+
+    async def _open(self, stack: AsyncExitStack, phase: str, context: AbstractAsyncContextManager[Opened]) -> Opened:
+        """Enter a context. When it is left, that is the phase of stopping that the host is in."""
+        opened = await stack.enter_async_context(context)
+        stack.callback(self._stopping.enter, phase)
+        return opened
 
     def _place(self) -> Place:
         contract = self.contract
@@ -216,9 +240,12 @@ class RuntimeHostProcess:
             await asyncio.wait({task})
 
     async def _stop(self) -> None:
-        self._stopping = True
+        self._stopping.enter("drain, commit and leaving the group")
         self._log.event("info", "host_stopping", in_flight=self.runtime.in_flight)
-        await self.runtime.stop()
+        await self.runtime.stop(within_s=self._stopping.drain_s(self.contract.limits.drain_s))
+        if time.monotonic() >= self._stopping.bus_ends_by:
+            # The bus gave up on a broker that does not answer. There is a little time left for everything else.
+            self._stopping.passed()
 
     def _write_state(self) -> HostState:
         contract = self.contract

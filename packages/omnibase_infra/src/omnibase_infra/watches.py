@@ -1,7 +1,8 @@
 """Watches: what is read of a handler again and again, and sent to a node as a command whenever it has changed.
 
-Publish before going on: a change is asked for again until the broker has acknowledged its command. Whoever begins to
-watch does not know what was sent before, and sends what is now: so nothing is lost when a host dies or hands over.
+Publish before going on: a change counts as sent once the broker has acknowledged its command. One that the broker
+refuses is sent again, after a backoff, until it is acknowledged or a newer result has taken its place. A host that
+begins to watch does not know what was sent before, and sends what is now: so nothing is lost when a host dies.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from uuid import uuid4
 from omnibase_core.codec import encode
 from omnibase_core.contracts.watches import CompiledWatch
 from omnibase_core.envelope import ENVELOPE_VERSION, OnexEnvelope
+from omnibase_core.errors import PublishFailed
 from omnibase_core.policies import RetryPolicy
 from omnibase_core.ports import Handler, HandlerCall, Message, Observer, Partition, Refusal
 from omnibase_core.topics import Namespace
@@ -29,7 +31,7 @@ _GRACE_S = 1.0
 
 
 class Watcher:
-    """Runs one watch. `state` says how it is: `elsewhere`, `watching`, or the error that it meets.
+    """Runs one watch. `state` says how it is: `elsewhere`, `watching`, or the error that reading or sending meets.
 
     One host of a pool watches at a time: the one that serves the first partition of the node's commands. While it is
     handed over two may do it, and a change then comes twice.
@@ -73,32 +75,37 @@ class Watcher:
 
     async def _follow(self, now: Callable[[], datetime]) -> None:
         """Ask, send what has changed, ask for what comes after it."""
-        request, sent, failures = self._compiled.request, None, 0
+        request, sent, failures, refused = self._compiled.request, None, 0, False
         while True:
             try:
-                result = await self._ask(request)
-                request = self._compiled.following(request, result)
-            except HandlerError as error:
+                result, following = await self._ask(request)
+                if not refused:  # A result that is still refused is not yet "watching" again.
+                    self._reads()
+                if result != sent:
+                    await self._send(result, now())
+                    sent = result
+            except (HandlerError, PublishFailed) as error:
                 failures += 1
+                refused = isinstance(error, PublishFailed)
                 self._fails(error)
-                # A server that comes back may have gone back too: from here on, what is now is asked for.
+                # What is now is asked for, which answers at once: a server that comes back may have gone back too, and
+                # a result that was refused is either sent again or replaced.
                 request = self._compiled.request
                 await asyncio.sleep(self._pause_s(failures, error))
                 continue
-            failures = 0
+            failures, refused, request = 0, False, following
             self._reads()
-            if result != sent:
-                await self._send(result, now())
-                sent = result
             # Also where nothing has changed: a server that does not wait as it was asked to must not be asked in a row.
             await asyncio.sleep(self._watch.interval_s)
 
-    async def _ask(self, request: Any) -> Mapping[str, Any]:
+    async def _ask(self, request: Any) -> tuple[Mapping[str, Any], Any]:
+        """Return the result, and the request for what comes after it. Raises HandlerError and nothing else."""
         watch = self._watch
         call = HandlerCall(watch.handler, watch.call, request, watch.target, watch.timeout_s, uuid4())
         try:
             async with asyncio.timeout(watch.timeout_s + _GRACE_S):
-                return await self._handler.execute(call)
+                result = await self._handler.execute(call)
+            return result, self._compiled.following(request, result)
         except HandlerError:
             raise
         except TimeoutError as error:
@@ -107,18 +114,19 @@ class Watcher:
             # A handler's bug ends neither the host nor the watch.
             raise HandlerError("internal_error", f"{type(error).__name__}: {error}") from error
 
-    def _pause_s(self, failures: int, error: HandlerError) -> float:
+    def _pause_s(self, failures: int, error: HandlerError | PublishFailed) -> float:
+        retry_after_s = error.retry_after_s if isinstance(error, HandlerError) else None
         # The random share spreads load, and hides nothing.
-        return self._backoff.delay_s(failures, chance=random.random(), retry_after_s=error.retry_after_s)  # noqa: S311
+        return self._backoff.delay_s(failures, chance=random.random(), retry_after_s=retry_after_s)  # noqa: S311
 
     async def _send(self, result: Mapping[str, Any], now: datetime) -> None:
-        """Publish the command, and wait for as long as the broker takes."""
-        key = self.name
-        refusals = await self._publish([Message(self._topic, key.encode(), encode(self._command(result, now)))])
-        for refusal in refusals:
-            # Nothing that can be done would make this one pass; the next may be another.
-            self.state = f"{refusal.error.code}: {refusal.error}"
-            self._observer.event("error", "watch_refused", watch=key, topic=self._topic, error=str(refusal.error))
+        """Publish the command, and wait for as long as the broker takes. Raises PublishFailed where it is refused."""
+        try:
+            value = encode(self._command(result, now))
+        except ValueError as error:
+            raise PublishFailed("publish_refused", f"the result has no form in JSON: {error}") from error
+        for refusal in await self._publish([Message(self._topic, self.name.encode(), value)]):
+            raise refusal.error
 
     def _command(self, result: Mapping[str, Any], now: datetime) -> OnexEnvelope:
         identity = uuid4()
@@ -133,9 +141,13 @@ class Watcher:
             timestamp=now,
         )
 
-    def _fails(self, error: HandlerError) -> None:
-        if self.state != (state := f"{error.code}: {error}"):
-            self.state = state
+    def _fails(self, error: HandlerError | PublishFailed) -> None:
+        if self.state == (state := f"{error.code}: {error}"):
+            return
+        self.state = state
+        if isinstance(error, PublishFailed):
+            self._observer.event("error", "watch_refused", watch=self.name, topic=self._topic, error=str(error))
+        else:
             self._observer.event("warning", "watch_failed", watch=self.name, code=error.code, error=str(error))
 
     def _reads(self) -> None:

@@ -8,7 +8,7 @@ from math import ceil
 
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.document import Document, Path, suggestion
-from omnibase_core.contracts.host import RuntimeHostContract
+from omnibase_core.contracts.host import Limits, RuntimeHostContract
 from omnibase_core.contracts.node import ContractModel, DeliveryPolicy, Isolation, NodeContract, NodeKind, Retry
 from omnibase_core.contracts.secrets import EXPECTED_REFERENCE, VAULT, VaultSecret, references_in
 from omnibase_core.errors import Problem
@@ -28,10 +28,11 @@ def faults_of_node(contract: NodeContract, document: Document, *, inline: bool) 
     yield from _unreachable(delivery, document)
 
 
-def faults_of_breakers(contract: RuntimeHostContract, document: Document) -> Iterator[Problem]:
-    """Look at the times of a host's circuit breakers."""
+def faults_of_times(contract: RuntimeHostContract, document: Document) -> Iterator[Problem]:
+    """Compare the times of a host's circuit breakers, and those of its end."""
     for name, binding in contract.handlers.items():
         yield from _crossed(binding.breaker, document, ("handlers", name, "breaker"), "open_s", "open_max_s")
+    yield from _long_drain(contract.limits, document)
 
 
 def unused_bindings(
@@ -109,6 +110,16 @@ def _long_call(delivery: DeliveryPolicy, document: Document, key: str) -> Iterat
             f"one call may take {_number(delivery, key)}, all attempts together {_number(delivery, 'deadline_s')}; "
             f"write {key}: {deadline_s:g} or less, or deadline_s: {call_s:g} or more",
             code="timeout-past-deadline",
+        )
+
+
+def _long_drain(limits: Limits, document: Document) -> Iterator[Problem]:
+    if limits.drain_s > limits.stop_s:
+        yield document.problem(
+            ("limits", "drain_s" if "drain_s" in limits.model_fields_set else "stop_s"),
+            f"the drain may take {_number(limits, 'drain_s')}, all of stopping {_number(limits, 'stop_s')}; "
+            f"write drain_s: {limits.stop_s:g} or less, or stop_s: {limits.drain_s:g} or more",
+            code="wrong-value",
         )
 
 

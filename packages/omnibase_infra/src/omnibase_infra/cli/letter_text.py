@@ -46,7 +46,7 @@ def whole(letter: Letter) -> Iterator[str]:
         yield _named("cut short", "headers and key may be missing, and the end of the value")
     if letter.mark is not None:
         yield _named("redriven", _redriven(letter))
-    yield f"headers: {len(letter.headers) or 'none'}"
+    yield clean(letter.headers_error) if letter.headers_error else f"headers: {len(letter.headers) or 'none'}"
     yield from (_named(f"  {clean(name)}", key_text(value)) for name, value in letter.headers)
     yield f"value: {'none' if letter.value is None else f'{len(letter.value)} bytes'}"
     yield from _value(letter.value)

@@ -2,10 +2,14 @@
 
 import asyncio
 import ctypes
+import faulthandler
 import gc
+import os
 import signal
+import sys
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -14,8 +18,11 @@ from omnibase_infra.cli.completion import complete_hosts
 from omnibase_infra.cli.contracts import contracts_dir_of, load_host
 from omnibase_infra.settings import process_secrets, process_settings
 
+_STDERR = 2
 _M_ARENA_MAX = -8
 """A parameter of mallopt(3)."""
+_PAST_DEADLINE_S = 1.0
+"""So long after its deadline a host that still runs, since its loop or a client stands still, is ended from outside."""
 
 
 @click.command()
@@ -26,8 +33,9 @@ _M_ARENA_MAX = -8
 def run(host: Path, contracts: Path | None, broker: str | None, *, strict: bool) -> None:
     """Run a host in the foreground until Ctrl-C or SIGTERM.
 
-    Work in flight then gets its answers, and its offsets are committed. Log lines go to the terminal; set
-    RUNTIME_HOST_LOG_LEVEL and RUNTIME_HOST_LOG_FORMAT (json, console) to change them.
+    Commands in flight then get their answers, and their offsets are committed, all within limits.stop_s seconds of the
+    host contract. A second signal ends the host at once. Log lines go to the terminal; set RUNTIME_HOST_LOG_LEVEL and
+    RUNTIME_HOST_LOG_FORMAT (json, console) to change them. Exit status 1: it failed, or it could not stop in time.
 
     \b
     Example:
@@ -43,17 +51,27 @@ async def _serve(loaded: LoadedHost, contracts_dir: Path, *, strict: bool) -> No
     # A host takes its time to import: the verbs that start none do not wait for it.
     from omnibase_infra.host import RuntimeHostProcess
 
-    stop = stop_on_signals()
+    stop = stop_on_signals(within_s=loaded.contract.limits.stop_s)
     process = RuntimeHostProcess(
         loaded,
         settings=process_settings(),
         secrets=process_secrets(loaded.contract.secrets),
         contracts_dir=contracts_dir,
         strict=strict,
+        abandon=_end_at_once,
     )
     async with process as host:
         _spare_the_collector()
         await host.until(stop)
+    if not process.stopped_in_time:
+        _end_at_once()
+
+
+def _end_at_once() -> None:
+    """End the process without waiting for its threads: one of them waits for somebody who does not answer."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _share_memory_pools() -> None:
@@ -84,19 +102,24 @@ def with_broker(loaded: LoadedHost, broker: str | None) -> LoadedHost:
         raise click.BadParameter(str(error), param_hint="--broker") from error
 
 
-def stop_on_signals() -> asyncio.Event:
-    """Give an event that the first SIGINT or SIGTERM sets. A second one ends the process at once.
+def stop_on_signals(*, within_s: float | None = None) -> asyncio.Event:
+    """Return an event that the first SIGINT or SIGTERM sets. A second one ends the process at once.
 
-    Neither is ever a KeyboardInterrupt, so that one which a node's function raises is that function's own.
+    Neither is ever a KeyboardInterrupt, so that one which a node's function raises is that function's own. Where the
+    process still runs a moment after `within_s` seconds, it is ended with status 1, and says what each thread does.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def first(number: signal.Signals) -> None:
-        stop.set()
-        loop.remove_signal_handler(number)
-        signal.signal(number, signal.SIG_DFL)
+    def first(_number: int, _frame: FrameType | None) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        if within_s is not None:
+            # Its thread needs neither the loop nor the interpreter's lock: whatever stands still does not hold it up.
+            faulthandler.dump_traceback_later(within_s + _PAST_DEADLINE_S, exit=True, file=_STDERR)
+        loop.call_soon_threadsafe(stop.set)
 
+    # Not by the loop's own handlers: they are called by the loop, which a node's function may be holding up.
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, first, number)
+        signal.signal(number, first)
     return stop

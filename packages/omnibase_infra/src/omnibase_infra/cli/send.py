@@ -12,7 +12,7 @@ from omnibase_core.codec import encode
 from omnibase_core.envelope import ENVELOPE_VERSION, OnexEnvelope
 from omnibase_core.loaded import LoadedHost
 from omnibase_infra.cli.completion import complete_nodes
-from omnibase_infra.cli.objects import object_of
+from omnibase_infra.cli.objects import check_depth, object_of
 from omnibase_infra.cli.target import broker_option, bus_of, host_of, host_option, major_of
 from omnibase_infra.kafka import KafkaCaller
 
@@ -42,7 +42,7 @@ def send(
     """Send a command to NODE, and print the payload of its answer.
 
     Topics and the broker come from --host, or else from a host that runs on this machine. Exit status 1: the answer is
-    an error (on stderr). 3: no answer in time.
+    an error (on stderr), or the command could not be sent. 3: no answer in time.
 
     \b
     Example:
@@ -50,17 +50,34 @@ def send(
     """
     document = object_of("--payload", payload)
     loaded = host_of(node, host, broker)
-    answer = _call(loaded, node, new_command(node, operation, document), key=key, timeout_s=timeout_s)
+    check_depth("--payload", document, depth_max=loaded.contract.limits.depth_max)
+    command = new_command(node, operation, document)
+    _check_text(command)
+    answer = _call(loaded, node, command, key=key, timeout_s=timeout_s)
     if answer is None:
-        click.echo(f"error: no answer from {node!r} within {timeout_s:g} s", err=True)
+        click.echo(f"error: no answer from {node!r} within {timeout_s:g} s; it may still be served", err=True)
         raise SystemExit(NO_ANSWER)
     if as_json:
         click.echo(encode(answer).decode())
     elif answer.error is None:
-        click.echo(json.dumps(answer.payload, indent=2, ensure_ascii=False))
+        click.echo(_readable(answer))
     if answer.error is not None:
         click.echo(f"error: {answer.error.code}: {answer.error.message}", err=True)
         raise SystemExit(1)
+
+
+def _check_text(command: OnexEnvelope) -> None:
+    try:
+        encode(command)
+    except ValueError as error:  # Bytes on the command line that are not UTF-8, for instance.
+        raise click.UsageError(f"the command has no form in JSON: {error}") from error
+
+
+def _readable(answer: OnexEnvelope) -> str:
+    try:
+        return json.dumps(answer.payload, indent=2, ensure_ascii=False)
+    except RecursionError:  # It is nested so deep that nobody reads it by its indentation.
+        return encode(answer).decode()
 
 
 def new_command(
@@ -91,6 +108,7 @@ def _call(
             command,
             command_topic=names.command(node, major),
             event_topic=names.event(node, major),
-            key=None if key is None else key.encode(),
+            # Bytes that are not UTF-8 are in the text as they came: they are sent as they are.
+            key=None if key is None else key.encode(errors="surrogateescape"),
             timeout_s=timeout_s,
         )

@@ -158,7 +158,7 @@ class _Host:
                 "kafka": {
                     "topic": topic,
                     "partitions": bus.partitions,
-                    "replicas": bus.replicas,
+                    **({} if bus.replicas is None else {"replicas": bus.replicas}),
                     "bindingVersion": _BINDING,
                 }
             },

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any
@@ -66,6 +67,7 @@ class KafkaBus:
         self.embedded = settings.embedded
         self.message_bytes_max = settings.message_bytes_max
         self.connection = Connection(observer, address)
+        self.ends_by: float | None = None
         self._settings = settings
         self._host = host
         self._observer = observer
@@ -104,7 +106,7 @@ class KafkaBus:
             raise BusError(str(happening)) from happening
         finally:
             thread.stop()
-            if not await asyncio.to_thread(thread.join, _LEAVE_S):
+            if not await asyncio.to_thread(thread.join, self._left_s(_LEAVE_S)):
                 self._observer.event("warning", "group_not_left", reason="the broker did not answer in time")
             self._consumer = self._thread = None
 
@@ -162,7 +164,10 @@ class KafkaBus:
         """Let what was published go out, for a bounded time; while the broker is away, there is none to wait for."""
         if self._transactor is not None:
             await self._transactor.close()
-        await self._publisher.close(within_s=0 if self.connection.down else _FLUSH_S)
+        await self._publisher.close(within_s=0 if self.connection.down else self._left_s(_FLUSH_S))
+
+    def _left_s(self, most_s: float) -> float:
+        return most_s if self.ends_by is None else max(0.0, min(most_s, self.ends_by - time.monotonic()))
 
     def _join_group(self, hand_over: Callable[[Happening | BaseException], None]) -> ConsumerThread:
         callbacks = {"error_cb": self.connection.error, "on_commit": self._on_commit}

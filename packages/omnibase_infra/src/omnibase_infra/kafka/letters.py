@@ -94,7 +94,8 @@ class Letter:
     """One dead letter. Reading it is total: what a fact does not say, or not in its form, is None or empty.
 
     `headers` and `value` are the original's; of a letter that was cut short, they are not whole. `size_bytes` is the
-    size of the original's value.
+    size of the original's value. `headers_error` says why the letter's own headers, and with them all facts, cannot be
+    read.
     """
 
     place: Place
@@ -105,6 +106,7 @@ class Letter:
     size_bytes: int
     failed_at: datetime
     mark: Mark | None = None
+    headers_error: str | None = None
 
     @classmethod
     def of(cls, delivery: Delivery, mark: Mark | None = None) -> Self:
@@ -121,6 +123,7 @@ class Letter:
             size_bytes=len(delivery.value or b"") if "cut" not in facts else _number(facts["cut"]) or 0,
             failed_at=_moment(facts.get("failed-at")) or written_at,
             mark=mark,
+            headers_error=delivery.headers_error,
         )
 
     @property
@@ -203,7 +206,7 @@ class DeadLetters:
         meant = _around(selection.places, there) if selection.places else there
         if selection.since is not None:
             # A letter is written a moment after it says that its command failed.
-            meant = self._reader.since(selection.since - _CLOCK_SLACK, meant)
+            meant = self._reader.since(max(selection.since, _EPOCH + _CLOCK_SLACK) - _CLOCK_SLACK, meant)
         behind = {number: (begin, there[number][1]) for number, (begin, _) in meant.items()}
         marks = {mark.letter: mark for delivery in self._reader.read(behind) if (mark := Mark.of(delivery))}
         for delivery in self._reader.read(meant):

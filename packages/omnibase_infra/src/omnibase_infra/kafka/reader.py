@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from operator import methodcaller
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from omnibase_core.errors import BusError
-from omnibase_core.ports import Delivery, Partition
+from omnibase_core.ports import Delivery, Headers, Partition
 from omnibase_infra.kafka.settings import KafkaSettings
 from omnibase_infra.kafka.topics import PASSING
 
@@ -104,7 +105,7 @@ class TopicReader:
         until_s = time.monotonic() + _PATIENCE_S
         while time.monotonic() < until_s:
             arrived = []
-            for message in self._consumer.consume(_BATCH, _POLL_S):
+            for message in self._consumed():
                 error = message.error()
                 if error is None or error.code() == KafkaError._PARTITION_EOF:
                     arrived.append(message)
@@ -113,6 +114,12 @@ class TopicReader:
             if arrived:
                 return arrived
         raise self._failed(None)
+
+    def _consumed(self) -> list[Any]:
+        try:
+            return self._consumer.consume(_BATCH, _POLL_S)
+        except KafkaException as error:
+            raise self._failed(error.args[0]) from error
 
     def _span(self, number: int) -> tuple[int, int]:
         place = TopicPartition(self._topic, number)
@@ -150,5 +157,25 @@ class TopicReader:
 
 def _delivery(partition: Partition, message: Any) -> Delivery:
     # The client's type hints leave every part of a message open, so it is Any here.
-    headers = message.headers() or ()
-    return Delivery(partition, message.offset(), message.key(), message.value(), headers, message.timestamp()[1])
+    headers, error = headers_of(message)
+    return Delivery(partition, message.offset(), message.key(), message.value(), headers, message.timestamp()[1], error)
+
+
+def headers_of(message: Any) -> tuple[Headers, str | None]:
+    """Return a message's headers, or none and why they cannot be read.
+
+    To the broker the name of a header is bytes; the client cannot read a message of which one is not UTF-8.
+    """
+    try:
+        return _client_headers(message) or (), None
+    except (SystemError, ValueError) as error:
+        return (), f"headers cannot be read: {error.__cause__ or error}"
+
+
+_client_headers = methodcaller("headers")
+"""The client then returns a list with holes and leaves an exception pending, which CPython turns into a SystemError.
+
+But not where it calls a method of C directly, as it does for `message.headers()` once that has been run a few times
+(PRECALL_NO_KW_METHOD_DESCRIPTOR_NOARGS): there the exception appears in whatever is called next, and who looks into the
+list ends the process. `methodcaller` calls in the way that is always checked.
+"""

@@ -85,6 +85,8 @@ class Redrive:
                 "error_cb": self._on_error,
                 "enable.idempotence": True,
                 "acks": "all",
+                # For a command whose partition is there no more.
+                "partitioner": "murmur2_random",
                 "linger.ms": 5,
                 "queue.buffering.max.messages": 100_000,
                 # An original may be larger than what a host sends: the broker is the judge.
@@ -106,6 +108,8 @@ class Redrive:
 
     def plan(self, letter: Letter) -> Resend:
         """Say what is to be sent for a letter. Raises NotRedrivable."""
+        if letter.headers_error is not None:
+            raise NotRedrivable(f"it does not say where it came from: its {letter.headers_error}")
         if letter.source is None or not letter.code:
             raise NotRedrivable("it does not say where it came from")
         partition, _ = letter.source

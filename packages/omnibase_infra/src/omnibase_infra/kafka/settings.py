@@ -1,34 +1,17 @@
 """What a host contract's `bus` may say, and the client configurations that follow from it.
 
-The properties are librdkafka's: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md
+Which properties of librdkafka a contract may set is in `properties`.
 """
 
 import re
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from omnibase_infra.kafka.properties import Property, problems_of
 
 EMBEDDED = "embedded"
 """Stands for the embedded broker wherever an address may be given."""
-
-Property = str | int | float | bool
-
-_OWNED: Mapping[str, str] = {
-    "bootstrap.servers": "write bus.bootstrap_servers",
-    "group.id": "it follows from environment, tenant and pool",
-    "client.id": "it is the host's name",
-    "enable.auto.commit": "the host commits what is acknowledged, and nothing else",
-    "enable.auto.offset.store": "the host commits what is acknowledged, and nothing else",
-    "auto.offset.reset": "a new group starts at the earliest offset, so that nothing is lost",
-    "enable.idempotence": "it is always on",
-    "acks": "it is always all",
-    "message.max.bytes": "write bus.message_bytes_max",
-    "message.timeout.ms": "the host never gives up on an answer",
-    "transactional.id": "it is the host's affair",
-    "partition.assignment.strategy": "it is always cooperative-sticky",
-    "group.protocol": "write bus.group_protocol",
-}
 
 _TOPICS_A_MS = 200
 """For each so many topics an answer waits a millisecond for others: 500 nodes answer a fifth faster by it."""
@@ -54,6 +37,7 @@ class KafkaSettings(BaseModel):
     """The bus. `partitions` and `replicas` are those of topics that the host has to create.
 
     - `bootstrap_servers`: addresses as host:port, joined by commas; or `embedded` for a broker inside the host.
+    - `replicas`: by default as many as the broker's `default.replication.factor` says.
 
     `client` passes properties of librdkafka through, TLS and SASL above all; a value `${secret.NAME}` is a secret.
     `message_bytes_max` must not be above the broker's `message.max.bytes`. `group_protocol` consumer is KIP-848's,
@@ -64,17 +48,16 @@ class KafkaSettings(BaseModel):
 
     bootstrap_servers: Annotated[str, AfterValidator(check_addresses)] = "localhost:9092"
     partitions: Annotated[int, Field(ge=1, le=10_000)] = 4
-    replicas: Annotated[int, Field(ge=1, le=15)] = 1
+    replicas: Annotated[int, Field(ge=1, le=15)] | None = None
     group_protocol: Literal["classic", "consumer"] = "classic"
     message_bytes_max: Annotated[int, Field(ge=10_000, le=100_000_000)] = 1_000_000
     client: dict[str, Property] = Field(default_factory=dict)
 
     @field_validator("client")
     @classmethod
-    def _leaves_ours_alone(cls, client: dict[str, Property]) -> dict[str, Property]:
-        for name in client:
-            if name in _OWNED:
-                raise ValueError(f"property {name!r} is not to be set here: {_OWNED[name]}")
+    def _keeps_promises(cls, client: dict[str, Property], info: ValidationInfo) -> dict[str, Property]:
+        if problems := list(problems_of(client, group_protocol=info.data.get("group_protocol", "classic"))):
+            raise ValueError("; ".join(problems))
         return client
 
     @property
