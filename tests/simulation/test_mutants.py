@@ -363,7 +363,7 @@ class LeavesStraysDead(NodeRuntime):
 class _Uncounted(Intake):
     """Counts commands, and not what is published for them."""
 
-    def grow(self, *_: Any, **__: Any) -> None:
+    def answered(self, *_: Any, **__: Any) -> None:
         pass
 
 

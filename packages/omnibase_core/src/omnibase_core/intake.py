@@ -36,6 +36,7 @@ class Intake:
         self._bytes_max = bytes_max
         self._counts = dict.fromkeys(per_topic, 0)
         self._calls: Counter[str] = Counter()
+        self._answers: Counter[str] = Counter()
         self._sizes_bytes = dict.fromkeys(per_topic, 0)
         self._held: frozenset[str] = frozenset()
         self._full: set[str] = set()
@@ -76,24 +77,31 @@ class Intake:
         """
         self._add(topic, 1, size_bytes, apart=apart)
 
-    def give_back(self, topic: str, size_bytes: int, *, apart: bool = False) -> None:
-        """Count a command that is done or dropped, as it was taken and as it has grown."""
+    def give_back(self, topic: str, size_bytes: int, *, apart: bool = False, answered: bool = False) -> None:
+        """Count a command that is done or dropped, as it was taken, answered and as it has grown."""
+        self._answers[topic] -= answered
         self._add(topic, -1, -size_bytes, apart=apart)
         if topic in self._crowded:
             self._needed = min(self._needed, 2 * self._share_of(topic))
 
+    def answered(self, topic: str, size_bytes: int, *, apart: bool = False) -> None:
+        """Count what is to be published for a command that is taken."""
+        self._answers[topic] += 1
+        self._add(topic, 0, size_bytes, apart=apart)
+
     def grow(self, topic: str, size_bytes: int, *, apart: bool = False) -> None:
-        """Count what is to be published for a command that is taken, or, below 0, what was counted too much."""
+        """Count what is published instead of it; below 0, what it is less."""
         self._add(topic, 0, size_bytes, apart=apart)
 
     def reserve(self, topic: str, size_bytes: int) -> bool:
         """Count what a call is going to bring, if there is room for it; return whether there is.
 
-        A topic may reserve as much as it leaves free, as with what it takes. But one call at a time is always let
-        through: what waits for room that only the waiting could make would wait for ever.
+        A topic may reserve as much as it leaves free, as with what it takes. But one call is always let through where
+        nothing of its topic is under way or waits for the broker: it would wait for room that only itself could make.
         """
         share = self._share(self._counts[topic], self._sizes_bytes[topic] + size_bytes)
-        if self._calls[topic] and share >= 1 - self._share(self.count, self.size_bytes + size_bytes):
+        is_under_way = self._calls[topic] or self._answers[topic]
+        if is_under_way and share >= 1 - self._share(self.count, self.size_bytes + size_bytes):
             return False
         self._calls[topic] += 1
         self._add(topic, 0, size_bytes, apart=False)

@@ -40,7 +40,7 @@ from omnibase_core.ports import (
 from omnibase_core.refusals import mend, refused_of
 from omnibase_core.roster import Roster
 from omnibase_core.transactions import Transactions
-from omnibase_core.work import Assignment, Work, count_done, count_growth, count_through
+from omnibase_core.work import Assignment, Work, count_answer, count_done, count_growth, count_through
 
 
 class NodeRuntime:
@@ -280,8 +280,7 @@ class NodeRuntime:
             if messages is None:
                 self._drop(work)
             else:
-                work.messages = messages
-                count_growth(self._flow.intake, work, sum(map(size_of, messages)))
+                count_answer(self._flow.intake, work, messages)
                 self._publish([work])
 
     async def _serve(self, work: Work) -> Sequence[Message] | None:

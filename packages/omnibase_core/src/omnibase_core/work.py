@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from omnibase_core.contracts.node import Ordering
+from omnibase_core.dead_letters import size_of
 from omnibase_core.instance import NodeInstance
 from omnibase_core.intake import Intake
 from omnibase_core.ledger import PartitionLedger
@@ -85,6 +86,8 @@ class Work:
     """Whether it waits, or waited, in a lane: then it counts against its node's limit."""
     size_bytes: int = 0
     """What it holds in memory, roughly: what was delivered and, once they are there, its messages."""
+    counted: bool = False
+    """Whether its messages are counted for its topic."""
     refusals: int = 0
     """How often the broker has refused one of its messages, for whatever reason."""
     has_letter: bool = False
@@ -133,8 +136,16 @@ def count_through(intake: Intake, works: Iterable[Work], *, sign: Literal[1, -1]
     intake.pass_through(sign * len(sizes_bytes), sign * sum(sizes_bytes))
 
 
+def count_answer(intake: Intake, work: Work, messages: Sequence[Message]) -> None:
+    """Set what is to be published for a work that waited in a lane, and count it."""
+    work.messages, work.counted = messages, True
+    size_bytes = sum(map(size_of, messages))
+    work.size_bytes += size_bytes
+    intake.answered(work.topic, size_bytes, apart=work.is_apart)
+
+
 def count_growth(intake: Intake, work: Work, grown_bytes: int) -> None:
-    """Count what is to be published for a work that is taken; below 0, what it is less than before."""
+    """Count what is published instead of what was refused; below 0, what it is less."""
     work.size_bytes += grown_bytes
     if work.in_line:
         intake.grow(work.topic, grown_bytes, apart=work.is_apart)
@@ -147,4 +158,4 @@ def count_done(intake: Intake, works: Sequence[Work]) -> None:
     count_through(intake, works, sign=-1)
     for work in works:
         if work.in_line:
-            intake.give_back(work.topic, work.size_bytes, apart=work.is_apart)
+            intake.give_back(work.topic, work.size_bytes, apart=work.is_apart, answered=work.counted)

@@ -1,0 +1,221 @@
+"""What a sender, a handler or a function can do to a host: it costs the command that did it, and nothing else."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import pytest
+
+from omnibase_core.errors import HandlerError
+from omnibase_core.ports import Delivery, HandlerCall, Headers, Partition
+from omnibase_core.testing import MemoryBroker
+from tests.gear.commands import command, loaded_host, node
+from tests.gear.stage import COMMANDS, Stage, on_stage, play
+
+
+class Own(BaseException):
+    """Derived from the root of all exceptions."""
+
+
+class Unprintable(Exception):
+    """An error without a text."""
+
+    def __str__(self) -> str:
+        """Fail."""
+        raise ValueError("no text")
+
+
+class Escaping(HandlerError):
+    """An error that ends what asks it for its code."""
+
+    def __getattribute__(self, name: str) -> Any:
+        """Fail."""
+        if name == "code":
+            raise LookupError("nobody knows")
+        return super().__getattribute__(name)
+
+
+RAISED = [
+    asyncio.CancelledError(),
+    GeneratorExit(),
+    KeyboardInterrupt(),
+    SystemExit(1),
+    StopIteration(),
+    StopAsyncIteration(),
+    RecursionError(),
+    MemoryError(),
+    Own("mine"),
+    Unprintable(),
+    BaseExceptionGroup("several", [Own("mine")]),
+]
+
+
+def raising(error: BaseException) -> Callable[[dict[str, Any]], Awaitable[Mapping[str, Any]]]:
+    """Raise for the first command, and answer all others."""
+
+    async def behave(request: dict[str, Any]) -> Mapping[str, Any]:
+        if request["n"] == 0:
+            raise error
+        return request
+
+    return behave
+
+
+class Inline:
+    """A pure handler that raises for the first command."""
+
+    def __init__(self, error: BaseException) -> None:
+        """Hold what it raises."""
+        self._error = error
+
+    def execute_inline(self, call: HandlerCall, /) -> Mapping[str, Any]:
+        """Answer, or raise."""
+        request = call.request.model_dump()
+        if request["n"] == 0:
+            raise self._error
+        return request
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
+def test_whatever_a_handler_raises_is_an_error_answer_and_its_lane_goes_on(error: BaseException) -> None:
+    """Also a CancelledError that nobody asked for: the next command of the key is served."""
+
+    async def scenario() -> None:
+        async with on_stage(Stage(raising(error)), loaded_host({"a": node("a")})) as stage:
+            for n in (0, 1):
+                stage.send("a", n)
+            await stage.until(lambda: stage.committed() == 2)
+            assert [it.error and it.error.code for it in stage.answers("a")] == ["internal_error", None]
+            assert type(error).__name__ in stage.answers("a")[0].error.message  # type: ignore[union-attr]
+            assert len(stage.letters) == 1
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
+def test_whatever_a_pure_handler_raises_is_an_error_answer(error: BaseException) -> None:
+    """It runs on the loop itself: the batch goes on behind it."""
+
+    async def scenario() -> None:
+        async with on_stage(Stage(raising(error)), loaded_host({"a": node("a")}), scripted=Inline(error)) as stage:
+            for n in (0, 1):
+                stage.send("a", n)
+            await stage.until(lambda: stage.committed() == 2)
+            assert [it.error and it.error.code for it in stage.answers("a")] == ["internal_error", None]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_what_escapes_becomes_a_dead_letter_of_bytes_alone(inline: bool) -> None:  # noqa: FBT001 - a case
+    """Nothing that may have been at fault is asked again; health names the node, and the next command is served."""
+
+    async def scenario() -> None:
+        error = Escaping("odd", "x")
+        handlers: dict[str, Any] = {"scripted": Inline(error)} if inline else {}
+        async with on_stage(Stage(raising(error)), loaded_host({"a": node("a")}), **handlers) as stage:
+            stage.send("a", 0)
+            stage.send("a", 1)
+            await stage.until(lambda: stage.committed() == 2)
+            [letter] = stage.letters
+            facts = dict(letter.headers)
+            assert facts["onex-dlq-code"] == b"internal_error"
+            assert facts["onex-dlq-topic"] == COMMANDS.format("a").encode()
+            assert [it.payload for it in stage.answers("a")] == [{"n": 1}]
+            [told] = stage.observer.named("command_escaped")
+            assert told["node"] == "a"
+
+    play(scenario)
+
+
+def test_a_lane_that_is_cancelled_from_outside_ends_the_host_loudly() -> None:
+    """What nobody in the engine asked for must not stand still in silence."""
+
+    async def scenario() -> None:
+        async def behave(request: dict[str, Any]) -> Mapping[str, Any]:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(1)
+            return request
+
+        async with on_stage(Stage(behave), loaded_host({"a": node("a")})) as stage:
+            stage.send("a", 1)
+            with pytest.raises(RuntimeError, match="was cancelled"):
+                await asyncio.wait_for(stage.runtime.wait(), 100)
+            assert stage.observer.named("engine_failed")
+            assert stage.committed() == 0
+
+    play(scenario)
+
+
+LARGE = b"x" * 2600
+
+
+@pytest.mark.parametrize(
+    ("key", "headers", "operation", "metadata"),
+    [
+        (LARGE, (), None, {}),
+        (b"k", (("traceparent", LARGE),), None, {}),
+        (b"k", (), "o" * 2600, {}),
+        (b"k", (), None, {"m": "x" * 2600}),
+        (LARGE, (("tracestate", LARGE),), "o" * 900, {"m": "x" * 900}),
+    ],
+    ids=["key", "trace", "operation", "metadata", "all"],
+)
+def test_a_command_that_leaves_no_room_for_its_answer_is_answered_all_the_same(
+    key: bytes, headers: Headers, operation: str | None, metadata: dict[str, Any]
+) -> None:
+    """With an error, without what makes it too large; once, and with one dead letter at most."""
+
+    async def scenario() -> None:
+        async def behave(request: dict[str, Any]) -> Mapping[str, Any]:
+            return {"blob": "x" * 500, **request}
+
+        broker = MemoryBroker(message_bytes_max=100_000)
+        stage = Stage(behave, broker)
+        sent = command(COMMANDS.format("a"), "a", {"n": 1}, key=key, operation=operation, metadata=metadata)
+        assert broker.append(sent._replace(headers=headers)) is None
+        broker.message_bytes_max = 3000
+        async with on_stage(stage, loaded_host({"a": node("a")})):
+            await stage.until(lambda: stage.committed() == 1)
+            await asyncio.sleep(100)
+            [answer] = stage.answers("a")
+            assert answer.error is not None
+            assert answer.error.code in ("answer_too_large", "unknown_operation")
+            assert len(stage.letters) <= 1
+
+    play(scenario)
+
+
+def test_a_command_whose_headers_cannot_be_read_is_answered_and_dead_lettered() -> None:
+    """Its trace and its redrive generation are unknown, so that it is not served."""
+
+    async def scenario() -> None:
+        async with on_stage(Stage(raising(Own())), loaded_host({"a": node("a")})) as stage:
+            instance = stage.runtime._roster._instances[COMMANDS.format("a")]  # noqa: SLF001 - no bus in memory says so
+            sent = command(COMMANDS.format("a"), "a", {"n": 1}, key=b"k")
+            delivery = Delivery(Partition(sent.topic, 0), 0, sent.key, sent.value, (), 0, "a name is not UTF-8")
+            messages = instance.serve_inline(delivery)
+            assert [it.topic.split(".")[4] for it in messages] == ["evt", "dlq"]
+            assert dict(messages[1].headers)["onex-dlq-code"] == b"headers_unreadable"
+
+    play(scenario)
+
+
+def test_a_command_that_is_nested_too_deeply_is_a_dead_letter() -> None:
+    """What could be read and not be written again would end the host."""
+
+    async def scenario() -> None:
+        async with on_stage(Stage(raising(Own())), loaded_host({"a": node("a")})) as stage:
+            deep: Any = []
+            for _ in range(200):
+                deep = [deep]
+            stage.publish("a", {"n": 1}, metadata={"deep": deep})
+            stage.send("a", 2)
+            await stage.until(lambda: stage.committed() == 2)
+            [letter] = stage.letters
+            assert dict(letter.headers)["onex-dlq-code"] == b"too_deep"
+            assert [it.payload for it in stage.answers("a")] == [{"n": 2}]
+
+    play(scenario)
