@@ -128,6 +128,8 @@ class KafkaSettings(BaseModel):
             "linger.ms": min(topics // _TOPICS_A_MS, _LINGER_MOST_MS),
             # For so long a topic that the broker does not know may be one that was just created; the default is 30 s.
             "topic.metadata.propagation.max.ms": 2000,
+            # Java's clients put a key there, too: whatever reads a topic finds all of a key in one partition.
+            "partitioner": "murmur2_random",
             **self.common(client_id),
             "enable.idempotence": True,
             "acks": "all",
