@@ -84,7 +84,7 @@ class Transactor:
     def trouble(self) -> str | None:
         """Why transactions do not move on right now; None while they do."""
         running = self._client.running if self._client is not None else None
-        if running is not None and running.seconds > CALL_S + 1:
+        if running is not None and running.seconds > call_s_max(self._transaction_s) / 2:
             return f"the Kafka client has not come back from {running.name} for {running.seconds:.0f} s"
         if self._lost is not None:
             reason, since_s = self._lost
