@@ -97,6 +97,12 @@ class ApacheKafka:
         """End it at once."""
         self._child.kill()
 
+    def limit_producer(self, client_id: str, *, bytes_per_s: int) -> None:
+        """Set the quota of the producers of a client id."""
+        where = ["--bootstrap-server", self.bootstrap_servers, "--entity-type", "clients", "--entity-name", client_id]
+        what = ["--alter", "--add-config", f"producer_byte_rate={bytes_per_s}"]
+        _run(["java", "-cp", self._classpath, "kafka.admin.ConfigCommand", *where, *what])
+
 
 class StandIn:
     """noida-db, which speaks Kafka's protocol. Known of it: a group member that was killed is never evicted."""
