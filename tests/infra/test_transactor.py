@@ -18,7 +18,7 @@ from tests.gear.traffic import Reader, committed, create_topics, publish
 
 PATIENCE_S = 90
 QUICK = {"transaction.timeout.ms": 3000, "session.timeout.ms": 6000}
-"""A call that takes six seconds never returns."""
+"""A call that takes five seconds never returns."""
 
 
 class StuckProducer(Producer):  # type: ignore[misc]  # the client's class has no type
@@ -168,7 +168,7 @@ def test_a_client_that_never_comes_back_is_replaced(own_kafka: Broker, unique_sl
                 while not outcome.done():
                     troubles.add(transactor.trouble)
                     await asyncio.sleep(0.2)
-                with pytest.raises(TransactionAborted, match="not come back from send_offsets_to_transaction for 6 s"):
+                with pytest.raises(TransactionAborted, match="not come back from send_offsets_to_transaction for 5 s"):
                     await outcome
                 assert any(it and "has not come back from send_offsets_to_transaction" in it for it in troubles)
                 assert transactor.trouble is not None

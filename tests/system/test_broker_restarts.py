@@ -4,56 +4,22 @@
 """
 
 import os
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import UUID, uuid4
 
 import pytest
 
-from omnibase_core.codec import decode
 from tests.gear.brokers import ApacheKafka, Broker
-from tests.gear.commands import command
 from tests.gear.hosts import POOL, Machine, echo_nodes
 from tests.gear.processes import until
-from tests.gear.traffic import Reader, committed, create_topics, ends, publish
+from tests.gear.stream import Stream
+from tests.gear.traffic import Reader, committed, create_topics, ends
 
 RESTARTS = int(os.environ.get("RESTARTS", "2"))
-SLICE = 1000
-KEYS = 100
 BETWEEN_S = 2.0
 ANSWERED_WITHIN_S = 180.0
 LEFT_WITHIN_S = 40.0
-
-
-class Stream:
-    """Sends commands to a node from a thread of its own until it is stopped; a broker that is away is waited for."""
-
-    def __init__(self, broker: str, topic: str) -> None:
-        """Start to send."""
-        self.commands: set[UUID] = set()
-        self._broker = broker
-        self._topic = topic
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop, and wait until the broker has everything."""
-        self._stopping.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            first = len(self.commands)
-            messages = [
-                command(self._topic, "echo", {"n": n}, key=b"%d" % (n % KEYS), envelope_id=uuid4())
-                for n in range(first, first + SLICE)
-            ]
-            publish(self._broker, messages)
-            self.commands |= {decode(it.value).envelope_id for it in messages}
-            time.sleep(0.05)
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from omnibase_core.ports import Message, Partition, Refusal
 from omnibase_infra.kafka.publisher import sendable, translated, unqueued
 from omnibase_infra.kafka.watchdog import GuardedThread, RunningCall
 
-CALL_S = 5.0
+CALL_S = 3.0
 """What a call is told to take at the most. The client bounds it by `transaction.timeout.ms`, too."""
-_MARGIN_S = 5.0
+_MARGIN_S = 2.0
 _AGAIN_S = 0.1
 
 _OF_THE_MESSAGE = frozenset(

@@ -26,6 +26,8 @@ from omnibase_infra.kafka.watchdog import CallHangs, GuardedThread
 
 _AGAIN_S = 0.2
 _DISCONNECT_S = 2.0
+_LATE = 0.8
+"""The part of its bound after which a call is said to be late: more than what it was told to take itself."""
 
 _HOPELESS = frozenset(
     {
@@ -84,7 +86,7 @@ class Transactor:
     def trouble(self) -> str | None:
         """Why transactions do not move on right now; None while they do."""
         running = self._client.running if self._client is not None else None
-        if running is not None and running.seconds > call_s_max(self._transaction_s) / 2:
+        if running is not None and running.seconds > _LATE * call_s_max(self._transaction_s):
             return f"the Kafka client has not come back from {running.name} for {running.seconds:.0f} s"
         if self._lost is not None:
             reason, since_s = self._lost
