@@ -131,7 +131,7 @@ class ApacheCluster:
     """Three brokers of Apache Kafka and their controller. Of three replicas of a topic, two must be in sync."""
 
     def __init__(self, folder: Path) -> None:
-        """Format the storage of each, and start them all."""
+        """Format the storage, and start them all."""
         self.name = f"Apache Kafka {_kafka_version()} (KRaft, three brokers, Java {_java_version()})"
         self._folder = folder
         ports = [free_port() for _ in range(4)]
@@ -143,8 +143,13 @@ class ApacheCluster:
             numbers = {"number": number, "port": port, "controller": ports[0]}
             text = _MEMBER.format(role=role, listener=listener, data=folder / f"data-{number}", **numbers)
             self._properties(number).write_text(text)
-            arguments = ["format", "-t", cluster, "-c", str(self._properties(number))]
-            _run(["java", "-cp", f"{_jars()}/*", "kafka.tools.StorageTool", *arguments])
+            if number:
+                # All that the tool which formats would write for a broker, and some seconds quicker.
+                (folder / f"data-{number}").mkdir()
+                meta = folder / f"data-{number}" / "meta.properties"
+                meta.write_text(f"version=1\ncluster.id={cluster}\nnode.id={number}\n")
+        arguments = ["format", "-t", cluster, "-c", str(self._properties(0))]
+        _run(["java", "-cp", f"{_jars()}/*", "kafka.tools.StorageTool", *arguments])
         self._children: dict[int, Child] = {}
         for number in range(4):
             self.start(number)

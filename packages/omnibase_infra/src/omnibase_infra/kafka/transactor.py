@@ -79,7 +79,9 @@ class Transactor:
         self._client: TransactionalClient | None = None
         self._lost: tuple[str, float] | None = None
         self._careful = False
+        self._failed = False
         self._turn = asyncio.Lock()
+        self._reopening: asyncio.Task[None] | None = None
         self._task: asyncio.Task[Sequence[Refusal]] | None = None
 
     @property
@@ -106,6 +108,8 @@ class Transactor:
             await asyncio.wait({self._task}, timeout=within_s)
             self._task.cancel()
             await asyncio.wait({self._task})
+        if self._reopening is not None:
+            self._reopening.cancel()
         client, self._client = self._client, None
         if client is not None and not (client.running is None and await client.close(within_s=_DISCONNECT_S)):
             client.give_up()
@@ -167,6 +171,7 @@ class Transactor:
 
     def _not_opened(self, client: TransactionalClient, error: KafkaError) -> None:
         if error.code() in _HOPELESS:
+            self._failed = True
             self._fail(f"transactions cannot be opened: {error.str()}")
         if not error.retriable():
             self._give_up(client, error.str())
@@ -178,6 +183,16 @@ class Transactor:
         if self._lost is None:
             self._lost = (reason, time.monotonic())
             self._tell("warning", "kafka_client_given_up", reason=reason, next="a new client recovers its transaction")
+        if self._reopening is None or self._reopening.done():
+            self._reopening = asyncio.ensure_future(self._reopen())
+
+    async def _reopen(self) -> None:
+        """Open a successor although there may be no next transaction: others wait for the one that is still open."""
+        while self._lost is not None and not self._failed:
+            async with self._turn:
+                with suppress(TransactionAborted):
+                    await self._opened()
+            await asyncio.sleep(_AGAIN_S)
 
     async def _is_committed(self, offsets: Mapping[Partition, int]) -> bool:
         """Find out what became of a transaction. Takes as long as the broker is away: nothing else is certain."""
