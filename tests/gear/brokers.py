@@ -7,11 +7,14 @@ import signal
 import subprocess
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from tests.gear.processes import Child, free_port, until
 
@@ -41,6 +44,29 @@ broker.heartbeat.interval.ms=500
 auto.create.topics.enable=false
 log.index.size.max.bytes=102400
 """
+
+_MEMBER = """
+process.roles={role}
+node.id={number}
+controller.quorum.voters=0@127.0.0.1:{controller}
+listeners={listener}://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+default.replication.factor=3
+min.insync.replicas=2
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=3
+transaction.state.log.num.partitions=4
+transaction.state.log.replication.factor=3
+transaction.state.log.min.isr=2
+group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+auto.create.topics.enable=false
+log.index.size.max.bytes=102400
+"""
+"""A controller, which has number 0, or one of its brokers."""
 
 
 class Broker(Protocol):
@@ -77,10 +103,7 @@ class ApacheKafka:
         self._properties = folder / "server.properties"
         self._properties.write_text(_PROPERTIES.format(**ports, data=folder / "data"))
         self._classpath = f"{_jars()}/*"
-        first, *rest = uuid.uuid4().bytes
-        # An id that begins with a hyphen would be taken for an option.
-        cluster = urlsafe_b64encode(bytes([first & 0x7F, *rest])).decode().rstrip("=")
-        arguments = ["format", "--standalone", "-t", cluster, "-c", str(self._properties)]
+        arguments = ["format", "--standalone", "-t", _cluster_id(), "-c", str(self._properties)]
         _run(["java", "-cp", self._classpath, "kafka.tools.StorageTool", *arguments])
 
     def start(self) -> None:
@@ -101,6 +124,84 @@ class ApacheKafka:
     def kill(self) -> None:
         """End it at once."""
         self._child.kill()
+
+    def limit_producer(self, client_id: str, *, bytes_per_s: int) -> None:
+        """Set the quota of the producers of a client id."""
+        where = ["--bootstrap-server", self.bootstrap_servers, "--entity-type", "clients", "--entity-name", client_id]
+        what = ["--alter", "--add-config", f"producer_byte_rate={bytes_per_s}"]
+        _run(["java", "-cp", self._classpath, "kafka.admin.ConfigCommand", *where, *what])
+
+
+class ApacheCluster:
+    """Three brokers of Apache Kafka and their controller. Of three replicas of a topic, two must be in sync."""
+
+    def __init__(self, folder: Path) -> None:
+        """Format the storage, and start them all."""
+        self.name = f"Apache Kafka {_kafka_version()} (KRaft, three brokers, Java {_java_version()})"
+        self._folder = folder
+        ports = [free_port() for _ in range(4)]
+        self.bootstrap_servers = ",".join(f"127.0.0.1:{port}" for port in ports[1:])
+        self.brokers = range(1, 4)
+        cluster = _cluster_id()
+        for number, port in enumerate(ports):
+            role, listener = ("broker", "PLAINTEXT") if number else ("controller", "CONTROLLER")
+            numbers = {"number": number, "port": port, "controller": ports[0]}
+            text = _MEMBER.format(role=role, listener=listener, data=folder / f"data-{number}", **numbers)
+            self._properties(number).write_text(text)
+            if number:
+                # All that the tool which formats would write for a broker, and some seconds quicker.
+                (folder / f"data-{number}").mkdir()
+                meta = folder / f"data-{number}" / "meta.properties"
+                meta.write_text(f"version=1\ncluster.id={cluster}\nnode.id={number}\n")
+        arguments = ["format", "-t", cluster, "-c", str(self._properties(0))]
+        _run(["java", "-cp", f"{_jars()}/*", "kafka.tools.StorageTool", *arguments])
+        self._children: dict[int, Child] = {}
+        for number in range(4):
+            self.start(number)
+        self._admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
+        until(lambda: len(self._brokers_up()) == len(self.brokers), within_s=_START_S, what=self.name)
+
+    def start(self, number: int) -> None:
+        """Start a broker, and do not wait for it."""
+        command = ["java", "-Xmx400m", "-cp", f"{_jars()}/*", "kafka.Kafka", str(self._properties(number))]
+        self._children[number] = Child(command, self._folder / f"kafka-{number}.log")
+
+    def stop(self, number: int) -> None:
+        """End a broker in order: it gives its partitions to the others first."""
+        self._children[number].stop(within_s=60)
+
+    def kill(self, number: int) -> None:
+        """End a broker at once."""
+        self._children[number].kill()
+
+    def close(self) -> None:
+        """End them all."""
+        for child in self._children.values():
+            child.kill()
+
+    def create_topics(self, names: Iterable[str], *, partitions: int = 4) -> None:
+        """Create topics of three replicas."""
+        for future in self._admin.create_topics([NewTopic(name, partitions, 3) for name in names]).values():
+            future.result()
+
+    def until_in_sync(self) -> None:
+        """Wait until every partition has its three replicas in sync."""
+
+        def in_sync() -> bool:
+            topics = self._admin.list_topics(timeout=10).topics.values()
+            return all(len(it.isrs) == len(it.replicas) for topic in topics for it in topic.partitions.values())
+
+        until(lambda: len(self._brokers_up()) == len(self.brokers) and in_sync(), within_s=_START_S, what=self.name)
+
+    def _brokers_up(self) -> Mapping[int, object]:
+        try:
+            brokers: Mapping[int, object] = self._admin.list_topics(timeout=1).brokers
+        except KafkaException:
+            return {}
+        return brokers
+
+    def _properties(self, number: int) -> Path:
+        return self._folder / f"server-{number}.properties"
 
 
 class StandIn:
@@ -155,6 +256,12 @@ def _jars() -> Path:
         _run(["mvn", "-q", "-B", "-f", str(_POM), *goal])
         partial.rename(folder)
     return folder
+
+
+def _cluster_id() -> str:
+    first, *rest = uuid.uuid4().bytes
+    # An id that begins with a hyphen would be taken for an option.
+    return urlsafe_b64encode(bytes([first & 0x7F, *rest])).decode().rstrip("=")
 
 
 def _kafka_version() -> str:

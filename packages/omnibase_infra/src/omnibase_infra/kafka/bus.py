@@ -84,6 +84,8 @@ class KafkaBus:
                 host=host.name,
                 membership=lambda: self._thread and self._thread.membership,
                 on_error=self.connection.transaction_error,
+                tell=observer.event,
+                fail=self._fail,
             )
 
     async def receive(self, topics: Sequence[str]) -> AsyncGenerator[Happening, None]:
@@ -163,7 +165,7 @@ class KafkaBus:
     async def close(self) -> None:
         """Let what was published go out, for a bounded time; while the broker is away, there is none to wait for."""
         if self._transactor is not None:
-            await self._transactor.close()
+            await self._transactor.close(within_s=0 if self.connection.down else self._left_s(_FLUSH_S))
         await self._publisher.close(within_s=0 if self.connection.down else self._left_s(_FLUSH_S))
 
     def _left_s(self, most_s: float) -> float:
@@ -195,6 +197,14 @@ class KafkaBus:
             connection=self.connection,
             give_up=give_up,
         )
+
+    @property
+    def trouble(self) -> str | None:
+        """Why transactions do not move on right now; None while they do, and on a host without."""
+        return self._transactor.trouble if self._transactor is not None else None
+
+    def _fail(self, reason: str) -> None:
+        self.connection.fatal = reason
 
     def _watch(self) -> None:
         """Look after the connection now and then, on the consumer's thread. Raises BusError when a client is lost."""

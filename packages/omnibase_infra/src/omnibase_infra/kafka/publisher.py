@@ -8,10 +8,12 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from omnibase_core.errors import PublishFailed
-from omnibase_core.ports import Message, Refusal
+from omnibase_core.ports import Headers, Message, Refusal
+from omnibase_infra.kafka.watchdog import bounded
 
 _BUSY_S = 0.001
 _IDLE_S = 0.2
+_DISCONNECT_S = 2.0
 
 _CODES = {
     KafkaError.MSG_SIZE_TOO_LARGE: "message_too_large",
@@ -90,7 +92,12 @@ class Publisher:
         for index, message in run:
             places.append(index)
             written.append({"value": message.value, "key": message.key})
-        queued = self._producer.produce_batch(topic, written, on_delivery=batch.report)
+        try:
+            queued = self._producer.produce_batch(topic, written, on_delivery=batch.report)
+        except _UNQUEUED as error:
+            # The client looks at all of them before it queues any: none of them is on its way.
+            batch.refusals += [Refusal(index, unqueued(error)) for index in places]
+            return
         if queued < len(written):
             errors = ((index, it.get("_error")) for index, it in zip(places, written, strict=True))
             batch.refusals += [Refusal(index, translated(error)) for index, error in errors if error is not None]
@@ -99,21 +106,27 @@ class Publisher:
         """Queue messages one by one: the client has no headers for many at once."""
         for index, (topic, key, value, headers) in run:
             try:
-                self._producer.produce(topic, value, key, on_delivery=batch.report, headers=list(headers))
-            except KafkaException as error:
-                batch.refusals.append(Refusal(index, translated(error.args[0])))
+                self._producer.produce(topic, value, key, on_delivery=batch.report, headers=sendable(headers))
+            except _UNQUEUED as error:
+                batch.refusals.append(Refusal(index, unqueued(error)))
 
     async def close(self, *, within_s: float) -> None:
-        """Let what is queued go out for a bounded time, cancel what is not acknowledged then, and disconnect."""
+        """Let what is queued go out for so long, cancel what is not acknowledged then, and disconnect.
+
+        A client that does not come back from disconnecting is left to a daemon thread after two seconds.
+        """
         until_s = self._loop.time() + within_s
         while self._pending and self._loop.time() < until_s:
             await asyncio.wait(self._pending, timeout=until_s - self._loop.time())
         self._next_look.cancel()
         for future in list(self._pending):
             future.cancel()
+        await bounded("kafka-producer-close", self._disconnect, within_s=_DISCONNECT_S)
+
+    def _disconnect(self) -> None:
         self._producer.purge()
-        # Whoever still holds an error of a publication holds the producer by it: it is not left to be collected.
-        await asyncio.to_thread(self._producer.close)
+        # An error of a publication that is still referenced holds the producer: it is not left to be collected.
+        self._producer.close()
 
     def _look(self) -> None:
         """Take what reports there are, and come again: soon while answers are awaited, now and then for errors."""
@@ -130,6 +143,27 @@ def _run_of(numbered: tuple[int, Message]) -> tuple[str, bool]:
     """Tell runs of messages apart that can be queued at once: together they keep their order."""
     message = numbered[1]
     return message.topic, bool(message.headers)
+
+
+_UNQUEUED = (KafkaException, BufferError, TypeError, ValueError)
+"""What the client raises of a message that it does not take."""
+
+
+def sendable(headers: Headers) -> list[tuple[str, str | bytes | None]]:
+    """Return headers as the client takes them. Raises ValueError for a name that is not text in UTF-8.
+
+    The client itself does not check names: it crashes the process.
+    """
+    for name, _ in headers:
+        name.encode()
+    return list(headers)
+
+
+def unqueued(error: Exception) -> PublishFailed:
+    """Translate what `produce` raised of a message."""
+    if isinstance(error, KafkaException):
+        return translated(error.args[0])
+    return PublishFailed("publish_refused", f"the client does not take the message: {error}")
 
 
 def translated(error: KafkaError) -> PublishFailed:

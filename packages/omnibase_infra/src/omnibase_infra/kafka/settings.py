@@ -18,6 +18,17 @@ _TOPICS_A_MS = 200
 _LINGER_MOST_MS = 5
 
 
+_TRANSACTIONS: Mapping[str, Property] = {
+    # The broker refuses the first request of a transaction while it still writes the markers of the one before. The
+    # client asks again after this pause, which by default is most of an answer's latency.
+    "retry.backoff.ms": 5,
+    "retry.backoff.max.ms": 50,
+    # By default a client that has lost all its brokers forgets them and starts from the bootstrap servers. It then
+    # waits for a forgotten coordinator of the group, without end. A client that cannot go on is replaced anyway.
+    "metadata.recovery.strategy": "none",
+}
+"""What a client of transactions has otherwise than others, unless the contract says so."""
+
 _ADDRESS = re.compile(
     r"(?:[A-Z_]+://)?(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
     r"|\$\{secret\.\w+\}"
@@ -111,6 +122,8 @@ class KafkaSettings(BaseModel):
             "linger.ms": min(topics // _TOPICS_A_MS, _LINGER_MOST_MS),
             # For so long a topic that the broker does not know may be one that was just created; the default is 30 s.
             "topic.metadata.propagation.max.ms": 2000,
+            # Java's clients put a key there, too: whatever reads a topic finds all of a key in one partition.
+            "partitioner": "murmur2_random",
             **self.common(client_id),
             "enable.idempotence": True,
             "acks": "all",
@@ -125,7 +138,12 @@ class KafkaSettings(BaseModel):
     def transactions(self) -> dict[str, Any]:
         """Configure the producer of transactions, beside `producer`. After so long the broker gives up on a host."""
         timeout_ms = self.client.get("transaction.timeout.ms", 10_000)
-        return {"transaction.timeout.ms": timeout_ms, "message.timeout.ms": timeout_ms}
+        return {
+            "transaction.timeout.ms": timeout_ms,
+            "message.timeout.ms": timeout_ms,
+            **_TRANSACTIONS,
+            **{name: value for name, value in self.client.items() if name in _TRANSACTIONS},
+        }
 
     def common(self, client_id: str) -> dict[str, Any]:
         """Configure any client of this bus."""

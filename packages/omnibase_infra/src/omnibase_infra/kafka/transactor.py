@@ -1,54 +1,56 @@
-"""The producer of a host of exactly once: each transaction holds answers and the offsets of their commands.
+"""The transactions of a host of exactly once: each holds answers and the offsets of their commands.
 
 The protocol is that of KIP-447, "Producer scalability for exactly once semantics": every process has a transactional id
 of its own, and a host that has lost its partitions is fenced by its place in the group. A transaction that nobody ends,
 since its host is gone, is ended by the broker after `transaction.timeout.ms`; until then its partitions wait.
+
+A client that fails, or does not come back from a call, is replaced by one of the same id. That one fences it: from then
+on the transaction under way is either committed or never will be, and the group's offsets tell which.
 """
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from omnibase_core.errors import TransactionAborted
 from omnibase_core.ports import Message, Partition, Refusal
-from omnibase_infra.kafka.publisher import Published, translated
+from omnibase_infra.kafka.publisher import Published
+from omnibase_infra.kafka.transactional import CALL_S, OpenProducer, TransactionalClient, call_s_max
+from omnibase_infra.kafka.watchdog import CallHangs, GuardedThread
 
-_CALL_S = 5.0
-_AGAIN_S = 0.1
+_AGAIN_S = 0.2
+_DISCONNECT_S = 2.0
+_LATE = 0.8
+"""The part of its bound after which a call is said to be late: more than what it was told to take itself."""
 
-_OF_THE_MESSAGE = frozenset(
+_HOPELESS = frozenset(
     {
-        KafkaError.INVALID_MSG,
-        KafkaError.INVALID_RECORD,
-        KafkaError.INVALID_TIMESTAMP,
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.POLICY_VIOLATION,
-        KafkaError.RECORD_LIST_TOO_LARGE,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.TOPIC_EXCEPTION,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._UNKNOWN_TOPIC,
-        KafkaError._UNKNOWN_PARTITION,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.INVALID_TRANSACTION_TIMEOUT,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError.UNSUPPORTED_VERSION,
+        KafkaError._INVALID_ARG,
+        KafkaError._UNSUPPORTED_FEATURE,
     }
 )
-"""What a broker refuses for the message's own sake."""
+"""What keeps a client from opening until somebody changes a setting."""
 
-_Report = Callable[[KafkaError | None, Any], None]
+
+class Tell(Protocol):
+    """Takes an event for the host's log."""
+
+    def __call__(self, level: str, name: str, /, **fields: object) -> None:
+        """Take the event."""
 
 
 class Transactor:
-    """Makes transactions on a thread of its own, one at a time.
-
-    Messages of a transaction have no delivery reports: that it is committed says that they all are there. Only after
-    one was aborted the next has them, to tell which message was refused.
-    """
+    """Makes transactions, one at a time. What it does runs on the loop; the client is on a thread that is guarded."""
 
     def __init__(
         self,
@@ -58,139 +60,174 @@ class Transactor:
         host: str,
         membership: Callable[[], object | None],
         on_error: Callable[[KafkaError], None],
+        tell: Tell,
+        fail: Callable[[str], None],
+        open_producer: OpenProducer = Producer,
     ) -> None:
-        """Connect with the first transaction. `membership` gives the consumer's place in its group, once it has one."""
+        """Connect with the first transaction.
+
+        `membership` gives the consumer's place in its group, once it has one. `tell` takes events for the log. `fail`
+        hears why there can be no transactions until somebody changes a setting: the host has to stop.
+        """
         self._config = {**producer, "transactional.id": f"{host}-{uuid4()}", "error_cb": on_error}
+        self._transaction_s = producer["transaction.timeout.ms"] / 1000
         self._consumer = consumer
         self._membership = membership
-        self._producer: Producer | None = None
+        self._tell = tell
+        self._fail = fail
+        self._open_producer = open_producer
+        self._client: TransactionalClient | None = None
+        self._lost: tuple[str, float] | None = None
         self._careful = False
-        self._closing = threading.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-transactions")
+        self._failed = False
+        self._turn = asyncio.Lock()
+        self._reopening: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[Sequence[Refusal]] | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why transactions do not move on right now; None while they do."""
+        running = self._client.running if self._client is not None else None
+        if running is not None and running.seconds > _LATE * call_s_max(self._transaction_s):
+            return f"the Kafka client has not come back from {running.name} for {running.seconds:.0f} s"
+        if self._lost is not None:
+            reason, since_s = self._lost
+            return f"{reason}; the transaction is being recovered since {time.monotonic() - since_s:.0f} s"
+        return None
 
     def transact(self, messages: Sequence[Message], offsets: Mapping[Partition, int]) -> Published:
-        """Publish and commit, both or neither."""
-        loop = asyncio.get_running_loop()
-        outcome: Published = loop.create_future()
-        work = self._thread.submit(self._transact, messages, offsets)
-        work.add_done_callback(lambda done: loop.call_soon_threadsafe(_settle, outcome, done.exception(), done))
-        return outcome
+        """Publish and commit, both or neither. The future raises TransactionAborted, and nothing else."""
+        # Read here, and not when the thread begins: the commands were collected under this membership. Were it read
+        # after a rebalance, the broker could not tell that they are somebody else's by now.
+        self._task = asyncio.ensure_future(self._transact(messages, offsets, self._membership()))
+        return asyncio.shield(self._task)
 
-    async def close(self) -> None:
-        """Let the transaction under way end, and disconnect; one that waits for the broker is given up."""
-        self._closing.set()
-        await asyncio.to_thread(self._thread.shutdown)
-        # Its own `close` would wait for a broker that is away, to abort what that will abort by itself.
-        self._producer = None
+    async def close(self, *, within_s: float) -> None:
+        """Let the transaction under way end in the given time, and disconnect."""
+        if self._task is not None and not self._task.done():
+            await asyncio.wait({self._task}, timeout=within_s)
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        if self._reopening is not None:
+            self._reopening.cancel()
+        client, self._client = self._client, None
+        if client is not None and not (client.running is None and await client.close(within_s=_DISCONNECT_S)):
+            client.give_up()
 
-    # --- The thread -----------------------------------------------------------------------------------------------
-
-    def _transact(self, messages: Sequence[Message], offsets: Mapping[Partition, int]) -> Sequence[Refusal]:
-        refusals: list[Refusal] = []
-        committing = False
-        membership = self._membership()
+    async def _transact(
+        self, messages: Sequence[Message], offsets: Mapping[Partition, int], membership: object | None
+    ) -> Sequence[Refusal]:
         if membership is None:
             raise TransactionAborted("the host is in no group yet")
         try:
-            producer = self._opened()
-            producer.begin_transaction()
-            self._produce(producer, messages, refusals)
-            if not refusals:
-                places = [TopicPartition(*partition, offset) for partition, offset in offsets.items()]
-                self._until_done(partial(producer.send_offsets_to_transaction, places, membership, _CALL_S))
-                committing = True
-                self._until_done(partial(producer.commit_transaction, _CALL_S))
-        except KafkaException as error:
-            return self._recovered(error.args[0], refusals, offsets if committing else {})
-        if refusals:
-            self._abort()
-        self._careful = bool(refusals)
-        return refusals
+            async with self._turn:
+                return await self._attempt(messages, offsets, membership)
+        except asyncio.CancelledError:
+            raise TransactionAborted("the bus was closed before the transaction ended") from None
 
-    def _opened(self) -> Producer:
-        if self._producer is None:
-            producer = Producer(self._config)
-            self._until_done(partial(producer.init_transactions, _CALL_S))
-            self._producer = producer
-        return self._producer
-
-    def _produce(self, producer: Producer, messages: Sequence[Message], refusals: list[Refusal]) -> None:
-        for index, (topic, key, value, headers) in enumerate(messages):
-            report = _reporter(index, refusals) if self._careful else None
-            try:
-                producer.produce(topic, value, key, headers=list(headers), on_delivery=report)
-            except KafkaException as error:
-                refusals.append(Refusal(index, translated(error.args[0])))
-        if self._careful:
-            while not refusals and len(producer) and not self._closing.is_set():
-                producer.poll(_AGAIN_S)
-
-    def _until_done(self, call: Callable[[], object]) -> None:
-        """Call again while the broker is away. Raises KafkaException for what does not pass by itself."""
-        while True:
-            try:
-                call()
-            except KafkaException as error:
-                if not error.args[0].retriable() or self._closing.is_set():
-                    raise
-                time.sleep(_AGAIN_S)
-            else:
-                return
-
-    def _recovered(
-        self, error: KafkaError, refusals: Sequence[Refusal], committing: Mapping[Partition, int]
+    async def _attempt(
+        self, messages: Sequence[Message], offsets: Mapping[Partition, int], membership: object
     ) -> Sequence[Refusal]:
-        """Find out what became of a transaction that failed, and be ready for the next. Raises TransactionAborted."""
+        client = await self._opened()
+        refusals: Sequence[Refusal] = ()
+        try:
+            outcome = await client.transact(messages, offsets, membership, careful=self._careful)
+        except CallHangs as hangs:
+            reason = str(hangs)
+        else:
+            refusals = outcome.refusals
+            self._careful = not outcome.committed
+            reason = "" if outcome.error is None else outcome.error.str()
+            if outcome.usable:
+                return _concluded(refusals, reason)
         self._careful = True
-        if error.fatal() or not self._aborted():
-            # The producer is of no use any more: the broker has ended its transaction, or will.
-            self._producer = None
-            if committing and self._is_committed(committing):
-                return ()
-        if refusals:
-            return refusals
-        raise TransactionAborted(error.str())
+        self._give_up(client, reason)
+        # Where no commit was asked for, there is none: whatever else the client may do, the thread asks for nothing.
+        if client.committing and offsets and await self._is_committed(offsets):
+            return ()
+        return _concluded(refusals, reason)
 
-    def _aborted(self) -> bool:
+    async def _opened(self) -> TransactionalClient:
+        """Return a client that can make transactions. Raises TransactionAborted where there is none in bounded time."""
+        if self._client is None:
+            self._client = TransactionalClient(
+                self._config, transaction_s=self._transaction_s, open_producer=self._open_producer
+            )
+        client = self._client
+        if client.opened:
+            return client
         try:
-            self._abort()
-        except KafkaException:
-            return False
-        return True
+            error = await client.open()
+        except CallHangs as hangs:
+            self._give_up(client, str(hangs))
+            raise TransactionAborted(str(hangs)) from None
+        if error is not None:
+            self._not_opened(client, error)
+            raise TransactionAborted(error.str())
+        if self._lost is not None:
+            self._tell("info", "kafka_client_replaced", after_s=round(time.monotonic() - self._lost[1], 1))
+            self._lost = None
+        return client
 
-    def _abort(self) -> None:
-        if self._producer is not None:
-            self._until_done(partial(self._producer.abort_transaction, _CALL_S))
+    def _not_opened(self, client: TransactionalClient, error: KafkaError) -> None:
+        if error.code() in _HOPELESS:
+            self._failed = True
+            self._fail(f"transactions cannot be opened: {error.str()}")
+        if not error.retriable():
+            self._give_up(client, error.str())
 
-    def _is_committed(self, offsets: Mapping[Partition, int]) -> bool:
-        """Ask the group whether a transaction came to its end: its offsets are there, or none of them is."""
-        consumer = Consumer(dict(self._consumer))
+    def _give_up(self, client: TransactionalClient, reason: str) -> None:
+        """Let go of a client. Its successor has the same id, so that opening that one fences this one."""
+        client.give_up()
+        self._client = None
+        if self._lost is None:
+            self._lost = (reason, time.monotonic())
+            self._tell("warning", "kafka_client_given_up", reason=reason, next="a new client recovers its transaction")
+        if self._reopening is None or self._reopening.done():
+            self._reopening = asyncio.ensure_future(self._reopen())
+
+    async def _reopen(self) -> None:
+        """Open a successor although there may be no next transaction: others wait for the one that is still open."""
+        while self._lost is not None and not self._failed:
+            async with self._turn:
+                with suppress(TransactionAborted):
+                    await self._opened()
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _is_committed(self, offsets: Mapping[Partition, int]) -> bool:
+        """Find out what became of a transaction. Takes as long as the broker is away: nothing else is certain."""
+        while True:
+            with suppress(TransactionAborted, CallHangs):
+                # First the successor: before it has fenced the client, a late commit could still succeed.
+                await self._opened()
+                if (found := await self._committed(list(offsets))) is not None:
+                    return all(found[partition] >= offset for partition, offset in offsets.items())
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _committed(self, partitions: Sequence[Partition]) -> Mapping[Partition, int] | None:
+        thread = GuardedThread("kafka-offsets", call_s_max=call_s_max(self._transaction_s))
         try:
-            places = [TopicPartition(*partition) for partition in offsets]
-            found: list[TopicPartition] = []
-
-            def ask() -> None:
-                found[:] = consumer.committed(places, timeout=_CALL_S)
-
-            self._until_done(ask)
-            return all(it.offset >= offsets[Partition(it.topic, it.partition)] for it in found)
+            return await thread.run(partial(self._ask, thread, partitions))
         finally:
-            consumer.close()
+            thread.give_up()
+
+    def _ask(self, thread: GuardedThread, partitions: Sequence[Partition]) -> Mapping[Partition, int] | None:
+        """Ask the group for its offsets. None where it does not tell them yet."""
+        try:
+            # It reads what is committed only: the broker has it wait while an offset is part of an open transaction.
+            consumer = Consumer({**self._consumer, "isolation.level": "read_committed"})
+            places = [TopicPartition(*partition) for partition in partitions]
+            found = thread.call("committed", lambda: consumer.committed(places, timeout=CALL_S))
+            thread.call("close", consumer.close)
+        except KafkaException:
+            return None
+        if any(place.error is not None for place in found):
+            return None
+        return {Partition(place.topic, place.partition): place.offset for place in found}
 
 
-def _reporter(index: int, refusals: list[Refusal]) -> _Report:
-    def report(error: KafkaError | None, _message: Any) -> None:
-        # All messages of a transaction that fails are given up; few of them are at fault.
-        if error is not None and error.code() in _OF_THE_MESSAGE:
-            refusals.append(Refusal(index, translated(error)))
-
-    return report
-
-
-def _settle(outcome: Published, error: BaseException | None, done: Any) -> None:
-    if outcome.done():
-        return
-    if error is not None:
-        outcome.set_exception(error)
-    else:
-        outcome.set_result(done.result())
+def _concluded(refusals: Sequence[Refusal], reason: str) -> Sequence[Refusal]:
+    """Return the refusals of a transaction of which nothing happened, or none of a committed one; or raise."""
+    if reason and not refusals:
+        raise TransactionAborted(reason)
+    return refusals
