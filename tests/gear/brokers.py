@@ -42,6 +42,7 @@ group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
 auto.create.topics.enable=false
+transaction.max.timeout.ms=600000
 log.index.size.max.bytes=102400
 """
 
@@ -64,6 +65,7 @@ group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 auto.create.topics.enable=false
+transaction.max.timeout.ms=600000
 log.index.size.max.bytes=102400
 """
 """A controller, which has number 0, or one of its brokers."""

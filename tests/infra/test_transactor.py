@@ -277,7 +277,7 @@ def test_a_setting_that_can_never_work_is_told(world: World) -> None:
     """The broker allows transactions of fifteen minutes. The host is to stop, with the reason."""
 
     async def scenario() -> None:
-        async with world.transactor(**{"transaction.timeout.ms": 1_000_000}) as transactor:
+        async with world.transactor(**{"transaction.timeout.ms": 700_000}) as transactor:
             with pytest.raises(TransactionAborted):
                 await transactor.transact([Message(world.topic, b"k", b"v")], {world.partition: 3})
 

@@ -4,6 +4,7 @@ Which properties of librdkafka a contract may set is in `properties`.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -137,10 +138,12 @@ class KafkaSettings(BaseModel):
     @property
     def transactions(self) -> dict[str, Any]:
         """Configure the producer of transactions, beside `producer`. After so long the broker gives up on a host."""
-        timeout_ms = self.client.get("transaction.timeout.ms", 10_000)
+        timeout_ms = int(self.client.get("transaction.timeout.ms", 10_000))
         return {
             "transaction.timeout.ms": timeout_ms,
             "message.timeout.ms": timeout_ms,
+            # The client refuses to start with a request that may take longer than a transaction.
+            "socket.timeout.ms": min(int(self.client.get("socket.timeout.ms", 60_000)), timeout_ms),
             **_TRANSACTIONS,
             **{name: value for name, value in self.client.items() if name in _TRANSACTIONS},
         }
