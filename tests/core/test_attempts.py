@@ -506,6 +506,45 @@ def test_at_the_end_its_dead_letter_names_its_first_place() -> None:
     play(scenario)
 
 
+@pytest.mark.parametrize("skew_s", [-3600.0, -5.0, 0.0, 5.0, 3600.0])
+def test_a_clock_that_differs_makes_no_retry_wait_longer_or_end_sooner(skew_s: float) -> None:
+    """What one host puts on the retry topic, a host whose clock is an hour off takes up within the policy's wait."""
+
+    async def scenario() -> None:
+        broker = MemoryBroker()
+        patient = {"a": OVERTAKE, "handlers": "{scripted: {breaker: {failures: 99}}}"}
+        async with running(failing(2), broker=broker, **patient) as first:
+            first.send("a", 1)
+            await first.until(lambda: len(broker.messages(RETRIES)) == 1)
+        stage = Stage(failing(0), broker)
+        stage.clock = VirtualClock(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=skew_s))
+        texts = {"a.yaml": node("a", delivery=OVERTAKE), "host.yaml": host("a")}
+        began_s = asyncio.get_running_loop().time()
+        async with on_stage(stage, registry(texts).hosts["test-host"]):
+            await stage.until(lambda: bool(stage.answers("a")))
+            assert asyncio.get_running_loop().time() - began_s <= 5
+            assert stage.answers("a")[0].error is None
+            assert stage.letters == []
+
+    play(scenario)
+
+
+def test_what_is_too_large_for_the_retry_topic_is_retried_in_its_place() -> None:
+    """With what has to be known of it, it would not fit: no dead letter comes of that."""
+
+    async def scenario() -> None:
+        broker = MemoryBroker(message_bytes_max=3000)
+        patient = {"a": OVERTAKE, "handlers": "{scripted: {breaker: {failures: 99}}}"}
+        async with running(failing(4), broker=broker, **patient) as stage:
+            stage.publish("a", {"n": 1, "blob": "x" * 2450})
+            await stage.until(lambda: bool(stage.answers("a")))
+            assert stage.answers("a")[0].error is None
+            assert broker.messages(RETRIES) == []
+            assert stage.letters == []
+
+    play(scenario)
+
+
 def test_a_host_that_stops_leaves_what_is_not_due_to_the_next() -> None:
     """Waiting for the time is no work: it is not drained, and nothing is committed past it."""
 

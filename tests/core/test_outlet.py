@@ -10,7 +10,7 @@ import pytest
 from omnibase_core.codec import decode
 from omnibase_core.errors import HandlerError, PublishFailed
 from omnibase_core.outlet import CAUSE
-from omnibase_core.ports import HandlerCall, Message, Outlet, Refusal
+from omnibase_core.ports import HandlerCall, Message, Outlet, Partition, Refusal
 from omnibase_core.runtime import NodeRuntime
 from omnibase_core.testing import MemoryBroker, MemoryBus, RecordingObserver
 from omnibase_core.testing.virtual_time import VirtualClock, run
@@ -245,5 +245,31 @@ def test_a_command_whose_record_is_refused_within_its_transaction_fails_and_no_o
         assert [it.error and it.error.code for it in answers] == [None, "unknown_topic", None, None, None]
         assert stage.values("audit") == [b"1", b"3", b"4", b"5"]
         assert len(stage.values(LETTERS)) == 1
+
+    play(scenario)
+
+
+def test_nothing_is_published_for_a_partition_that_is_given_up() -> None:
+    """Its next owner serves the command again: a record from here would come behind what follows there."""
+
+    async def scenario() -> None:
+        refused: list[str] = []
+
+        async def behave(outlet: Outlet, request: dict[str, Any]) -> None:
+            await asyncio.sleep(0.5 * request["n"])
+            try:
+                await outlet.publish(Message("records", b"k", b"late"))
+            except PublishFailed as error:
+                refused.append(error.code)
+                raise HandlerError(error.code, str(error)) from error
+
+        async with running(behave, "at_least_once") as stage:
+            stage.send(10)
+            await asyncio.sleep(1)
+            for number in range(4):
+                stage.broker.lose("onex.dev.test.pool", Partition(COMMANDS, number))
+            await asyncio.sleep(4.3)
+            assert refused == ["partition_lost"]
+            assert stage.broker.messages("records") == []
 
     play(scenario)

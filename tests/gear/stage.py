@@ -37,6 +37,7 @@ class Stage:
         self.asked: list[tuple[float, Any]] = []
         self.effects: list[Any] = []
         self.tracer: Tracer | None = None
+        self.clock = VirtualClock()
         self.runtime: NodeRuntime
         self._behaviour = behaviour
         self._store = store
@@ -84,7 +85,7 @@ class Stage:
     def host(self, loaded: LoadedHost, **handlers: Handler | InlineHandler) -> NodeRuntime:
         """Give the engine of a host, which is not started yet."""
         runtime = NodeRuntime(
-            loaded.contract, bus=MemoryBus(self.broker, group=GROUP), clock=VirtualClock(), observer=self.observer
+            loaded.contract, bus=MemoryBus(self.broker, group=GROUP), clock=self.clock, observer=self.observer
         )
         for handler_type, handler in {"scripted": self, **handlers}.items():
             runtime.register_handler(handler_type, handler)
