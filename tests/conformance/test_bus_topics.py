@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from omnibase_core.ports import Partition
-from tests.gear.bus_world import PARTITIONS, Listener, World, numbered, play, received, transacted
+from tests.gear.bus_world import A_MOMENT_S, PARTITIONS, Listener, World, numbered, play, received, transacted
 
 
 async def commit(listener: Listener, world: World, offsets: dict[Partition, int]) -> None:
@@ -42,7 +42,11 @@ def test_a_topic_that_is_created_again_and_longer_is_read_from_its_beginning(wor
             ends = await received(listener, world)
             await commit(listener, world, ends)
             longer = numbered(world.topic, range(100, 180))
+            # While it is paused, the client does not see that the topic is empty in between.
+            listener.bus.pause(list(listener.assigned))
+            await asyncio.sleep(A_MOMENT_S)
             await off_loop(world.side.recreate, longer)
+            listener.bus.resume(list(listener.assigned))
             await listener.until(lambda: set(range(100, 180)) <= set(listener.numbers()))
             await listener.until(lambda: len(listener.owned) == PARTITIONS)
             last = {it.partition: it.offset + 1 for it in listener.deliveries if int(it.value or b"") >= 100}

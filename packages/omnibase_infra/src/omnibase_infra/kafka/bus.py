@@ -105,11 +105,11 @@ class KafkaBus:
         def hand_over(happening: Happening | BaseException) -> None:
             loop.call_soon_threadsafe(happenings.put_nowait, happening)
 
-        thread = self._join_group(hand_over)
+        thread = self._join_group(topics, hand_over)
         thread.start(self._prepare, topics)
-        if self._watch is not None:
-            self._watch.start(standings=thread.owned.standings, identified=thread.identified)
         try:
+            if self._watch is not None:
+                self._watch.start(standings=thread.owned.standings, identified=thread.identified, waits=thread.waits)
             while not isinstance(happening := await happenings.get(), BaseException):
                 yield happening
                 thread.taken()
@@ -199,10 +199,12 @@ class KafkaBus:
             return bound_s
         return max(_CLOSE_LEAST_S, min(bound_s, self.ends_by - time.monotonic()))
 
-    def _join_group(self, hand_over: Callable[[Happening | BaseException], None]) -> ConsumerThread:
+    def _join_group(
+        self, topics: Sequence[str], hand_over: Callable[[Happening | BaseException], None]
+    ) -> ConsumerThread:
         callbacks = {"error_cb": self.connection.error, "on_commit": self._on_commit}
         self._consumer = Consumer({**self._consumer_config, **callbacks})
-        self._watch = self._topic_watch()
+        self._watch = self._topic_watch(topics)
         self._thread = ConsumerThread(
             self._consumer,
             hand_over=hand_over,
@@ -215,13 +217,13 @@ class KafkaBus:
         )
         return self._thread
 
-    def _topic_watch(self) -> TopicWatch | None:
+    def _topic_watch(self, topics: Sequence[str]) -> TopicWatch | None:
         if self._settings.embedded:
             return None  # The embedded broker knows no topic administration, and nobody else uses it.
         config = {"bootstrap.servers": self.address, "error_cb": self.connection.error}
         return TopicWatch(
             {**self._settings.common(self._host.name), **config},
-            self._topics,
+            topics,
             event=self.connection.event,
         )
 

@@ -18,6 +18,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from omnibase_core.ports import Partition
 from omnibase_infra.kafka.owned import Standing
 from omnibase_infra.kafka.survey import BusSurvey, Ends, Surveyor
+from omnibase_infra.kafka.waits import Waits
 
 T = TypeVar("T")
 
@@ -29,6 +30,7 @@ _IDLE_SHARE = 50
 _PAUSE_MOST_S = 30.0
 _ASK_S = 5.0
 _LOOK_UP_S = 2.0
+_LONG_WAIT_S = 10.0
 _GONE_AFTER = 2
 """So many rounds in a row say that a topic is gone: a broker that has just started may not know of it yet."""
 
@@ -44,17 +46,21 @@ class TopicWatch:
         self._surveyor = Surveyor(event)
         self._ids: dict[str, str] = {}
         self._misses: dict[str, int] = {}
+        self._wait_told: tuple[str, float] | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kafka-topic-watch", daemon=True)
 
-    def start(self, *, standings: Callable[[], Sequence[Standing]], identified: Callable[[str, str], None]) -> None:
+    def start(
+        self, *, standings: Callable[[], Sequence[Standing]], identified: Callable[[str, str], None], waits: Waits
+    ) -> None:
         """Begin with the first round.
 
         `standings` gives where the consumer stands with each owned partition. `identified` is called with a topic and
-        its id where a partition was assigned under another id, or under none.
+        its id where a partition was assigned under another id, or under none. `waits` are the consumer's.
         """
         self._standings = standings
         self._identified = identified
+        self._waits = waits
         self._thread.start()
 
     def stop(self, *, within_s: float) -> None:
@@ -87,11 +93,20 @@ class TopicWatch:
     def _run(self) -> None:
         while not self._stopping.is_set():
             begun_s = time.monotonic()
+            self._look_at_waits()
             with suppress(KafkaException):  # The broker is away, or busy: the next round will tell.
                 self._look()
             took_s = time.monotonic() - begun_s
             self._stopping.wait(min(max(_EVERY_S, took_s * _IDLE_SHARE), _PAUSE_MOST_S))
         self._admin = None  # It is disconnected here, whoever still holds this.
+
+    def _look_at_waits(self) -> None:
+        """Tell once of each wait that is so long that the client may never come back from it."""
+        current = self._waits.current
+        if current is None or current == self._wait_told or time.monotonic() - current[1] < _LONG_WAIT_S:
+            return
+        self._wait_told = current
+        self._event("error", "consumer_waits", on=current[0], for_s=round(time.monotonic() - current[1], 1))
 
     def _look(self) -> None:
         """Make one round."""

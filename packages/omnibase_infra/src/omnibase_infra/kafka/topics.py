@@ -74,7 +74,7 @@ def _missing(admin: AdminClient, topics: Sequence[str], settings: KafkaSettings)
 
 def _create(admin: AdminClient, topics: Sequence[str], settings: KafkaSettings) -> None:
     asked = [NewTopic(it, num_partitions=settings.partitions, replication_factor=settings.replicas) for it in topics]
-    for topic, future in admin.create_topics(asked, operation_timeout=_CREATE_S).items():
+    for topic, future in admin.create_topics(asked, operation_timeout=_CREATE_S, request_timeout=_CREATE_S).items():
         try:
             future.result()
         except KafkaException as error:

@@ -24,11 +24,15 @@ class Waits:
         finally:
             self._stack = before
 
+    @property
+    def current(self) -> tuple[str, float] | None:
+        """What the thread waits for, and since when in monotonic time."""
+        stack = self._stack
+        return stack[-1] if stack else None
+
     def longer_than(self, patience_s: float = PATIENCE_S) -> str | None:
         """Describe what the thread has been waiting for, if for so long."""
-        stack = self._stack
-        if not stack:
+        if (current := self.current) is None:
             return None
-        name, since_s = stack[-1]
-        waited_s = time.monotonic() - since_s
-        return f"{name} for {waited_s:.0f} s" if waited_s > patience_s else None
+        waited_s = time.monotonic() - current[1]
+        return f"{current[0]} for {waited_s:.0f} s" if waited_s > patience_s else None
