@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from omnibase_core.ports import Message
+from omnibase_core.ports import Message, Partition
+from omnibase_core.testing import MemoryBroker, MemoryBus
 from tests.gear.bus_world import A_MOMENT_S, PARTITIONS, Listener, World, numbered, play, received, transacted
 
 
@@ -155,5 +156,24 @@ def test_a_gap_is_reached_where_there_is_no_message(world: World) -> None:
             await first.until(lambda: bool(first.reached))
             assert first.reached == {first.current(1): 4}
             assert not first.deliveries
+
+    play(scenario())
+
+
+def test_commits_that_fail_are_repeated_with_the_largest_offset() -> None:
+    """Three in a row, on the bus in memory: what was noted last and largest is there a moment later."""
+
+    async def scenario() -> None:
+        broker = MemoryBroker(partitions=1)
+        bus = MemoryBus(broker, group="group")
+        listener = Listener(bus, "topic")
+        await bus.publish([Message("topic", b"k", b"%d" % n) for n in range(9)])
+        await listener.until_received(9)
+        broker.commits_to_fail = 3
+        for offset in (4, 9, 7):
+            bus.commit({listener.current(0): offset})
+        assert broker.committed("group") == {}
+        await listener.until(lambda: broker.committed("group") == {Partition("topic", 0): 9})
+        await listener.leave()
 
     play(scenario())

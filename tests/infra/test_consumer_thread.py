@@ -162,7 +162,8 @@ def test_a_runtime_that_does_not_release_is_not_waited_for_for_ever(address: str
     first = run.partition
     run.until(lambda: run.events, releases=False)
     run.thread.note({first: 8})
-    run.until(lambda: len(run.values) == 20)
+    # What was noted may have been committed before.
+    run.until(lambda: len(run.values) >= 16 and run.values[-1] == b"9")
     assert run.partition is not first
     assert run.events == ["partitions_not_released"]
     run.end()

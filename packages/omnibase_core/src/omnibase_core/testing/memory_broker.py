@@ -180,6 +180,13 @@ class MemoryBroker:
         self._flush(group, member.owned.values())
         return True
 
+    def may_commit(self, member: Membership, offsets: Iterable[Partition]) -> bool:
+        """Check whether a transaction may commit: all assignments are in force, and it is not to fail."""
+        if self.commits_to_fail:
+            self.commits_to_fail -= 1
+            return False
+        return all(member.assignment(it) is not None for it in offsets)
+
     async def next_of(self, member: Membership) -> Happening:
         """Wait for what the member has to be told next: news of its partitions first, then messages."""
         while True:

@@ -57,14 +57,14 @@ class MemoryBus:
         """Append the messages and commit the offsets, if every message is taken and every partition this client's."""
         done: Published = asyncio.get_running_loop().create_future()
         member = self._member
-        mine = member is not None and all(member.assignment(it) is not None for it in offsets)
+        mine = member is not None and self._broker.may_commit(member, offsets)
         outcomes = [self._broker.refusal_of(message) for message in messages]
         refusals = [Refusal(index, error) for index, error in enumerate(outcomes) if error is not None]
         if mine and not refusals:
             for message in messages:
                 self._broker.append(message)
             self.commit(offsets)
-        aborted = None if mine else TransactionAborted("the group has given the partitions to somebody else")
+        aborted = None if mine else TransactionAborted("the group does not take the offsets")
         asyncio.get_running_loop().call_soon(_settle, done, aborted or refusals)
         return done
 

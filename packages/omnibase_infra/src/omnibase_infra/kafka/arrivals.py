@@ -11,8 +11,8 @@ from omnibase_core.ports import Delivery, Headers, Partition
 from omnibase_infra.kafka.owned import OwnedPartition, OwnedPartitions
 
 _REASON_CHARACTERS_MAX = 200
-_read_headers = methodcaller("headers")
-"""Calls `headers()` of a message from C, which checks the outcome.
+read_headers = methodcaller("headers")
+"""Calls `headers()` of a message, once at most, from C, which checks the outcome.
 
 For a name that is not UTF-8 the client returns a list that is half made, with the exception still set. The interpreter
 does not look for that where it has specialised the call, as it does in a busy loop: then the exception appears
@@ -84,15 +84,11 @@ def _reach(owned: OwnedPartition, end: int, arrivals: Arrivals) -> None:
     owned.position = end
 
 
-def headers_of(message: Any) -> tuple[Headers, str | None]:
-    """Return the headers of a message, or none and the reason why they cannot be read. To be called once a message."""
-    try:
-        return _read_headers(message) or (), None
-    except Exception as error:  # noqa: BLE001 - whatever the client makes of the bytes
-        return (), f"the headers cannot be read: {error.__cause__ or error}"[:_REASON_CHARACTERS_MAX]
-
-
 def _delivery(partition: Partition, offset: int, message: Any) -> Delivery:
     # Nothing that a message holds may end the consumer: the client decodes names of headers only here.
-    headers, problem = headers_of(message)
-    return Delivery(partition, offset, message.key(), message.value(), headers, message.timestamp()[1], problem)
+    try:
+        headers: Headers = read_headers(message) or ()
+    except Exception as error:  # noqa: BLE001 - whatever the client makes of the bytes
+        problem = f"the headers cannot be read: {error.__cause__ or error}"[:_REASON_CHARACTERS_MAX]
+        return Delivery(partition, offset, message.key(), message.value(), (), message.timestamp()[1], problem)
+    return Delivery(partition, offset, message.key(), message.value(), headers, message.timestamp()[1])

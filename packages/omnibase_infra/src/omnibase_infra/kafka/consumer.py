@@ -24,8 +24,8 @@ _BATCH_MAX = 249
 """As many as make one request of the producer; more are in memory twice, and no faster."""
 _COMMIT_EVERY_S = 0.5
 _HANDED_OVER_MAX = 2
-_COMMITTED_S = 5.0
-_PLACE_EVERY_S = 0.5
+_COMMITTED_S = 2.0
+_PLACE_EVERY_S = 1.0
 _LAST_COMMIT_S = 5.0
 _AGAIN_S = 0.2
 

@@ -25,13 +25,13 @@ T = TypeVar("T")
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _EVERY_S = 2.0
-_IDLE_SHARE = 50
-"""A round is followed by a pause that is so many times longer: 500 topics take 0.2 s to look at."""
+_IDLE_SHARE = 100
+"""A round is followed by a pause that is so many times longer: 500 topics take 0.2 s of CPU time to look at."""
 _PAUSE_MOST_S = 30.0
 _ASK_S = 5.0
 _LOOK_UP_S = 2.0
 _LONG_WAIT_S = 10.0
-_GONE_AFTER = 2
+_GONE_AFTER = 3
 """So many rounds in a row say that a topic is gone: a broker that has just started may not know of it yet."""
 
 
@@ -121,18 +121,24 @@ class TopicWatch:
         self._surveyor.take(standings, self._ends_of(partitions), time.monotonic())
 
     def _describe(self, topics: Collection[str], *, within_s: float) -> dict[str, str | None]:
-        """Return the topics' ids: None for one that is not there. Raises KafkaException."""
+        """Return the topics' ids, None for one that is not there; nothing of those that the broker does not describe.
+
+        Raises KafkaException where it describes none.
+        """
         if not topics or self._admin is None:
             return {}
         described: dict[str, str | None] = {}
+        failure: KafkaException | None = None
         asked = self._admin.describe_topics(TopicCollection(list(topics)), request_timeout=within_s)
         for topic, future in asked.items():
             try:
                 described[topic] = str(_result(future, within_s).topic_id)
             except KafkaException as error:
-                if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    raise
-                described[topic] = None
+                if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    described[topic] = None
+                failure = error
+        if failure is not None and not described:
+            raise failure
         return described
 
     def _note_topic(self, topic: str, identity: str | None) -> None:
