@@ -264,6 +264,6 @@ def client_threads() -> set[str]:
     found = set()
     for task in Path("/proc/self/task").iterdir():
         with suppress(OSError):  # A thread may end while they are listed.
-            if (task / "comm").read_text().startswith("rdk:"):
-                found.add(task.name)
+            if (name := (task / "comm").read_text()).startswith("rdk:"):
+                found.add(f"{task.name} {name.strip()}")
     return found

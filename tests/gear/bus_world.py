@@ -203,11 +203,15 @@ class KafkaSide:
     def __init__(self, address: str, topic: str, group: str) -> None:
         """Take its address."""
         self._address, self._topic, self._group = address, topic, group
-        self._admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
+
+    def _admin(self) -> AdminClient:
+        # Made when it is needed: the test of what a closed bus leaves behind counts clients.
+        return AdminClient({"bootstrap.servers": self._address, "log_level": 0})
 
     def recreate(self, messages: Sequence[Message] = ()) -> None:
         """Create it again as soon as the old one is away."""
-        self._admin.delete_topics([self._topic])[self._topic].result()
+        admin = self._admin()
+        admin.delete_topics([self._topic])[self._topic].result()
         deadline_s = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -220,7 +224,8 @@ class KafkaSide:
 
     def extend(self, partitions: int) -> None:
         """Extend it."""
-        self._admin.create_partitions([NewPartitions(self._topic, partitions)])[self._topic].result()
+        admin = self._admin()
+        admin.create_partitions([NewPartitions(self._topic, partitions)])[self._topic].result()
 
     def abort(self, number: int, count: int) -> None:
         """Abort a transaction of a producer that is none of ours."""
@@ -240,7 +245,8 @@ class KafkaSide:
     def expire(self, number: int, before: int) -> None:
         """Remove what is below."""
         place = TopicPartition(self._topic, number, before)
-        self._admin.delete_records([place])[place].result()
+        admin = self._admin()
+        admin.delete_records([place])[place].result()
 
     def committed(self) -> dict[int, int]:
         """Ask the group's coordinator."""
