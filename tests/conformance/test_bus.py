@@ -1,176 +1,24 @@
-"""What every bus promises, run against the bus in memory, the embedded broker and the real one."""
+"""What every bus promises of messages, offsets and transactions."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
 
 import pytest
 
-from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
 from omnibase_core.errors import TransactionAborted
-from omnibase_core.ports import Assigned, Batch, Delivery, EnvelopeBus, Message, Partition, Refusal, Revoked, Rewound
-from omnibase_core.testing import MemoryBroker, MemoryBus, RecordingObserver
-from omnibase_infra.kafka import EMBEDDED, KafkaBus, KafkaSettings
-from omnibase_infra.kafka.embedded import embedded_broker
-from tests.gear.brokers import ApacheKafka, Broker
-
-PATIENCE_S = 60
-PARTITIONS = 4
-A_MOMENT_S = 0.3
-"""A pause takes hold with the next turn of the consumer."""
-OpenBus = Callable[[], AbstractAsyncContextManager[EnvelopeBus]]
-
-
-class World:
-    """One broker, on which a test opens as many clients of one group as it likes."""
-
-    def __init__(self, topic: str, open_bus: OpenBus, *, shares: bool, transacts: bool = False) -> None:
-        """Hold the topic of the test, the way to a client, and what this broker can do.
-
-        `shares`: a second member gets into a group; `transacts`: clients are those of hosts of exactly once.
-        """
-        self.topic = topic
-        self.shares = shares
-        self.transacts = transacts
-        self.open_bus = open_bus
-
-    @asynccontextmanager
-    async def listening(self, *, first: int = 0) -> AsyncIterator["Listener"]:
-        """Open a client that consumes until the end of the block; with `first`, one that owns all and has so many."""
-        async with self.open_bus() as bus:
-            listener = Listener(bus, self.topic)
-            try:
-                if first:
-                    await listener.until(lambda: len(listener.owned) == PARTITIONS)
-                    await bus.publish(numbered(self.topic, range(first)))
-                    await listener.until_received(first)
-                yield listener
-            finally:
-                await listener.leave()
-
-
-class Listener:
-    """Consumes, and keeps what happens. Partitions that are revoked are released at once, unless a test keeps them."""
-
-    def __init__(self, bus: EnvelopeBus, topic: str) -> None:
-        """Start to consume."""
-        self.bus = bus
-        self.deliveries: list[Delivery] = []
-        self.owned: set[Partition] = set()
-        self.revoked: list[Revoked] = []
-        self.rewound: dict[Partition, int] = {}
-        """How many messages had come before the partition was back where it was sent."""
-        self.before_release: Callable[[], None] = lambda: None
-        self._task = asyncio.create_task(self._consume(topic))
-
-    async def _consume(self, topic: str) -> None:
-        async with aclosing(self.bus.receive([topic])) as happenings:
-            async for happening in happenings:
-                match happening:
-                    case Batch(deliveries):
-                        assert all(it.partition in self.owned for it in deliveries)
-                        self.deliveries.extend(deliveries)
-                    case Assigned(partitions):
-                        assert not partitions & self.owned
-                        self.owned |= partitions
-                    case Revoked(partitions):
-                        assert partitions <= self.owned
-                        self.owned -= partitions
-                        self.revoked.append(happening)
-                        self.before_release()
-                        happening.release()
-                    case Rewound(partition):
-                        assert partition in self.owned
-                        self.rewound[partition] = len(self.deliveries)
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until something holds; the consumer's own failure ends the wait."""
-        async with asyncio.timeout(PATIENCE_S):
-            while not holds():
-                if self._task.done():
-                    self._task.result()
-                await asyncio.sleep(0.01)
-
-    async def until_received(self, count: int) -> list[bytes | None]:
-        """Wait for this many messages, and give their values."""
-        await self.until(lambda: len(self.deliveries) >= count)
-        return [it.value for it in self.deliveries]
-
-    async def leave(self) -> None:
-        """Stop consuming."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-
-def host_contract(slug: str, *, exactly_once: bool) -> RuntimeHostContract:
-    """Give the part of a host contract that a bus reads."""
-    return RuntimeHostContract(
-        contract="host/v1",
-        name="conformance",
-        version="1.0.0",
-        description="The bus suite.",
-        environment="test",
-        tenant=slug,
-        pool="pool",
-        nodes=["any"],
-        guarantee=Guarantee.EXACTLY_ONCE if exactly_once else Guarantee.AT_LEAST_ONCE,
-    )
-
-
-@pytest.fixture(scope="module")
-def embedded_address() -> Iterator[str]:
-    """Run the embedded broker once."""
-    with embedded_broker() as address:
-        yield address
-
-
-@pytest.fixture(params=["memory", "embedded", "kafka", "kafka-848", "kafka-once", "kafka-848-once"])
-def world(request: pytest.FixtureRequest, unique_slug: str) -> World:
-    """Give each broker in turn."""
-    topic = f"onex.app.test.{unique_slug}.cmd.node.any.v1"
-    if request.param == "memory":
-        broker = MemoryBroker()
-
-        @asynccontextmanager
-        async def open_memory() -> AsyncIterator[EnvelopeBus]:
-            yield MemoryBus(broker, group="group")
-
-        return World(topic, open_memory, shares=True, transacts=True)
-    embedded = request.param == "embedded"
-    server: Broker | None = None if embedded else request.getfixturevalue("kafka")
-    address = request.getfixturevalue("embedded_address") if server is None else server.bootstrap_servers
-    # The embedded broker forgets a member that left only with its session.
-    client = {"session.timeout.ms": 6000} if embedded else {}
-    if "848" in request.param and not isinstance(server, ApacheKafka):
-        pytest.skip("only Apache Kafka has the group protocol of KIP-848")
-    protocol: Literal["classic", "consumer"] = "consumer" if "848" in request.param else "classic"
-    transacts = request.param.endswith("once")
-    settings = KafkaSettings(
-        bootstrap_servers=EMBEDDED if embedded else address, group_protocol=protocol, client=client
-    )
-
-    @asynccontextmanager
-    async def open_kafka() -> AsyncIterator[EnvelopeBus]:
-        host = host_contract(unique_slug, exactly_once=transacts)
-        bus = KafkaBus(settings, address=address, host=host, topics=[topic], observer=RecordingObserver())
-        try:
-            yield bus
-        finally:
-            await bus.close()
-
-    return World(topic, open_kafka, shares=isinstance(server, ApacheKafka), transacts=transacts)
-
-
-def play(scenario: Coroutine[Any, Any, None]) -> None:
-    """Run a scenario to its end."""
-    asyncio.run(scenario)
-
-
-def numbered(topic: str, numbers: range) -> list[Message]:
-    """Give messages of ten keys."""
-    return [Message(topic, b"key-%d" % (n % 10), b"%d" % n) for n in numbers]
+from omnibase_core.ports import Message
+from tests.gear.bus_world import (
+    A_MOMENT_S,
+    PARTITIONS,
+    Listener,
+    World,
+    number_of,
+    numbered,
+    play,
+    received,
+    transacted,
+)
 
 
 def test_what_is_published_arrives_as_it_was(world: World) -> None:
@@ -348,9 +196,9 @@ def test_a_transaction_holds_messages_and_offsets(world: World) -> None:
             for n in range(40, 60):
                 refusals = await transacted(first, [Message(world.topic, b"key-%d" % (n % 10), b"%d" % n)], ends)
                 assert list(refusals) == []
-            assert sorted(await first.until_received(60), key=_number) == [b"%d" % n for n in range(60)]
+            assert sorted(await first.until_received(60), key=number_of) == [b"%d" % n for n in range(60)]
         async with world.listening() as second:
-            assert sorted(await second.until_received(20), key=_number) == [b"%d" % n for n in range(40, 60)]
+            assert sorted(await second.until_received(20), key=number_of) == [b"%d" % n for n in range(40, 60)]
 
     play(scenario())
 
@@ -416,28 +264,6 @@ def client_threads() -> set[str]:
     found = set()
     for task in Path("/proc/self/task").iterdir():
         with suppress(OSError):  # A thread may end while they are listed.
-            if (task / "comm").read_text().startswith("rdk:"):
-                found.add(task.name)
+            if (name := (task / "comm").read_text()).startswith("rdk:"):
+                found.add(f"{task.name} {name.strip()}")
     return found
-
-
-async def received(listener: Listener, world: World) -> dict[Partition, int]:
-    """Let a client that has every partition publish and receive forty messages, and give where they end."""
-    await listener.until(lambda: len(listener.owned) == PARTITIONS)
-    await listener.bus.publish(numbered(world.topic, range(40)))
-    await listener.until_received(40)
-    return {it.partition: it.offset + 1 for it in listener.deliveries}
-
-
-async def transacted(listener: Listener, messages: list[Message], offsets: dict[Partition, int]) -> Sequence[Refusal]:
-    """Try again for as long as the group is just rebalancing, as the runtime does."""
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            try:
-                return await listener.bus.transact(messages, offsets)
-            except TransactionAborted:
-                await asyncio.sleep(0.1)
-
-
-def _number(value: bytes | None) -> int:
-    return int(value or b"")

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
+from dataclasses import replace
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
@@ -19,11 +20,16 @@ from omnibase_infra.kafka.consumer import ConsumerThread
 from omnibase_infra.kafka.embedded import embedded_broker
 from omnibase_infra.kafka.publisher import Published, Publisher
 from omnibase_infra.kafka.settings import KafkaSettings
+from omnibase_infra.kafka.survey import BusSurvey
+from omnibase_infra.kafka.topic_watch import TopicWatch
 from omnibase_infra.kafka.topics import ensure_topics
 from omnibase_infra.kafka.transactor import Transactor
 
 _FLUSH_S = 10.0
 _LEAVE_S = 15.0
+_CLOSE_LEAST_S = 0.1
+_RELEASE_BEYOND_S = 5.0
+"""The runtime bounds its drain itself; so much later the bus goes on without it."""
 
 
 class KafkaBusFactory:
@@ -67,13 +73,15 @@ class KafkaBus:
         self.embedded = settings.embedded
         self.message_bytes_max = settings.message_bytes_max
         self.connection = Connection(observer, address)
-        self.ends_by: float | None = None
         self._settings = settings
         self._host = host
         self._observer = observer
         self._topics = topics
         self._consumer: Consumer | None = None
         self._thread: ConsumerThread | None = None
+        self._watch: TopicWatch | None = None
+        self.ends_by: float | None = None
+        """A moment of time.monotonic() that all phases of closing share; None: each has a bound of its own."""
         producer = {**settings.producer(client_id=host.name, topics=len(topics)), "bootstrap.servers": address}
         self._publisher = Publisher(producer, on_error=self.connection.error)
         self._transactor: Transactor | None = None
@@ -86,6 +94,7 @@ class KafkaBus:
                 on_error=self.connection.transaction_error,
                 tell=observer.event,
                 fail=self._fail,
+                place=self.place,
             )
 
     async def receive(self, topics: Sequence[str]) -> AsyncGenerator[Happening, None]:
@@ -99,18 +108,23 @@ class KafkaBus:
         def hand_over(happening: Happening | BaseException) -> None:
             loop.call_soon_threadsafe(happenings.put_nowait, happening)
 
-        thread = self._join_group(hand_over)
+        thread = self._join_group(topics, hand_over)
         thread.start(self._prepare, topics)
         try:
+            if self._watch is not None:
+                self._watch.start(standings=thread.owned.standings, identified=thread.identified, waits=thread.waits)
             while not isinstance(happening := await happenings.get(), BaseException):
                 yield happening
                 thread.taken()
             raise BusError(str(happening)) from happening
         finally:
             thread.stop()
-            if not await asyncio.to_thread(thread.join, self._left_s(_LEAVE_S)):
-                self._observer.event("warning", "group_not_left", reason="the broker did not answer in time")
-            self._consumer = self._thread = None
+            if not await asyncio.to_thread(thread.join, self._at_most(_LEAVE_S)):
+                reason = thread.waits.longer_than(0) or "the broker did not answer in time"
+                self._observer.event("warning", "group_not_left", reason=reason)
+            if self._watch is not None:
+                await asyncio.to_thread(self._watch.stop, within_s=self._at_most(_LEAVE_S))
+            self._consumer = self._thread = self._watch = None
 
     def publish(self, messages: Sequence[Message], /) -> Published:
         """Queue the messages in order. On a host of exactly once these are not part of any transaction: logs, say."""
@@ -141,6 +155,20 @@ class KafkaBus:
         if self._thread is not None:
             self._thread.rewind(partition, offset)
 
+    def place(self, partition: Partition, offset: int) -> TopicPartition:
+        """Return an offset as it is to be committed, by the consumer or in a transaction. Any thread's."""
+        thread = self._thread
+        return TopicPartition(*partition, offset) if thread is None else thread.owned.place(partition, offset)
+
+    def survey(self) -> BusSurvey:
+        """Return what is known of the topics and of the consumer; nothing while the host consumes nothing."""
+        seen = BusSurvey() if self._watch is None else self._watch.survey()
+        return seen if self._thread is None else replace(seen, waiting=self._thread.waits.longer_than())
+
+    def lag_s(self, partition: Partition, watermark: int) -> float:
+        """Return for how long, at least, there has been a message at the watermark; 0.0 where there is none."""
+        return 0.0 if self._watch is None else self._watch.lag_s(partition, watermark)
+
     @asynccontextmanager
     async def listen(
         self, topics: Collection[str], *, hear: Callable[[Sequence[bytes]], None], listening: Callable[[str], None]
@@ -160,28 +188,47 @@ class KafkaBus:
         try:
             yield
         finally:
-            await asyncio.to_thread(reader.close, within_s=_LEAVE_S)
+            await asyncio.to_thread(reader.close, within_s=self._at_most(_LEAVE_S))
 
     async def close(self) -> None:
         """Let what was published go out, for a bounded time; while the broker is away, there is none to wait for."""
         if self._transactor is not None:
-            await self._transactor.close(within_s=0 if self.connection.down else self._left_s(_FLUSH_S))
-        await self._publisher.close(within_s=0 if self.connection.down else self._left_s(_FLUSH_S))
+            await self._transactor.close(within_s=0 if self.connection.down else self._at_most(_FLUSH_S))
+        await self._publisher.close(within_s=0 if self.connection.down else self._at_most(_FLUSH_S))
 
-    def _left_s(self, most_s: float) -> float:
-        return most_s if self.ends_by is None else max(0.0, min(most_s, self.ends_by - time.monotonic()))
+    def _at_most(self, bound_s: float) -> float:
+        """Bound a phase of closing by what is left, if there is a moment by which all has to be over."""
+        if self.ends_by is None:
+            return bound_s
+        return max(_CLOSE_LEAST_S, min(bound_s, self.ends_by - time.monotonic()))
 
-    def _join_group(self, hand_over: Callable[[Happening | BaseException], None]) -> ConsumerThread:
+    def _join_group(
+        self, topics: Sequence[str], hand_over: Callable[[Happening | BaseException], None]
+    ) -> ConsumerThread:
         callbacks = {"error_cb": self.connection.error, "on_commit": self._on_commit}
         self._consumer = Consumer({**self._consumer_config, **callbacks})
+        self._watch = self._topic_watch(topics)
         self._thread = ConsumerThread(
             self._consumer,
             hand_over=hand_over,
             warn=self.connection.error,
-            watch=self._watch,
+            event=self.connection.event,
+            check=self._check,
+            topic_ids=self._watch.ids_of if self._watch is not None else lambda _: {},
+            release_s=self._host.limits.revoke_s + _RELEASE_BEYOND_S,
             transacts=self._transactor is not None,
         )
         return self._thread
+
+    def _topic_watch(self, topics: Sequence[str]) -> TopicWatch | None:
+        if self._settings.embedded:
+            return None  # The embedded broker knows no topic administration, and nobody else uses it.
+        config = {"bootstrap.servers": self.address, "error_cb": self.connection.error}
+        return TopicWatch(
+            {**self._settings.common(self._host.name), **config},
+            topics,
+            event=self.connection.event,
+        )
 
     @property
     def _consumer_config(self) -> dict[str, Any]:
@@ -206,7 +253,7 @@ class KafkaBus:
     def _fail(self, reason: str) -> None:
         self.connection.fatal = reason
 
-    def _watch(self) -> None:
+    def _check(self) -> None:
         """Look after the connection now and then, on the consumer's thread. Raises BusError when a client is lost."""
         if self.connection.fatal is not None:
             raise BusError(f"the Kafka client cannot go on: {self.connection.fatal}")
@@ -214,8 +261,8 @@ class KafkaBus:
             self.connection.check(self._consumer.list_topics)
 
     def _on_commit(self, error: KafkaError | None, places: Sequence[TopicPartition]) -> None:
-        if error is not None and self._thread is not None:
-            self._thread.not_committed(error, places)
+        if self._thread is not None:
+            self._thread.committed(error, places)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, whom: Callable[[Any], None], what: Any) -> None:

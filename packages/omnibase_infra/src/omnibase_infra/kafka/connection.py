@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -74,11 +75,15 @@ class Connection:
             self.down = False
             self._tell("info", "broker_reachable", address=self._address)
 
+    def event(self, level: str, name: str, /, **fields: object) -> None:
+        """Report an event to the observer, from any thread."""
+        self._tell(level, name, **fields)
+
     def _tell_once(self, error: KafkaError) -> None:
         if error.str() not in self._told:
             self._told.add(error.str())
             self._tell("warning", "broker_error", address=self._address, reason=error.str())
 
     def _tell(self, level: str, name: str, **fields: object) -> None:
-        if not self._loop.is_closed():
+        with suppress(RuntimeError):  # A loop that is closed has nobody left who listens.
             self._loop.call_soon_threadsafe(lambda: self._observer.event(level, name, **fields))

@@ -1,25 +1,49 @@
 """The host's one consumer, on a thread that waits on librdkafka and hands over batches.
 
-Everything but `note`, `pause`, `resume`, `rewind` and `taken` runs on that thread. It never waits for a handler: only
-for the loop to take what it was handed, and, when partitions are revoked, for the runtime to let go of them.
+Everything but `note`, `pause`, `resume`, `rewind`, `identified` and `taken` runs on that thread. It never waits for a
+handler: only for the loop to take what it was handed, and, for a bounded time, for the runtime to release partitions.
 """
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
-from omnibase_core.ports import Assigned, Batch, Delivery, Happening, Partition, Revoked, Rewound
+from omnibase_core.ports import Assigned, Batch, Happening, Partition, Revoked, Rewound
+from omnibase_infra.kafka.arrivals import Regression, sort
+from omnibase_infra.kafka.owned import OwnedPartition, OwnedPartitions, starting_point
+from omnibase_infra.kafka.waits import Waits
 
 _WAIT_S = 0.05
 _BATCH_MAX = 249
 """As many as make one request of the producer; more are in memory twice, and no faster."""
 _COMMIT_EVERY_S = 0.5
 _HANDED_OVER_MAX = 2
+_COMMITTED_S = 2.0
+_PLACE_EVERY_S = 1.0
+_LAST_COMMIT_S = 5.0
+_AGAIN_S = 0.2
+
+_RETRIABLE = frozenset(
+    {
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TIMED_OUT,
+        KafkaError._TRANSPORT,
+        KafkaError._WAIT_COORD,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.REQUEST_TIMED_OUT,
+    }
+)
+"""What a broker says of a commit while it is away, starting, or busy."""
 
 
 class ConsumerThread:
@@ -27,6 +51,8 @@ class ConsumerThread:
 
     `hand_over` is called on this thread with each happening, in order, and must only pass it on; at last, perhaps,
     with the error that ended the thread. At most two are on their way at a time: `taken` makes room again.
+    `topic_ids` looks topics' ids up, in bounded time; `event` reports one to the observer. A partition that the runtime
+    does not release within `release_s` goes as one that is lost.
     """
 
     def __init__(
@@ -35,23 +61,30 @@ class ConsumerThread:
         *,
         hand_over: Callable[[Happening | BaseException], None],
         warn: Callable[[KafkaError], None],
-        watch: Callable[[], None],
+        event: Callable[..., None],
+        check: Callable[[], None],
+        topic_ids: Callable[[Collection[str]], Mapping[str, str]],
+        release_s: float,
         transacts: bool,
     ) -> None:
-        """Hold the consumer, which from now on belongs to this thread. Who `transacts` needs its place in the group."""
+        """Take the consumer, which now belongs to this thread. With `transacts`, its place in the group is kept."""
         self._consumer = consumer
         self._hand_over = hand_over
         self._warn = warn
-        self._watch = watch
+        self._event = event
+        self._check = check
+        self._topic_ids = topic_ids
+        self._release_s = release_s
         self._transacts = transacts
-        self._owned: dict[tuple[str, int], Partition] = {}
-        self._assigned_in_call: set[Partition] = set()
-        self._noted: dict[Partition, int] = {}
-        self._lock = threading.Lock()
-        self._asked: deque[Callable[[], None]] = deque()
+        self.owned = OwnedPartitions()
+        self.waits = Waits()
+        self._unplaced: set[OwnedPartition] = set()
+        self._collecting = False
+        self._requests: deque[Callable[[], None]] = deque()
         self._room = threading.Semaphore(_HANDED_OVER_MAX)
         self._stopping = threading.Event()
         self._next_commit_s = 0.0
+        self._next_place_s = 0.0
         self.membership: object | None = None
         """The host's place in its group, for transactions; None while it has none. Read by other threads."""
         self._thread = threading.Thread(target=self._run, name="kafka-consumer", daemon=True)
@@ -67,7 +100,7 @@ class ConsumerThread:
         self._stopping.set()
 
     def join(self, within_s: float) -> bool:
-        """Wait until the consumer is closed, and say whether it is."""
+        """Wait until the consumer is closed, and return whether it is."""
         self._thread.join(within_s)
         return not self._thread.is_alive()
 
@@ -77,20 +110,23 @@ class ConsumerThread:
 
     def note(self, offsets: Mapping[Partition, int]) -> None:
         """Note what may be committed. Called by the loop."""
-        with self._lock:
-            self._noted.update(offsets)
+        self.owned.note(offsets)
 
     def pause(self, partitions: Iterable[Partition]) -> None:
         """Ask for partitions to be paused at the next turn. Called by the loop."""
-        self._asked.append(partial(self._pause, list(partitions)))
+        self._requests.append(partial(self._pause, list(partitions)))
 
     def resume(self, partitions: Iterable[Partition]) -> None:
         """Ask for partitions to be resumed at the next turn. Called by the loop."""
-        self._asked.append(partial(self._resume, list(partitions)))
+        self._requests.append(partial(self._resume, list(partitions)))
 
     def rewind(self, partition: Partition, offset: int) -> None:
         """Ask for a partition to be read again from an offset on, at the next turn. Called by the loop."""
-        self._asked.append(partial(self._rewind, partition, offset))
+        self._requests.append(partial(self._rewind, partition, offset))
+
+    def identified(self, topic: str, topic_id: str) -> None:
+        """Ask for a topic to be read as the one that it is now. Called by the watch of the topics."""
+        self._requests.append(partial(self._identified, topic, topic_id))
 
     # --- The thread -----------------------------------------------------------------------------------------------
 
@@ -102,156 +138,268 @@ class ConsumerThread:
             )
             while not self._stopping.is_set():
                 self._turn()
-        except Exception as error:  # noqa: BLE001 - the loop has to hear of it, whatever it is
-            self._hand_over(error)
+        except BaseException as error:  # noqa: BLE001 - the loop has to hear of it, whatever it is
+            self._end(error)
         finally:
             self._stopping.set()
             self._leave()
 
+    def _end(self, error: BaseException) -> None:
+        with suppress(RuntimeError):  # A loop that is closed has nobody left who listens.
+            self._hand_over(error)
+
     def _turn(self) -> None:
-        """Wait for a message, take what else is there, and hand it over."""
-        while self._asked:
-            self._asked.popleft()()
+        """Do what was asked, wait for a message, take what else is there, and hand it over."""
+        while self._requests:
+            self._requests.popleft()()
         self._note_membership()
-        first = self._consumer.poll(_WAIT_S)
+        if self._unplaced:
+            self._place()
+        with self.waits.on("poll"):
+            first = self._consumer.poll(_WAIT_S)
         if first is not None:
-            # poll gives a message as soon as there is one: it cannot stem from before a rebalance in the same call.
-            self._assigned_in_call.clear()
-            messages = [first, *self._consumer.consume(_BATCH_MAX, 0)]
+            # poll returns a message as soon as there is one, so that it cannot stem from before a rebalance in the same
+            # call. consume collects: what it returns may be older than an assignment that began meanwhile.
+            self._collecting = True
+            with self.waits.on("consume"):
+                messages = [first, *self._consumer.consume(_BATCH_MAX, 0)]
+            self._collecting = False
             self._pass_on(messages)
         if time.monotonic() >= self._next_commit_s:
             self._next_commit_s = time.monotonic() + _COMMIT_EVERY_S
-            self._commit(asynchronous=True)
-            self._watch()
+            self._commit()
+            self._check()
 
     def _pause(self, partitions: Iterable[Partition]) -> None:
-        if mine := self._mine(partitions):
-            self._consumer.pause(mine)
+        if current := self._current(partitions):
+            with self.waits.on("pause"):
+                self._consumer.pause(current)
 
     def _resume(self, partitions: Iterable[Partition]) -> None:
-        if mine := self._mine(partitions):
-            self._consumer.resume(mine)
+        if current := self._current(partitions):
+            with self.waits.on("resume"):
+                self._consumer.resume(current)
+
+    def _current(self, partitions: Iterable[Partition]) -> list[TopicPartition]:
+        # What is asked by the object of an earlier assignment must not pause the present one: nobody would resume it.
+        return [TopicPartition(*it) for it in partitions if self.owned.of(it) is not None]
 
     def _rewind(self, partition: Partition, offset: int) -> None:
-        if self._owned.get((partition.topic, partition.number)) is partition:
-            self._consumer.seek(TopicPartition(partition.topic, partition.number, offset))
-            self._hand(Rewound(partition))
-
-    def _mine(self, partitions: Iterable[Partition]) -> list[TopicPartition]:
-        return [TopicPartition(*it) for it in partitions if tuple(it) in self._owned]
+        if (owned := self.owned.of(partition)) is not None:
+            owned.rewinding = True
+            self._send_to(owned, offset)
+            self._place()
 
     def _pass_on(self, messages: Iterable[Any]) -> None:
-        deliveries: list[Delivery] = []
-        uncertain = self._assigned_in_call
-        for message in messages:
-            error = message.error()
-            if error is not None:
-                self._warn(error)
-                continue
-            partition = self._owned.get((message.topic(), message.partition()))
-            if partition is not None and partition not in uncertain:
-                deliveries.append(_delivery(partition, message))
-        if deliveries:
-            self._hand(Batch(deliveries))
-        if uncertain:
-            self._read_again(uncertain)
-
-    def _read_again(self, partitions: set[Partition]) -> None:
-        """Go back to the committed offsets of partitions that were assigned while a batch was being collected.
-
-        The batch may hold messages of an earlier assignment of theirs: counting on them could commit past others.
-        """
-        places = [TopicPartition(*partition) for partition in partitions]
-        for place in self._consumer.committed(places):
-            self._consumer.seek(place)
-        partitions.clear()
+        """Hand over what arrived, up to where offsets go back; what follows there is read again."""
+        arrivals = sort(messages, self.owned, warn=self._warn)
+        if arrivals.deliveries or arrivals.reached:
+            self._hand(Batch(arrivals.deliveries, arrivals.reached))
+        for regression in arrivals.regressions:
+            self._went_back(regression)
+        if self._unplaced:
+            self._place()
 
     def _hand(self, happening: Happening) -> None:
-        while not self._room.acquire(timeout=_WAIT_S):
-            if self._stopping.is_set():
-                return
+        with self.waits.on("the loop to take a batch"):
+            while not self._room.acquire(timeout=_WAIT_S):
+                if self._stopping.is_set():
+                    return
         self._hand_over(happening)
+
+    # --- Where partitions are read --------------------------------------------------------------------------------
+
+    def _send_to(self, owned: OwnedPartition, target: int | None) -> None:
+        """Let nothing arrive for an assignment until it is read from its target on; None is the committed offset."""
+        owned.target = target
+        owned.placed = False
+        self._unplaced.add(owned)
+        self._next_place_s = 0.0
+
+    def _place(self) -> None:
+        """Send partitions to their targets. What fails is tried again: the partition delivers nothing until then."""
+        if time.monotonic() < self._next_place_s:
+            return
+        self._next_place_s = time.monotonic() + _PLACE_EVERY_S
+        self._unplaced = {it for it in self._unplaced if self.owned.of(it.partition) is it}
+        unknown = [it for it in self._unplaced if it.target is None]
+        for owned, target in zip(unknown, self._targets([it.partition for it in unknown]), strict=True):
+            owned.target = target
+        for owned in list(self._unplaced):
+            if owned.target is not None and self._seek(owned, owned.target):
+                self._unplaced.discard(owned)
+                if owned.rewinding:
+                    owned.rewinding = False
+                    self._hand(Rewound(owned.partition))
+
+    def _seek(self, owned: OwnedPartition, target: int) -> bool:
+        try:
+            with self.waits.on("seek"):
+                self._consumer.seek(TopicPartition(owned.partition.topic, owned.partition.number, target))
+        except KafkaException as error:
+            self._warn(error.args[0])
+            return False
+        owned.position = target if target >= 0 else None
+        owned.placed = True
+        return True
+
+    def _targets(self, partitions: Sequence[Partition], ids: Mapping[str, str] | None = None) -> list[int | None]:
+        """Return where the group goes on with each partition; None where the broker does not say so in time."""
+        if not partitions:
+            return []
+        ids = self._look_up({it.topic for it in partitions}) if ids is None else ids
+        try:
+            with self.waits.on("committed"):
+                places = self._consumer.committed([TopicPartition(*it) for it in partitions], timeout=_COMMITTED_S)
+        except KafkaException as error:
+            self._warn(error.args[0])
+            return [None] * len(partitions)
+        found = {(it.topic, it.partition): it for it in places if it.error is None}
+        return [starting_point(found[it], ids.get(it.topic)) if tuple(it) in found else None for it in partitions]
+
+    def _look_up(self, topics: Collection[str]) -> Mapping[str, str]:
+        with self.waits.on("describe_topics"):
+            return self._topic_ids(topics) if topics else {}
 
     # --- Rebalances (called by librdkafka within poll, consume and close) -------------------------------------------
 
     def _on_assign(self, _consumer: Consumer, places: Sequence[TopicPartition]) -> None:
-        assigned = frozenset(Partition(place.topic, place.partition) for place in places)
         self._note_membership()
-        if assigned:
-            self._owned.update({(it.topic, it.number): it for it in assigned})
-            self._assigned_in_call |= assigned
-            self._hand(Assigned(assigned))
+        partitions = [Partition(it.topic, it.partition) for it in places]
+        begun = self._begin(partitions)
+        starts = [TopicPartition(*it.partition, OFFSET_INVALID if it.target is None else it.target) for it in begun]
+        with self.waits.on("assign"):
+            self._consumer.incremental_assign(starts)
+            # librdkafka keeps a pause over revoke and assign, under both group protocols. Whoever owned the partition
+            # before may have paused it, and nobody would know of it any more.
+            if starts:
+                self._consumer.resume(starts)
+        if begun:
+            self._hand(Assigned(frozenset(it.partition for it in begun)))
+
+    def _begin(self, partitions: Sequence[Partition]) -> list[OwnedPartition]:
+        ids = self._look_up({it.topic for it in partitions})
+        begun: list[OwnedPartition] = []
+        for partition, target in zip(partitions, self._targets(partitions, ids), strict=True):
+            certain = target is not None and not self._collecting
+            owned = self.owned.begin(partition, topic_id=ids.get(partition.topic), target=target, placed=certain)
+            if not certain:
+                self._send_to(owned, target)
+            begun.append(owned)
+        return begun
 
     def _on_revoke(self, _consumer: Consumer, places: Sequence[TopicPartition]) -> None:
         self._note_membership()
-        self._give_up(places, lost=False)
-        self._commit(asynchronous=False)
-        self._forget(places)
+        leaving = frozenset(Partition(it.topic, it.partition) for it in places)
+        if self._give_up(leaving, lost=False):
+            self._commit_all(leaving)
+        self.owned.end(leaving)
 
     def _on_lost(self, _consumer: Consumer, places: Sequence[TopicPartition]) -> None:
         self.membership = None
-        self._give_up(places, lost=True)
-        self._forget(places)
+        self._lose(frozenset(Partition(it.topic, it.partition) for it in places))
+
+    def _lose(self, partitions: frozenset[Partition]) -> None:
+        # What is noted is forgotten first: it must not be committed while the runtime lets go, nor afterwards.
+        self.owned.end(partitions)
+        self._give_up(partitions, lost=True)
 
     def _note_membership(self) -> None:
         # Who is no member would commit unfenced: to the broker, it is a client that knows nothing of groups.
         if self._transacts:
             self.membership = self._consumer.consumer_group_metadata() if self._consumer.memberid() else None
 
-    def _give_up(self, places: Sequence[TopicPartition], *, lost: bool) -> None:
-        """Let the runtime finish what is in flight: it bounds the time itself."""
-        leaving = frozenset(Partition(place.topic, place.partition) for place in places)
+    def _give_up(self, leaving: frozenset[Partition], *, lost: bool) -> bool:
+        """Let the runtime finish what is in flight, and return whether it released the partitions in time.
+
+        It bounds the time itself; so does this thread, which must poll to stay in the group.
+        """
         if not leaving or self._stopping.is_set():
-            return
+            return True
         released = threading.Event()
         self._hand(Revoked(leaving, lost=lost, release=released.set))
-        while not released.wait(_WAIT_S) and not self._stopping.is_set():
-            pass
+        until_s = time.monotonic() + self._release_s
+        with self.waits.on("the runtime to release partitions"):
+            while not released.wait(_WAIT_S) and not self._stopping.is_set():
+                if time.monotonic() > until_s:
+                    self._event("error", "partitions_not_released", count=len(leaving), after_s=self._release_s)
+                    return False
+        return True
 
-    def _forget(self, places: Sequence[TopicPartition]) -> None:
-        for place in places:
-            self._owned.pop((place.topic, place.partition), None)
-            self._assigned_in_call.discard(Partition(place.topic, place.partition))
+    # --- Assignments that end although nobody revoked them --------------------------------------------------------
+
+    def _went_back(self, regression: Regression) -> None:
+        """Begin a new assignment where offsets go back: the topic was created again, or its log was cut off."""
+        owned = regression.owned
+        if self.owned.of(owned.partition) is not owned:
+            return
+        topic, number = owned.partition
+        self._event(
+            "warning",
+            "offsets_went_back",
+            topic=topic,
+            partition=number,
+            expected=regression.expected,
+            actual=regression.actual,
+        )
+        self._begin_again([owned.partition], at_most=regression.actual)
+
+    def _identified(self, topic: str, topic_id: str) -> None:
+        """Begin new assignments of the partitions that were assigned when the topic was another one."""
+        if stale := self.owned.identify(topic, topic_id):
+            self._begin_again(stale)
+
+    def _begin_again(self, partitions: Sequence[Partition], *, at_most: int | None = None) -> None:
+        self._lose(frozenset(partitions))
+        begun = self._begin([Partition(*it) for it in partitions])
+        for owned in begun:
+            target = owned.target if at_most is None or owned.target is None else min(owned.target, at_most)
+            self._send_to(owned, target)
+        self._consumer.resume([TopicPartition(*it.partition) for it in begun])
+        self._hand(Assigned(frozenset(it.partition for it in begun)))
 
     # --- Commits --------------------------------------------------------------------------------------------------
 
-    def _commit(self, *, asynchronous: bool) -> None:
-        with self._lock:
-            noted, self._noted = self._noted, {}
-        places = [
-            TopicPartition(it.topic, it.number, offset) for it, offset in noted.items() if tuple(it) in self._owned
-        ]
-        if not places:
+    def _commit(self) -> None:
+        """Send what is noted; the answer comes to `committed`."""
+        if not (places := self.owned.send()):
             return
         try:
-            if asynchronous:
+            with self.waits.on("commit"):
                 self._consumer.commit(offsets=places, asynchronous=True)
-            else:
-                self._consumer.commit(offsets=places, asynchronous=False)
         except KafkaException as error:
-            self.not_committed(error.args[0], places)
+            self.committed(error.args[0], places)
 
-    def not_committed(self, error: KafkaError, places: Sequence[TopicPartition]) -> None:
-        """Note again what was not committed, below anything newer. Also librdkafka's callback for it."""
-        self._warn(error)
-        with self._lock:
-            for place in places:
-                self._noted.setdefault(Partition(place.topic, place.partition), place.offset)
+    def committed(self, error: KafkaError | None, places: Sequence[TopicPartition]) -> None:
+        """Take the answer to a commit: what failed is sent again with the next round. Also librdkafka's callback."""
+        for problem in {it.code(): it for it in (error, *(it.error for it in places)) if it is not None}.values():
+            self._warn(problem)
+        self.owned.answered(places, error)
+
+    def _commit_all(self, among: Collection[Partition] | None = None) -> None:
+        """Commit what is noted before the partitions go: again for a bounded time, while the error may pass."""
+        until_s = time.monotonic() + _LAST_COMMIT_S
+        while places := self.owned.send(among, once_more=True):
+            error = self._committed_now(places)
+            if error is None or error.code() not in _RETRIABLE or time.monotonic() > until_s:
+                return
+            time.sleep(_AGAIN_S)
+
+    def _committed_now(self, places: list[TopicPartition]) -> KafkaError | None:
+        """Commit, and return the first error. The client offers no bound for this call: the watch tells of it."""
+        try:
+            with self.waits.on("commit"):
+                answers = self._consumer.commit(offsets=places, asynchronous=False) or []
+        except KafkaException as failure:
+            self.committed(failure.args[0], places)
+            error: KafkaError = failure.args[0]
+            return error
+        self.committed(None, answers)
+        return next((it.error for it in answers if it.error is not None), None)
 
     def _leave(self) -> None:
         try:
-            self._commit(asynchronous=False)
+            self._commit_all()
         finally:
-            self._consumer.close()
-
-
-def _delivery(partition: Partition, message: Any) -> Delivery:
-    # The client's type hints leave every part of a message open, so it is Any here.
-    return Delivery(
-        partition,
-        message.offset(),
-        message.key(),
-        message.value(),
-        message.headers() or (),
-        message.timestamp()[1],
-    )
+            with self.waits.on("close"):
+                self._consumer.close()

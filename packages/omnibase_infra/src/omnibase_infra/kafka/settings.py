@@ -90,11 +90,15 @@ class KafkaSettings(BaseModel):
             "max.partition.fetch.bytes": self.message_bytes_max,
             # The embedded broker does not wake a fetch that waits.
             "fetch.wait.max.ms": 5 if self.embedded else 100,
+            # Partitions that are added are found soon.
+            "topic.metadata.refresh.interval.ms": 10_000,
             **self.common(client_id),
             "group.id": group,
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
+            # The end of a partition is told, so that markers and aborted messages there can be committed past.
+            "enable.partition.eof": True,
             **self._group_protocol(),
             "allow.auto.create.topics": self.embedded,
         }

@@ -76,7 +76,7 @@ def _create(admin: AdminClient, topics: Sequence[str], settings: KafkaSettings) 
     # Without a number of its own (-1) the broker takes its `default.replication.factor`: Kafka 2.4 and later.
     replicas = settings.replicas or -1
     asked = [NewTopic(it, num_partitions=settings.partitions, replication_factor=replicas) for it in topics]
-    for topic, future in admin.create_topics(asked, operation_timeout=_CREATE_S).items():
+    for topic, future in admin.create_topics(asked, operation_timeout=_CREATE_S, request_timeout=_CREATE_S).items():
         try:
             future.result()
         except KafkaException as error:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from omnibase_core.ports import Message, Partition, Refusal
+from omnibase_core.ports import Message, Refusal
 from omnibase_infra.kafka.publisher import sendable, translated, unqueued
 from omnibase_infra.kafka.watchdog import GuardedThread, RunningCall
 
@@ -95,10 +95,10 @@ class TransactionalClient:
         return error
 
     async def transact(
-        self, messages: Sequence[Message], offsets: Mapping[Partition, int], membership: object, *, careful: bool
+        self, messages: Sequence[Message], places: Sequence[TopicPartition], membership: object, *, careful: bool
     ) -> Outcome:
         """Publish and commit, both or neither. Raises CallHangs."""
-        return await self._thread.run(partial(self._transact, messages, offsets, membership, careful=careful))
+        return await self._thread.run(partial(self._transact, messages, places, membership, careful=careful))
 
     def give_up(self) -> None:
         """Begin no other call. The thread lets go of the client when the last one has returned."""
@@ -122,7 +122,7 @@ class TransactionalClient:
         return None
 
     def _transact(
-        self, messages: Sequence[Message], offsets: Mapping[Partition, int], membership: object, *, careful: bool
+        self, messages: Sequence[Message], places: Sequence[TopicPartition], membership: object, *, careful: bool
     ) -> Outcome:
         producer = self._producer
         assert producer is not None  # noqa: S101 - it was opened
@@ -136,8 +136,7 @@ class TransactionalClient:
             if careful:
                 self._await_reports(producer, refusals, until_s)
             if not refusals:
-                places = [TopicPartition(*partition, offset) for partition, offset in offsets.items()]
-                send = partial(producer.send_offsets_to_transaction, places, membership, CALL_S)
+                send = partial(producer.send_offsets_to_transaction, list(places), membership, CALL_S)
                 self._until_done("send_offsets_to_transaction", send, until_s)
                 self.committing = True
                 self._until_done("commit_transaction", partial(producer.commit_transaction, CALL_S), until_s)

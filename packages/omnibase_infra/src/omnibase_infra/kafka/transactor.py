@@ -62,12 +62,16 @@ class Transactor:
         on_error: Callable[[KafkaError], None],
         tell: Tell,
         fail: Callable[[str], None],
+        place: Callable[[Partition, int], TopicPartition] = lambda partition, offset: TopicPartition(
+            *partition, offset
+        ),
         open_producer: OpenProducer = Producer,
     ) -> None:
         """Connect with the first transaction.
 
         `membership` gives the consumer's place in its group, once it has one. `tell` takes events for the log. `fail`
-        hears why there can be no transactions until somebody changes a setting: the host has to stop.
+        hears why there can be no transactions until somebody changes a setting: the host has to stop. `place` makes an
+        offset what is committed for its partition under the assignment that is in force.
         """
         self._config = {**producer, "transactional.id": f"{host}-{uuid4()}", "error_cb": on_error}
         self._transaction_s = producer["transaction.timeout.ms"] / 1000
@@ -75,6 +79,7 @@ class Transactor:
         self._membership = membership
         self._tell = tell
         self._fail = fail
+        self._place = place
         self._open_producer = open_producer
         self._client: TransactionalClient | None = None
         self._lost: tuple[str, float] | None = None
@@ -99,7 +104,8 @@ class Transactor:
         """Publish and commit, both or neither. The future raises TransactionAborted, and nothing else."""
         # Read here, and not when the thread begins: the commands were collected under this membership. Were it read
         # after a rebalance, the broker could not tell that they are somebody else's by now.
-        self._task = asyncio.ensure_future(self._transact(messages, offsets, self._membership()))
+        places = [self._place(partition, offset) for partition, offset in offsets.items()]
+        self._task = asyncio.ensure_future(self._transact(messages, places, self._membership()))
         return asyncio.shield(self._task)
 
     async def close(self, *, within_s: float) -> None:
@@ -115,23 +121,23 @@ class Transactor:
             client.give_up()
 
     async def _transact(
-        self, messages: Sequence[Message], offsets: Mapping[Partition, int], membership: object | None
+        self, messages: Sequence[Message], places: Sequence[TopicPartition], membership: object | None
     ) -> Sequence[Refusal]:
         if membership is None:
             raise TransactionAborted("the host is in no group yet")
         try:
             async with self._turn:
-                return await self._attempt(messages, offsets, membership)
+                return await self._attempt(messages, places, membership)
         except asyncio.CancelledError:
             raise TransactionAborted("the bus was closed before the transaction ended") from None
 
     async def _attempt(
-        self, messages: Sequence[Message], offsets: Mapping[Partition, int], membership: object
+        self, messages: Sequence[Message], places: Sequence[TopicPartition], membership: object
     ) -> Sequence[Refusal]:
         client = await self._opened()
         refusals: Sequence[Refusal] = ()
         try:
-            outcome = await client.transact(messages, offsets, membership, careful=self._careful)
+            outcome = await client.transact(messages, places, membership, careful=self._careful)
         except CallHangs as hangs:
             reason = str(hangs)
         else:
@@ -143,7 +149,7 @@ class Transactor:
         self._careful = True
         self._give_up(client, reason)
         # Where no commit was asked for, there is none: whatever else the client may do, the thread asks for nothing.
-        if client.committing and offsets and await self._is_committed(offsets):
+        if client.committing and places and await self._is_committed(places):
             return ()
         return _concluded(refusals, reason)
 
@@ -194,14 +200,15 @@ class Transactor:
                     await self._opened()
             await asyncio.sleep(_AGAIN_S)
 
-    async def _is_committed(self, offsets: Mapping[Partition, int]) -> bool:
+    async def _is_committed(self, places: Sequence[TopicPartition]) -> bool:
         """Find out what became of a transaction. Takes as long as the broker is away: nothing else is certain."""
         while True:
             with suppress(TransactionAborted, CallHangs):
                 # First the successor: before it has fenced the client, a late commit could still succeed.
                 await self._opened()
-                if (found := await self._committed(list(offsets))) is not None:
-                    return all(found[partition] >= offset for partition, offset in offsets.items())
+                found = await self._committed([Partition(it.topic, it.partition) for it in places])
+                if found is not None:
+                    return all(found[Partition(it.topic, it.partition)] >= it.offset for it in places)
             await asyncio.sleep(_AGAIN_S)
 
     async def _committed(self, partitions: Sequence[Partition]) -> Mapping[Partition, int] | None:
