@@ -24,7 +24,7 @@ from omnibase_core.ports import (
     Rewound,
 )
 from omnibase_core.testing import MemoryBroker
-from tests.gear.raw_records import produce_raw
+from tests.gear.raw_produce import produce_raw
 from tests.gear.traffic import committed, create_topics, publish
 
 PATIENCE_S = 60
@@ -240,7 +240,7 @@ class KafkaSide:
 
     def publish_unreadable(self, number: int) -> None:
         """Write the request by hand: no client of Kafka lets such a name pass."""
-        produce_raw(self._address, self._topic, number, name=b"\xff\xfe", value=b"0")
+        produce_raw(self._address, self._topic, number, None, b"0", [(b"\xff\xfe", None)])
 
     def expire(self, number: int, before: int) -> None:
         """Remove what is below."""

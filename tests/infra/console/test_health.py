@@ -13,7 +13,9 @@ from urllib.request import urlopen
 
 import pytest
 
+from omnibase_core.ports import Partition
 from omnibase_infra.console.health import HealthReport, HealthUnavailable, NodeHealth, SecretsHealth, health_server
+from omnibase_infra.console.partitions import PartitionHealth
 
 HERE = "127.0.0.1"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -31,19 +33,27 @@ FINE = NodeHealth(
     last_error_at=None,
 )
 ILL = replace(FINE, state="degraded", reason="topic is missing", last_error="handler_failed", last_error_at=NOON)
+QUIET = PartitionHealth(
+    node="echo", lag=0, lag_s=0.0, position=7, committed=7, still_s=0.0, held=None, expired=0, open_transaction=0
+)
+BEHIND = replace(QUIET, lag=3, lag_s=2.5, position=9, committed=6, still_s=0.5, held="node full")
 REPORT = HealthReport(
     host="pool",
     uptime_s=1.5,
     stopping=False,
     broker_connected=True,
+    client_trouble=None,
     assigned_partitions=4,
     in_flight=2,
+    bytes_in_flight=900,
     stalled_s=0.5,
     stalled_max_s=60.0,
     breakers={"http.pay": "closed"},
     secrets=SecretsHealth(unreadable={}, reopened={"http": 2}, stale={}),
     watches={"fleet": "watching"},
     nodes={"echo": FINE},
+    partitions={Partition("commands", 0): QUIET, Partition("commands", 1): BEHIND},
+    topics_gone=frozenset(),
 )
 Answer = tuple[int, dict[str, Any]]
 
@@ -79,18 +89,21 @@ def test_a_host_that_is_well_is_live_ready_and_ok() -> None:
     """`/health` tells all there is to know about the host and its nodes."""
     live, ready, health = answers(REPORT, "/live", "/ready", "/health")
     assert live == (200, {"status": "live"})
-    assert ready == (200, {"status": "ready", "reasons": []})
+    assert ready == (200, {"status": "ready", "reasons": [], "warnings": []})
     assert health == (
         200,
         {
             "status": "ok",
             "reasons": [],
+            "warnings": [],
             "host": "pool",
             "uptime_s": 1.5,
             "stopping": False,
             "broker_connected": True,
+            "client_trouble": None,
             "assigned_partitions": 4,
             "in_flight": 2,
+            "bytes_in_flight": 900,
             "stalled_s": 0.5,
             "stalled_max_s": 60.0,
             "breakers": {"http.pay": "closed"},
@@ -111,8 +124,44 @@ def test_a_host_that_is_well_is_live_ready_and_ok() -> None:
                     "last_error_at": None,
                 }
             },
+            "partitions": {
+                "commands[1]": {
+                    "node": "echo",
+                    "lag": 3,
+                    "lag_s": 2.5,
+                    "position": 9,
+                    "committed": 6,
+                    "still_s": 0.5,
+                    "held": "node full",
+                    "expired": 0,
+                    "open_transaction": 0,
+                }
+            },
+            "topics_gone": [],
         },
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "warning"),
+    [
+        ({"topics_gone": frozenset({"commands"})}, "topic commands is gone"),
+        (
+            {"partitions": {Partition("commands", 1): replace(QUIET, expired=12)}},
+            "retention took 12 messages of commands[1] before they were read",
+        ),
+        (
+            {"partitions": {Partition("commands", 1): replace(QUIET, open_transaction=5)}},
+            "5 messages of commands[1] wait behind an open transaction of another producer",
+        ),
+    ],
+)
+def test_what_somebody_should_look_at_is_said_beside_ready(change: dict[str, Any], warning: str) -> None:
+    """The host serves all the same: it is degraded, and `/ready` says so with numbers."""
+    report = replace(REPORT, **change)
+    ready, (status, body) = answers(report, "/ready", "/health")
+    assert ready == (200, {"status": "ready", "reasons": [], "warnings": [warning]})
+    assert (status, body["status"], body["warnings"]) == (200, "degraded", [warning])
 
 
 @pytest.mark.parametrize(
@@ -126,7 +175,7 @@ def test_a_watch_that_cannot_read_degrades_its_host(state: str, status: str) -> 
 def test_a_host_with_an_ill_node_is_degraded_and_still_ready() -> None:
     """The other nodes are served, so nobody should take the host away; the reason stands at the node."""
     live, ready, (status, body) = answers(replace(REPORT, nodes={"echo": FINE, "b": ILL}), "/live", "/ready", "/health")
-    assert (live[0], ready, status) == (200, (200, {"status": "ready", "reasons": []}), 200)
+    assert (live[0], ready, status) == (200, (200, {"status": "ready", "reasons": [], "warnings": []}), 200)
     assert (body["status"], body["reasons"]) == ("degraded", [])
     assert (body["nodes"]["echo"]["state"], body["nodes"]["b"]["state"]) == ("ok", "degraded")
     assert (body["nodes"]["b"]["reason"], body["nodes"]["b"]["last_error"]) == ("topic is missing", "handler_failed")
@@ -149,6 +198,10 @@ def test_a_host_whose_secrets_are_not_well_is_degraded_and_still_ready(secrets: 
 @pytest.mark.parametrize(
     ("change", "reasons"),
     [
+        (
+            {"client_trouble": "the consumer waits for commit for 9 s"},
+            ["the Kafka client: the consumer waits for commit for 9 s"],
+        ),
         ({"stopping": True}, ["the host is stopping"]),
         ({"broker_connected": False}, ["the broker cannot be reached"]),
         ({"assigned_partitions": 0}, ["no partition is assigned"]),
@@ -163,7 +216,7 @@ def test_a_host_that_serves_nothing_is_live_and_not_ready(change: dict[str, Any]
     """It says every reason, and a new start would not help."""
     live, ready, (status, body) = answers(replace(REPORT, **change), "/live", "/ready", "/health")
     assert live == (200, {"status": "live"})
-    assert ready == (503, {"status": "not_ready", "reasons": reasons})
+    assert ready == (503, {"status": "not_ready", "reasons": reasons, "warnings": []})
     assert (status, body["status"], body["reasons"]) == (503, "not_ready", reasons)
 
 

@@ -7,6 +7,7 @@ silence.
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from omnibase_core.answer_room import AnswerRoom
 from omnibase_core.floods import Floods
@@ -15,6 +16,18 @@ from omnibase_core.ports import EnvelopeBus, Partition
 from omnibase_core.work import Assignment, Work
 
 _ROOM_S = 0.5
+
+
+class Standing(NamedTuple):
+    """How far a partition is.
+
+    Everything below `watermark` is done; it is None where nothing was begun. For `still_s` seconds nothing was done, or
+    there was nothing to do. `held` is why it is not read; None where it is.
+    """
+
+    watermark: int | None
+    still_s: float
+    held: str | None
 
 
 class Backpressure:
@@ -50,6 +63,13 @@ class Backpressure:
         """The partitions that are not fetched for now, each with the reason."""
         reasons = {it.partition: self._reason(it) for it in self._assignments.values()}
         return {partition: reason for partition, reason in reasons.items() if reason is not None}
+
+    def standings(self, now_s: float) -> Mapping[Partition, Standing]:
+        """Return how each partition is."""
+        return {
+            it.partition: Standing(it.ledger.watermark, max(0.0, now_s - it.moved_s), self._reason(it))
+            for it in self._assignments.values()
+        }
 
     def balance(self) -> None:
         """Pause and resume as there is room, and wake what waits for a change."""

@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Hashable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 
-from omnibase_core.backpressure import Backpressure
+from omnibase_core.backpressure import Backpressure, Standing
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
 from omnibase_core.dead_letters import size_of
@@ -123,11 +123,10 @@ class NodeRuntime:
 
         They have `limits.drain_s`, or `within_s` if that is less, in seconds.
         """
-        drain_s = self._host.limits.drain_s
+        drain_s = self._host.limits.drain_s if within_s is None else min(within_s, self._host.limits.drain_s)
         self._stopping = True
         self._bus.pause(list(self._assignments))
-        within_s = drain_s if within_s is None else min(drain_s, within_s)
-        await self._handover.drain(list(self._assignments.values()), within_s)
+        await self._handover.drain(list(self._assignments.values()), drain_s)
         running = [*self._tasks, *([self._loop] if self._loop else [])]
         for task in running:
             task.cancel()
@@ -174,10 +173,9 @@ class NodeRuntime:
         return self._flow.held
 
     @property
-    def watermarks(self) -> Mapping[Partition, int]:
-        """The offset below which everything is done, of each partition of which anything was begun."""
-        marks = {it.partition: it.ledger.watermark for it in self._assignments.values()}
-        return {partition: mark for partition, mark in marks.items() if mark is not None}
+    def standings(self) -> Mapping[Partition, Standing]:
+        """How far each partition is, and why it is not read where it is not."""
+        return self._flow.standings(self._clock.monotonic_s())
 
     # --- The loop -------------------------------------------------------------------------------------------------
 

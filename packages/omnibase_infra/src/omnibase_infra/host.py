@@ -16,6 +16,7 @@ from omnibase_core.runtime import NodeRuntime
 from omnibase_infra.calls import Asked, CallFigures
 from omnibase_infra.console.health import HealthReport, NodeHealth, SecretsHealth, health_server
 from omnibase_infra.console.metrics import page_of
+from omnibase_infra.console.partitions import partitions_health
 from omnibase_infra.handlers.kafka import Place
 from omnibase_infra.logs import open_log
 from omnibase_infra.opening import Openings, configured_tracer, vaults_of
@@ -97,6 +98,10 @@ class RuntimeHostProcess:
         self._stack = AsyncExitStack()
         self._stopping = Stopping(loaded.contract.limits.stop_s, observer=self._log, abandon=abandon)
         self._watchers: list[Watcher] = []
+        names = loaded.contract.namespace
+        self._nodes_by_topic = {
+            names.command(node.contract.name, node.contract.major): node.contract.name for node in loaded.nodes
+        }
 
     async def __aenter__(self) -> Self:
         """Open bus, handlers and health, and start serving."""
@@ -159,6 +164,13 @@ class RuntimeHostProcess:
     def report(self) -> HealthReport:
         """Say how the host and each of its nodes are."""
         runtime = self.runtime
+        survey = self.bus.survey()
+        partitions = partitions_health(
+            self._nodes_by_topic,
+            survey,
+            runtime.standings,
+            lag_s=self.bus.lag_s,
+        )
         nodes = {
             name: NodeHealth(
                 state="degraded" if figures.degraded else "ok",
@@ -180,9 +192,12 @@ class RuntimeHostProcess:
             uptime_s=(self._clock.now() - self._started_at).total_seconds(),
             stopping=self._stopping.begun,
             broker_connected=not self.bus.connection.down,
+            client_trouble=self._client_trouble(survey.waiting),
             assigned_partitions=len(runtime.assigned),
             in_flight=runtime.in_flight,
-            stalled_s=round(runtime.stalled_s, 3),
+            bytes_in_flight=runtime.bytes_in_flight,
+            # What was begun, and what is there and not even begun.
+            stalled_s=round(max([runtime.stalled_s, *(it.still_s for it in partitions.values())]), 3),
             stalled_max_s=self.contract.health.stalled_max_s,
             breakers=runtime.breakers,
             secrets=SecretsHealth(
@@ -192,7 +207,15 @@ class RuntimeHostProcess:
             ),
             watches={watcher.name: watcher.state for watcher in self._watchers},
             nodes=nodes,
+            partitions=partitions,
+            topics_gone=survey.gone,
         )
+
+    def _client_trouble(self, waiting: str | None) -> str | None:
+        """Return what the Kafka client does not come back from; one that waits for a broker that is away does not."""
+        if self.bus.trouble is not None:
+            return self.bus.trouble
+        return None if waiting is None else f"the consumer waits for {waiting}"
 
     def metrics(self) -> str:
         """Give the figures of the host, its nodes and its handlers' calls, for Prometheus."""

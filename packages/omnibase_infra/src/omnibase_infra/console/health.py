@@ -5,7 +5,7 @@ import errno
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from omnibase_core.errors import OnexError
+from omnibase_core.ports import Partition
+from omnibase_infra.console.partitions import PartitionHealth
 
 _CLOSE_S = 1
 _PAGES = ["/live", "/ready", "/health", "/metrics"]
@@ -68,21 +70,29 @@ class SecretsHealth:
 class HealthReport:
     """How a host is. `broker_connected` is what the clients last saw; `breakers` has the state of each target's.
 
-    `watches` has that of each watch: `elsewhere` (another host watches), `watching`, or the error that it meets.
+    - `client_trouble`: what the Kafka client does not come back from, or what is being recovered; None: nothing.
+    - `in_flight`, `bytes_in_flight`: commands that are taken and not done, and what they and their answers hold.
+    - `partitions`: of each partition what is left to read, and why it is not read.
+    - `topics_gone`: topics of the host that are not there any more.
+    - `watches`: the state of each watch: `elsewhere` (another host watches), `watching`, or the error that it meets.
     """
 
     host: str
     uptime_s: float
     stopping: bool
     broker_connected: bool
+    client_trouble: str | None
     assigned_partitions: int
     in_flight: int
+    bytes_in_flight: int
     stalled_s: float
     stalled_max_s: float
     breakers: Mapping[str, str]
     secrets: SecretsHealth
     watches: Mapping[str, str]
     nodes: Mapping[str, NodeHealth]
+    partitions: Mapping[Partition, PartitionHealth]
+    topics_gone: frozenset[str]
 
     @property
     def hindrances(self) -> list[str]:
@@ -90,18 +100,31 @@ class HealthReport:
         reasons = {
             "the host is stopping": self.stopping,
             "the broker cannot be reached": not self.broker_connected,
+            f"the Kafka client: {self.client_trouble}": self.client_trouble is not None,
             "no partition is assigned": not self.assigned_partitions,
             f"a partition has not moved on for {self.stalled_s:.0f} s": self.stalled_s > self.stalled_max_s,
         }
         return [reason for reason, holds in reasons.items() if holds]
 
     @property
+    def warnings(self) -> list[str]:
+        """What else somebody should look at, with numbers; the host serves all the same."""
+        warnings = [f"topic {topic} is gone" for topic in sorted(self.topics_gone)]
+        for (topic, number), it in self.partitions.items():
+            if it.expired:
+                warnings.append(f"retention took {it.expired} messages of {topic}[{number}] before they were read")
+            if it.open_transaction:
+                waits = f"{it.open_transaction} messages of {topic}[{number}] wait"
+                warnings.append(f"{waits} behind an open transaction of another producer")
+        return warnings
+
+    @property
     def status(self) -> str:
-        """One word for it all: `ok`, `degraded` (some nodes, watches or secrets) or `not_ready`."""
+        """One word for it all: `ok`, `degraded` (some nodes, watches or secrets, or warnings) or `not_ready`."""
         if self.hindrances:
             return "not_ready"
         nodes = all(node.state == "ok" for node in self.nodes.values())
-        well = nodes and self.secrets.well and not any(map(self.fails, self.watches))
+        well = nodes and self.secrets.well and not self.warnings and not any(map(self.fails, self.watches))
         return "ok" if well else "degraded"
 
     def fails(self, watch: str) -> bool:
@@ -161,9 +184,14 @@ def _application(report: Callable[[], HealthReport], metrics: Callable[[], str])
         return JSONResponse({"status": "live"})
 
     async def ready(_: Request) -> JSONResponse:
-        hindrances = report().hindrances
-        status = "not_ready" if hindrances else "ready"
-        return JSONResponse({"status": status, "reasons": hindrances}, 503 if hindrances else 200)
+        current = report()
+        hindrances = current.hindrances
+        document = {
+            "status": "not_ready" if hindrances else "ready",
+            "reasons": hindrances,
+            "warnings": current.warnings,
+        }
+        return JSONResponse(document, 503 if hindrances else 200)
 
     async def health(_: Request) -> JSONResponse:
         said = report()
@@ -181,7 +209,11 @@ def _application(report: Callable[[], HealthReport], metrics: Callable[[], str])
 
 
 def _json(report: HealthReport) -> dict[str, Any]:
-    document = asdict(report)
+    document = asdict(replace(report, partitions={}))
+    document["topics_gone"] = sorted(report.topics_gone)
+    # Most partitions of a host with many nodes have nothing to say.
+    told = {place: it for place, it in report.partitions.items() if not it.is_quiet}
+    document["partitions"] = {f"{topic}[{number}]": asdict(it) for (topic, number), it in told.items()}
     for node in document["nodes"].values():
         node["last_error_at"] = node["last_error_at"] and node["last_error_at"].isoformat()
-    return {"status": report.status, "reasons": report.hindrances, **document}
+    return {"status": report.status, "reasons": report.hindrances, "warnings": report.warnings, **document}

@@ -16,11 +16,21 @@ _OF_NODES = {
 }
 
 
+_OF_PARTITIONS = {
+    "lag": ("gauge", "Messages of a partition that are there and not done."),
+    "lag_s": ("gauge", "For how many seconds, at least, the first of them has been there."),
+    "position": ("gauge", "The offset up to which the host has read."),
+    "committed": ("gauge", "The offset up to which everything is done."),
+    "held": ("gauge", "Whether a partition is not read right now, for a reason that /health says."),
+    "open_transaction": ("gauge", "Messages behind a transaction that another producer keeps open."),
+    "expired_total": ("counter", "Messages that retention took before they were read."),
+}
+
+
 def page_of(report: HealthReport, calls: Mapping[Asked, CallFigures]) -> str:
     """Give the page."""
-    return "".join(
-        f"{line}\n" for line in (*_of_host(report), *_of_secrets(report.secrets), *_of_nodes(report), *_of_calls(calls))
-    )
+    parts = (_of_host(report), _of_secrets(report.secrets), _of_nodes(report), _of_partitions(report), _of_calls(calls))
+    return "".join(f"{line}\n" for part in parts for line in part)
 
 
 def _of_host(report: HealthReport) -> Iterator[str]:
@@ -28,6 +38,13 @@ def _of_host(report: HealthReport) -> Iterator[str]:
     yield _sample("ready", {}, int(not report.hindrances))
     yield from _family("in_flight", "gauge", "Commands that are taken and not yet done.")
     yield _sample("in_flight", {}, report.in_flight)
+    yield from _family("in_flight_bytes", "gauge", "What these commands hold, and what is published for them.")
+    yield _sample("in_flight_bytes", {}, report.bytes_in_flight)
+    yield from _family("client_trouble", "gauge", "Whether the Kafka client does not come back, or is being replaced.")
+    yield _sample("client_trouble", {}, int(report.client_trouble is not None))
+    yield from _family("topic_gone", "gauge", "Topics of the host that are not there any more.")
+    for topic in sorted(report.topics_gone):
+        yield _sample("topic_gone", {"topic": topic}, 1)
     yield from _family("breaker_open", "gauge", "Whether a circuit breaker lets nothing through.")
     for name, state in report.breakers.items():
         yield _sample("breaker_open", {"breaker": name}, int(state == "open"))
@@ -55,6 +72,17 @@ def _of_nodes(report: HealthReport) -> Iterator[str]:
         yield from _family(f"node_{figure}_total", "counter", meaning)
         for name, node in report.nodes.items():
             yield _sample(f"node_{figure}_total", {"node": name}, getattr(node, figure))
+
+
+def _of_partitions(report: HealthReport) -> Iterator[str]:
+    for figure, (kind, meaning) in _OF_PARTITIONS.items():
+        name = f"partition_{figure}"
+        yield from _family(name, kind, meaning)
+        for (topic, number), partition in report.partitions.items():
+            value = bool(partition.held) if figure == "held" else getattr(partition, figure.removesuffix("_total"))
+            if value is not None:
+                labels = {"node": partition.node or "", "topic": topic, "partition": str(number)}
+                yield _sample(name, labels, float(value) if figure == "lag_s" else int(value))
 
 
 def _of_calls(calls: Mapping[Asked, CallFigures]) -> Iterator[str]:
