@@ -16,6 +16,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 
 from omnibase_core.ports import Assigned, Batch, Happening, Partition, Revoked, Rewound
 from omnibase_infra.kafka.arrivals import Regression, sort
+from omnibase_infra.kafka.commits import Commits
 from omnibase_infra.kafka.owned import OwnedPartition, OwnedPartitions, starting_point
 from omnibase_infra.kafka.waits import Waits
 
@@ -26,24 +27,6 @@ _COMMIT_EVERY_S = 0.5
 _HANDED_OVER_MAX = 2
 _COMMITTED_S = 2.0
 _PLACE_EVERY_S = 1.0
-_LAST_COMMIT_S = 5.0
-_AGAIN_S = 0.2
-
-_RETRIABLE = frozenset(
-    {
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._TIMED_OUT,
-        KafkaError._TRANSPORT,
-        KafkaError._WAIT_COORD,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.NETWORK_EXCEPTION,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.REQUEST_TIMED_OUT,
-    }
-)
-"""What a broker says of a commit while it is away, starting, or busy."""
 
 
 class ConsumerThread:
@@ -78,6 +61,7 @@ class ConsumerThread:
         self._transacts = transacts
         self.owned = OwnedPartitions()
         self.waits = Waits()
+        self._commits = Commits(consumer, self.owned, waits=self.waits, warn=warn)
         self._unplaced: set[OwnedPartition] = set()
         self._collecting = False
         self._requests: deque[Callable[[], None]] = deque()
@@ -128,6 +112,10 @@ class ConsumerThread:
         """Ask for a topic to be read as the one that it is now. Called by the watch of the topics."""
         self._requests.append(partial(self._identified, topic, topic_id))
 
+    def committed(self, error: KafkaError | None, places: Sequence[TopicPartition]) -> None:
+        """Take the answer to a commit: the client's callback."""
+        self._commits.answered(error, places)
+
     # --- The thread -----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -167,7 +155,7 @@ class ConsumerThread:
             self._pass_on(messages)
         if time.monotonic() >= self._next_commit_s:
             self._next_commit_s = time.monotonic() + _COMMIT_EVERY_S
-            self._commit()
+            self._commits.send()
             self._check()
 
     def _pause(self, partitions: Iterable[Partition]) -> None:
@@ -292,7 +280,7 @@ class ConsumerThread:
         self._note_membership()
         leaving = frozenset(Partition(it.topic, it.partition) for it in places)
         if self._give_up(leaving, lost=False):
-            self._commit_all(leaving)
+            self._commits.send_all(leaving)
         self.owned.end(leaving)
 
     def _on_lost(self, _consumer: Consumer, places: Sequence[TopicPartition]) -> None:
@@ -358,48 +346,9 @@ class ConsumerThread:
         self._consumer.resume([TopicPartition(*it.partition) for it in begun])
         self._hand(Assigned(frozenset(it.partition for it in begun)))
 
-    # --- Commits --------------------------------------------------------------------------------------------------
-
-    def _commit(self) -> None:
-        """Send what is noted; the answer comes to `committed`."""
-        if not (places := self.owned.send()):
-            return
-        try:
-            with self.waits.on("commit"):
-                self._consumer.commit(offsets=places, asynchronous=True)
-        except KafkaException as error:
-            self.committed(error.args[0], places)
-
-    def committed(self, error: KafkaError | None, places: Sequence[TopicPartition]) -> None:
-        """Take the answer to a commit: what failed is sent again with the next round. Also librdkafka's callback."""
-        for problem in {it.code(): it for it in (error, *(it.error for it in places)) if it is not None}.values():
-            self._warn(problem)
-        self.owned.answered(places, error)
-
-    def _commit_all(self, among: Collection[Partition] | None = None) -> None:
-        """Commit what is noted before the partitions go: again for a bounded time, while the error may pass."""
-        until_s = time.monotonic() + _LAST_COMMIT_S
-        while places := self.owned.send(among, once_more=True):
-            error = self._committed_now(places)
-            if error is None or error.code() not in _RETRIABLE or time.monotonic() > until_s:
-                return
-            time.sleep(_AGAIN_S)
-
-    def _committed_now(self, places: list[TopicPartition]) -> KafkaError | None:
-        """Commit, and return the first error. The client offers no bound for this call: the watch tells of it."""
-        try:
-            with self.waits.on("commit"):
-                answers = self._consumer.commit(offsets=places, asynchronous=False) or []
-        except KafkaException as failure:
-            self.committed(failure.args[0], places)
-            error: KafkaError = failure.args[0]
-            return error
-        self.committed(None, answers)
-        return next((it.error for it in answers if it.error is not None), None)
-
     def _leave(self) -> None:
         try:
-            self._commit_all()
+            self._commits.send_all()
         finally:
             with self.waits.on("close"):
                 self._consumer.close()
