@@ -184,7 +184,7 @@ def test_an_open_transaction_in_front_is_told(machine: Machine) -> None:
         behind = [it._replace(key=b"k") for it in load(machine, 10)]
         publish(machine.broker, behind)
         [told] = _once_told(host, "open_transaction")
-        assert told["messages"] == 30
+        assert told["messages"] in (20, 30)  # told once, with what was there by then
         producer.commit_transaction()
         with Reader(machine.broker, [topic(machine, "evt", "echo")]) as reader:
             reader.until_answered(ids_of([*held, *behind]), within_s=60)

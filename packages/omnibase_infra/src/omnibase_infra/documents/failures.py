@@ -34,6 +34,9 @@ ENGINE: Mapping[str, Failure] = {
     "idempotency_key_invalid": Failure(meaning="The key of `idempotency` came to be neither text nor a number."),
     "recorded_answer_unreadable": Failure(meaning="What the store has for this key is no answer."),
     "internal_error": Failure(meaning="A bug of the node's function, or of a handler: what it raised, `sys.exit` too."),
+    "headers_unreadable": Failure(meaning="A header of the command cannot be read, such as a name that is not UTF-8."),
+    "unknown_node": Failure(meaning="No host of the pool has the node any more.", retryable=True),
+    "host_full": Failure(meaning="The host holds as many requests as it may.", rejected=True, retryable=True),
 }
 
 
