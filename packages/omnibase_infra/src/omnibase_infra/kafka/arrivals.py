@@ -61,7 +61,7 @@ def sort(messages: Iterable[Any], owned_partitions: OwnedPartitions, *, warn: Ca
             _reach(owned, offset, arrivals)
             continue
         owned.position = offset + 1
-        deliver(_delivery(owned.partition, offset, message))
+        deliver(delivery_of(owned.partition, offset, message))
     return arrivals
 
 
@@ -84,7 +84,8 @@ def _reach(owned: OwnedPartition, end: int, arrivals: Arrivals) -> None:
     owned.position = end
 
 
-def _delivery(partition: Partition, offset: int, message: Any) -> Delivery:
+def delivery_of(partition: Partition, offset: int, message: Any) -> Delivery:
+    """Return what the client's message holds. Headers that cannot be read are none, with the reason."""
     # Nothing that a message holds may end the consumer: the client decodes names of headers only here.
     try:
         headers: Headers = read_headers(message) or ()

@@ -3,14 +3,14 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from operator import methodcaller
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from omnibase_core.errors import BusError
-from omnibase_core.ports import Delivery, Headers, Partition
+from omnibase_core.ports import Delivery, Partition
+from omnibase_infra.kafka.arrivals import delivery_of
 from omnibase_infra.kafka.settings import KafkaSettings
 from omnibase_infra.kafka.topics import PASSING
 
@@ -97,7 +97,7 @@ class TopicReader:
                     continue
                 if offset + 1 == left[number]:
                     del left[number]
-                yield _delivery(Partition(self._topic, number), message)
+                yield delivery_of(Partition(self._topic, number), offset, message)
         self._consumer.unassign()
 
     def _next(self) -> list[Any]:
@@ -153,29 +153,3 @@ class TopicReader:
         said = said or error
         reason = said.str() if said is not None else f"nothing came for {_PATIENCE_S:g} s"
         return BusError(f"Kafka at {self._address}: {reason}")
-
-
-def _delivery(partition: Partition, message: Any) -> Delivery:
-    # The client's type hints leave every part of a message open, so it is Any here.
-    headers, error = headers_of(message)
-    return Delivery(partition, message.offset(), message.key(), message.value(), headers, message.timestamp()[1], error)
-
-
-def headers_of(message: Any) -> tuple[Headers, str | None]:
-    """Return a message's headers, or none and why they cannot be read.
-
-    To the broker the name of a header is bytes; the client cannot read a message of which one is not UTF-8.
-    """
-    try:
-        return _client_headers(message) or (), None
-    except (SystemError, ValueError) as error:
-        return (), f"headers cannot be read: {error.__cause__ or error}"
-
-
-_client_headers = methodcaller("headers")
-"""The client then returns a list with holes and leaves an exception pending, which CPython turns into a SystemError.
-
-But not where it calls a method of C directly, as it does for `message.headers()` once that has been run a few times
-(PRECALL_NO_KW_METHOD_DESCRIPTOR_NOARGS): there the exception appears in whatever is called next, and who looks into the
-list ends the process. `methodcaller` calls in the way that is always checked.
-"""
