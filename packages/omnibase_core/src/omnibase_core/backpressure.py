@@ -48,7 +48,7 @@ class Backpressure:
     ) -> None:
         """Start with nothing held."""
         self.intake = intake
-        self.room = AnswerRoom(intake)
+        self.room = AnswerRoom(intake, unknown_max=intake.fits(bus.message_bytes_max))
         self.progress = asyncio.Event()
         """Set whenever something is done, for those who wait for room or for the last of what is in flight."""
         self._bus = bus

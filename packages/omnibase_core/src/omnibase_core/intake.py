@@ -112,6 +112,10 @@ class Intake:
         self._calls[topic] -= 1
         self._add(topic, 0, -size_bytes, apart=False)
 
+    def fits(self, size_bytes: int) -> int:
+        """Return how many messages of a size one topic may hold at a time, at least 1."""
+        return max(1, self._bytes_max // (2 * size_bytes))
+
     @property
     def room_bytes(self) -> int:
         """How many bytes more the host may hold, at least 0."""
