@@ -312,7 +312,7 @@ class DropsTheGuard(NodeRuntime):
             return None
         assignment.active += 1
         serving = self._roster.attempts(work)
-        messages = await serving.serve(work.origin, assignment.leaving, assignment.is_closed, work.tried)
+        messages = await serving.serve(work.origin, work, work.tried)
         if messages is None:
             assignment.active -= 1
         return messages

@@ -2,19 +2,29 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from omnibase_core.intake import Intake
+from omnibase_core.leaving import Place
 
 _SMALL_BYTES = 4096
 """Smaller answers need no reservation: those of all calls of a host are less than the host may hold."""
 _FADES = 0.95
 
 
+@dataclass(slots=True)
+class RoomForCall:
+    """What a call has brought: the size of its answer in bytes, 0 for none."""
+
+    size_bytes: int = 0
+
+
 @dataclass(eq=False, slots=True)
 class _Waiter:
     topic: str
-    leaving: asyncio.Event
+    place: Place
     admitted: "asyncio.Future[int]"
 
 
@@ -33,14 +43,24 @@ class AnswerRoom:
     _calls: Counter[str] = field(default_factory=Counter)
     _waiters: list[_Waiter] = field(default_factory=list)
 
-    async def enter(self, topic: str, leaving: asyncio.Event) -> int:
-        """Wait for room, and return what is reserved, in bytes. It ends at once, with 0, when `leaving` is set.
+    @asynccontextmanager
+    async def call(self, topic: str, place: Place) -> AsyncIterator[RoomForCall]:
+        """Let a call begin when there is room, and take the room back when it has ended."""
+        reserved_bytes = await self.enter(topic, place)
+        entry = RoomForCall()
+        try:
+            yield entry
+        finally:
+            self.leave(topic, reserved_bytes, entry.size_bytes)
+
+    async def enter(self, topic: str, place: Place) -> int:
+        """Wait for room, and return what is reserved, in bytes. It ends at once, with 0, when the partition leaves.
 
         Each call that it lets begin ends with `leave`.
         """
-        if (reserved_bytes := self._begin(topic, leaving)) is not None:
+        if (reserved_bytes := self._begin(topic, place)) is not None:
             return reserved_bytes
-        waiter = _Waiter(topic, leaving, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(topic, place, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         try:
             return await waiter.admitted
@@ -53,8 +73,8 @@ class AnswerRoom:
                 self._waiters.remove(waiter)
 
     def leave(self, topic: str, reserved_bytes: int, size_bytes: int) -> None:
-        """Take a reservation back, and remember how large the answer was; 0 for none."""
-        if size_bytes or topic in self._expected:
+        """Take a reservation back, and remember how large the answer was; 0 for none, which says nothing of others."""
+        if size_bytes:
             self._expected[topic] = max(float(size_bytes), self._expected.get(topic, 0.0) * _FADES)
         self._end(topic, reserved_bytes)
         self.wake()
@@ -62,21 +82,23 @@ class AnswerRoom:
     def wake(self) -> None:
         """Let those begin for whom there is room by now, in the order in which they came."""
         for waiter in [it for it in self._waiters if not it.admitted.done()]:
-            if (reserved_bytes := self._begin(waiter.topic, waiter.leaving)) is not None:
+            if (reserved_bytes := self._begin(waiter.topic, waiter.place)) is not None:
                 self._waiters.remove(waiter)
                 waiter.admitted.set_result(reserved_bytes)
 
-    def _begin(self, topic: str, leaving: asyncio.Event) -> int | None:
+    def _begin(self, topic: str, place: Place) -> int | None:
         """Count a call, and return what is reserved for it; None where it has to wait."""
         reserved_bytes = 0
-        if not leaving.is_set():
-            if topic not in self._expected:
-                if self._calls[topic] >= self.unknown_max:
+        if not place.leaving.is_set():
+            expected = self._expected.get(topic)
+            if expected is None:
+                if self._calls[topic] >= self.unknown_max and not place.is_first():
                     return None
-            elif (reserved_bytes := int(self._expected[topic])) < _SMALL_BYTES:
-                reserved_bytes = 0
-            elif not self.intake.reserve(topic, reserved_bytes):
-                return None
+            elif expected >= _SMALL_BYTES:
+                reserved_bytes = int(expected)
+                # What others wait for is let through: they hold room that only this one can make.
+                if not self.intake.reserve(topic, reserved_bytes, at_once=place.is_first()):
+                    return None
         self._calls[topic] += 1
         return reserved_bytes
 

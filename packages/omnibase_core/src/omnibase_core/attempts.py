@@ -6,7 +6,7 @@ What waits here holds back its own lane and no other, and has one of its node's 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
@@ -19,7 +19,7 @@ from omnibase_core.errors import CommandFailed, CommandRejected, TargetBusy
 from omnibase_core.idempotency import UNCLAIMED, Held, Once, Wait
 from omnibase_core.idempotency_store import Recorded
 from omnibase_core.instance import NodeInstance
-from omnibase_core.leaving import is_set_within
+from omnibase_core.leaving import Place, is_set_within
 from omnibase_core.logic import Plan
 from omnibase_core.policies import RetryPolicy
 from omnibase_core.ports import Clock, Delivery, Message
@@ -65,24 +65,22 @@ class Attempts:
             once=once,
         )
 
-    async def serve(
-        self, delivery: Delivery, leaving: asyncio.Event, closed: Callable[[], bool], tried: Tried | None = None
-    ) -> Sequence[Message] | None:
+    async def serve(self, delivery: Delivery, place: Place, tried: Tried | None = None) -> Sequence[Message] | None:
         """Return the messages that end the delivery; None if its partition leaves before an attempt has ended it.
 
         `tried` is what happened to it before, if it comes from the retry topic: it is not served before it is due. A
-        wait ends at once when `leaving` is set; an attempt that is under way ends by itself. `closed` says whether the
-        partition is another host's by now. Cancelling is no result.
+        wait ends at once when the partition is leaving; an attempt that is under way ends by itself. Cancelling is no
+        result.
         """
         command = self.instance.decode(delivery)
         if not isinstance(command, OnexEnvelope):
             return command
         tried = tried or _NEVER
-        trial = _Trial(delivery, command, leaving, closed, tried.attempts, tried.first_failed_at, self._spent_s(tried))
-        if tried.due is not None and await is_set_within(leaving, self._left_s(tried)):
+        trial = _Trial(delivery, command, place, tried.attempts, tried.first_failed_at, self._spent_s(tried))
+        if tried.due is not None and await is_set_within(place.leaving, self._left_s(tried)):
             return None
         while isinstance(step := await self._step(trial), Wait):
-            if await is_set_within(leaving, step.seconds):
+            if await is_set_within(place.leaving, step.seconds):
                 return None
         return step
 
@@ -103,14 +101,36 @@ class Attempts:
         if not isinstance(planned, Plan):
             await self._release(claim, trial)
             return self._given_up(trial, planned)
-        if not self.instance.breaker.admits(self.clock.monotonic_s()):
-            return Wait(max(self.instance.breaker.next_probe_s(self.clock.monotonic_s()), _PROBE_LEAST_S))
-        outcome = await self._attempt(trial, planned)
+        outcome = await self._called(trial, planned)
         if isinstance(outcome, TargetBusy):
             return Wait(max(outcome.retry_after_s or 0.0, _PROBE_LEAST_S))
         if isinstance(outcome, CommandFailed | CommandRejected):
             return await self._failed(trial, claim, outcome)
-        return None if outcome is None else await self._settled(trial, claim, outcome)
+        return outcome if outcome is None or isinstance(outcome, Wait) else await self._settled(trial, claim, outcome)
+
+    async def _called(
+        self, trial: "_Trial", planned: Plan
+    ) -> Sequence[Message] | CommandFailed | CommandRejected | Wait | None:
+        """Let the handler act, once there is room for what it brings and its breaker lets it.
+
+        Room comes first: a command that waits for room may need another one to end, which the breaker, or the node's
+        places, must not keep from it.
+        """
+        if self.room is None:
+            return await self._admitted(trial, planned)
+        async with self.room.call(self.topic, trial.place) as call:
+            outcome = await self._admitted(trial, planned)
+            if isinstance(outcome, list):
+                call.size_bytes = sum(map(size_of, outcome))
+        return outcome
+
+    async def _admitted(
+        self, trial: "_Trial", planned: Plan
+    ) -> Sequence[Message] | CommandFailed | CommandRejected | Wait | None:
+        """Let the handler act, if its breaker does; otherwise return how long to wait."""
+        if self.instance.breaker.admits(self.clock.monotonic_s()):
+            return await self._attempt(trial, planned)
+        return Wait(max(self.instance.breaker.next_probe_s(self.clock.monotonic_s()), _PROBE_LEAST_S))
 
     async def _attempt(
         self, trial: "_Trial", planned: Plan
@@ -119,32 +139,18 @@ class Attempts:
         began_s = self.clock.monotonic_s()
         with self.instance.breaker.admitted(self.clock.monotonic_s) as call:
             async with self.places:
-                outcome = await self._called(trial, planned)
-            if outcome is None or isinstance(outcome, TargetBusy):
+                if trial.place.leaving.is_set():
+                    return None
+                number = trial.attempts + 1
+                outcome = await self.instance.attempt(
+                    trial.delivery, trial.command, planned, number=number, closed=trial.place.is_closed
+                )
+            if isinstance(outcome, TargetBusy):
                 return outcome  # the target was not asked: it is no attempt, and the breaker hears nothing of it
             call.well = not (isinstance(outcome, CommandFailed) and outcome.tells_of_trouble)
         trial.attempts += 1
         trial.spent_s += self.clock.monotonic_s() - began_s
         return outcome
-
-    async def _called(
-        self, trial: "_Trial", planned: Plan
-    ) -> Sequence[Message] | CommandFailed | CommandRejected | None:
-        """Let the handler act, once there is room for what it brings; None where the partition leaves meanwhile."""
-        reserved_bytes = 0 if self.room is None else await self.room.enter(self.topic, trial.leaving)
-        size_bytes = 0
-        try:
-            if trial.leaving.is_set():
-                return None
-            outcome = await self.instance.attempt(
-                trial.delivery, trial.command, planned, number=trial.attempts + 1, closed=trial.closed
-            )
-            if not isinstance(outcome, CommandFailed | CommandRejected):
-                size_bytes = sum(map(size_of, outcome))
-            return outcome
-        finally:
-            if self.room is not None:
-                self.room.leave(self.topic, reserved_bytes, size_bytes)
 
     async def _failed(
         self, trial: "_Trial", claim: Held, error: CommandFailed | CommandRejected
@@ -176,7 +182,7 @@ class Attempts:
     async def _settled(self, trial: "_Trial", held: Held, messages: Sequence[Message]) -> Sequence[Message]:
         """Record what the command ended with, before anybody publishes it."""
         if self.once is not None:
-            await self.once.settle(held, trial.delivery, trial.command, messages, trial.leaving)
+            await self.once.settle(held, trial.delivery, trial.command, messages, trial.place.leaving)
         return messages
 
     async def _release(self, held: Held, trial: "_Trial") -> None:
@@ -210,8 +216,7 @@ class _Trial:
 
     delivery: Delivery
     command: OnexEnvelope
-    leaving: asyncio.Event
-    closed: Callable[[], bool]
+    place: Place
     attempts: int
     first_failed_at: datetime | None
     spent_s: float

@@ -37,7 +37,7 @@ async def serve(roster: Roster, work: Work) -> Sequence[Message] | None:
     assignment.active += 1
     try:
         serving = roster.attempts(work)
-        messages = await serving.serve(work.origin, assignment.leaving, assignment.is_closed, work.tried)
+        messages = await serving.serve(work.origin, work, work.tried)
     except BaseException as error:
         if is_cancelled(error):
             raise

@@ -93,15 +93,16 @@ class Intake:
         """Count what is published instead of it; below 0, what it is less."""
         self._add(topic, 0, size_bytes, apart=apart)
 
-    def reserve(self, topic: str, size_bytes: int) -> bool:
+    def reserve(self, topic: str, size_bytes: int, *, at_once: bool) -> bool:
         """Count what a call is going to bring, if there is room for it; return whether there is.
 
-        A topic may reserve as much as it leaves free, as with what it takes. But one call is always let through where
-        nothing of its topic is under way or waits for the broker: it would wait for room that only itself could make.
+        A topic may reserve as much as it leaves free, as with what it takes. But `at_once`, and where nothing else of
+        its topic is under way or waits for the broker, a call is let through: to wait for room that only itself could
+        make would be to wait for ever.
         """
         share = self._share(self._counts[topic], self._sizes_bytes[topic] + size_bytes)
-        is_under_way = self._calls[topic] or self._answers[topic]
-        if is_under_way and share >= 1 - self._share(self.count, self.size_bytes + size_bytes):
+        is_alone = not (self._calls[topic] or self._answers[topic])
+        if not (at_once or is_alone) and share >= 1 - self._share(self.count, self.size_bytes + size_bytes):
             return False
         self._calls[topic] += 1
         self._add(topic, 0, size_bytes, apart=False)

@@ -5,15 +5,14 @@ for a while, where one of its partitions belongs to a host that has the node. Wh
 `limits.unknown_node_s` ends as an error answer and a dead letter, which name the node and the command's first place.
 """
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from omnibase_core.codec import decode
 from omnibase_core.contracts.host import RuntimeHostContract
 from omnibase_core.dead_letters import size_of
 from omnibase_core.errors import CommandFailed, InvalidTopicName, PublishFailed, UndecodableEnvelope
-from omnibase_core.leaving import is_set_within
+from omnibase_core.leaving import Place, is_set_within
 from omnibase_core.outlet import ADDRESSEE
 from omnibase_core.ports import Clock, Delivery, Message, Observer
 from omnibase_core.replies import Replies
@@ -33,14 +32,12 @@ class Strays:
     clock: Clock
     observer: Observer
 
-    async def serve(
-        self, delivery: Delivery, leaving: asyncio.Event, closed: Callable[[], bool], tried: Tried | None = None
-    ) -> Sequence[Message] | None:
+    async def serve(self, delivery: Delivery, place: Place, tried: Tried | None = None) -> Sequence[Message] | None:
         """Return what leaves the command to another host, after a pause, or what ends it; None if its partition leaves.
 
-        `closed` and `tried` are those of commands that are served here.
+        `tried` is that of commands that are served here.
         """
-        del closed, tried
+        del tried
         arrived, waited_s = taken_over(delivery)
         node = self._topic_of(arrived)
         if node is None:
@@ -49,7 +46,7 @@ class Strays:
             return self._ended(arrived, waited_s, node)
         # The pauses grow with what was waited before: a host that has just been started need not wait for long.
         pause_s = min(max(_PAUSE_FIRST_S, waited_s), _PAUSE_LONGEST_S)
-        if await is_set_within(leaving, pause_s):
+        if await is_set_within(place.leaving, pause_s):
             return None
         message = passed_on(arrived, waited_s + pause_s)
         return [message] if size_of(message) <= self.bytes_max else self._ended(arrived, waited_s, node)

@@ -50,10 +50,6 @@ class Assignment:
             self.line.append(work)
         return True
 
-    def is_closed(self) -> bool:
-        """Check whether the partition is another host's by now."""
-        return self.closed
-
     @property
     def settling(self) -> bool:
         """Whether something is under way that may still be done before the partition goes to another."""
@@ -92,6 +88,19 @@ class Work:
     """How often the broker has refused one of its messages, for whatever reason."""
     has_letter: bool = False
     """Whether the broker has its dead letter."""
+
+    @property
+    def leaving(self) -> asyncio.Event:
+        """Set when its partition is about to leave."""
+        return self.assignment.leaving
+
+    def is_closed(self) -> bool:
+        """Check whether its partition is another host's by now."""
+        return self.assignment.closed
+
+    def is_first(self) -> bool:
+        """Check whether everything before it is done."""
+        return self.assignment.ledger.watermark == self.delivery.offset
 
     def serves_at_once(self, *, waiting: int) -> bool:
         """Check whether its messages need no task, where so many commands of its topic wait before it."""
