@@ -1,4 +1,4 @@
-"""Room for answers with exactly once, and requests that are served at once: what a host holds, and what it waits for."""
+"""Room for answers with exactly once, and requests that are served at once."""
 
 import asyncio
 from collections.abc import Mapping
