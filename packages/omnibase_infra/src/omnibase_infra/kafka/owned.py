@@ -107,7 +107,8 @@ class OwnedPartitions:
         of_topic = [it for it in self.all() if it.partition.topic == topic]
         for owned in of_topic:
             if owned.topic_id is None:
-                owned.topic_id, owned.tag = topic_id, _tag(topic_id, next(self._serials))
+                # The answer to a commit under way carries the tag of before, and will not count: it is sent again.
+                owned.topic_id, owned.tag, owned.sent = topic_id, _tag(topic_id, next(self._serials)), None
         return [it.partition for it in of_topic if it.topic_id != topic_id]
 
     def standings(self) -> list[Standing]:
