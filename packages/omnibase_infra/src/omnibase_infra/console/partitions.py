@@ -63,9 +63,12 @@ def _of(
     # Before anything is delivered, a partition is read from its committed offset on.
     committed = position if standing.watermark is None else standing.watermark
     ends, lag, age_s = survey.ends.get(partition), 0, 0.0
-    if ends is not None and committed is not None:
-        lag = max(0, ends.stable_end - max(committed, ends.begin))
-        age_s = lag_s(partition, committed) if lag else 0.0
+    if ends is not None:
+        # A group without a committed offset reads from the beginning: that nothing has arrived yet is no reason to
+        # believe that nothing is there.
+        first = ends.begin if committed is None else max(committed, ends.begin)
+        lag = max(0, ends.stable_end - first)
+        age_s = lag_s(partition, first if committed is None else committed) if lag else 0.0
     open_transaction = survey.open_transactions.get(partition)
     return PartitionHealth(
         node=node,
