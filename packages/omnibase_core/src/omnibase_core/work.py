@@ -140,8 +140,8 @@ class Work:
 
 
 def count_through(intake: Intake, works: Iterable[Work], *, sign: Literal[1, -1] = 1) -> None:
-    """Count work that waits in no line, all at once, as far as the host's limits count it."""
-    sizes_bytes = [it.size_bytes for it in works if not (it.in_line or it.asked or it.instance.asks_a_node)]
+    """Count work that waits in no line, all at once: requests, too, since it waits for the broker alone."""
+    sizes_bytes = [it.size_bytes for it in works if not it.in_line]
     intake.pass_through(sign * len(sizes_bytes), sign * sum(sizes_bytes))
 
 
@@ -158,7 +158,7 @@ def count_growth(intake: Intake, work: Work, grown_bytes: int) -> None:
     work.size_bytes += grown_bytes
     if work.in_line:
         intake.grow(work.topic, grown_bytes, apart=work.is_apart)
-    elif not work.is_apart:
+    else:
         intake.pass_through(0, grown_bytes)
 
 
