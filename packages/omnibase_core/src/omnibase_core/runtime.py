@@ -290,6 +290,7 @@ class NodeRuntime:
         for work in works:
             if work.assignment.closed:
                 self._drop(work)
+                work.messages = ()  # It may still stand in its partition's line, which is about to be dropped, too.
         if not current:
             return
         if self._transactions is not None:
