@@ -8,7 +8,7 @@ from typing import Literal
 
 _FRUGALITY = 4
 _REQUESTS = 4
-"""Requests are small and many: so many times the host's commands may wait."""
+"""Requests, and what waits for another host, are small and many: so many times the host's commands may wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Intake:
         """
         limit = self._limits[topic]
         if limit is None:
-            # Requests hold memory of their own, as much as everything else together may.
+            # Requests, and what is parked, hold memory of their own, as much as everything else together may.
             return self.apart_count < self._in_all * _REQUESTS and self.apart_bytes < self._bytes_max
         if apart:
             return self._counts[topic] < limit

@@ -24,7 +24,7 @@ from omnibase_core.ports import Clock, Delivery, EnvelopeBus, Handler, InlineHan
 from omnibase_core.replies import Replies
 from omnibase_core.retry_topic import retried, taken_over
 from omnibase_core.strays import Strays
-from omnibase_core.work import Assignment, Work
+from omnibase_core.work import PARKED, Assignment, Work
 
 _UNBOUNDED = 1_000_000
 
@@ -79,12 +79,12 @@ class Roster:
     def intake(self) -> Intake:
         """Return the bounds of what is taken: of each node; of commands that are not due, a quarter of the host's.
 
-        Requests are bounded by what they hold together.
+        Requests, and what is parked for other hosts, are bounded by what they hold together.
         """
         of_nodes = {topic: it.node.contract.delivery.max_in_flight for topic, it in self._instances.items()}
         limits = self._host.limits
         return Intake(
-            per_topic={**of_nodes, self.requests: None, self.retries: max(1, limits.max_in_flight // 4)},
+            per_topic={**of_nodes, self.requests: None, PARKED: None, self.retries: max(1, limits.max_in_flight // 4)},
             in_all=limits.max_in_flight,
             bytes_max=limits.bytes_in_flight_max,
         )

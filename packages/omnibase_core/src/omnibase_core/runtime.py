@@ -40,7 +40,7 @@ from omnibase_core.ports import (
 from omnibase_core.refusals import mend, refused_of
 from omnibase_core.roster import Roster
 from omnibase_core.transactions import Transactions
-from omnibase_core.work import Assignment, Work, count_answer, count_done, count_growth, count_through
+from omnibase_core.work import PARKED, Assignment, Work, count_answer, count_done, count_growth, count_through
 
 
 class NodeRuntime:
@@ -127,9 +127,7 @@ class NodeRuntime:
         self._stopping = True
         self._bus.pause(list(self._assignments))
         await self._handover.drain(list(self._assignments.values()), drain_s)
-        running = [*self._tasks, *([self._loop] if self._loop else [])]
-        for task in running:
-            task.cancel()
+        running = [task for task in (*self._tasks, self._loop) if task is not None and task.cancel()]
         await asyncio.gather(*running, return_exceptions=True)
         # An acknowledgement that still comes, while the bus closes, counts for nothing: the partitions are others'.
         for assignment in self._assignments.values():
@@ -225,7 +223,8 @@ class NodeRuntime:
                 last_topic = topic
             work = roster.work_of(delivery, assignment)
             at_once = work.serves_at_once(waiting=intake.waiting(topic))
-            if not at_once and not intake.has_room(topic, apart=work.is_apart):
+            work.parked = work.stray is not None and intake.has_room(PARKED)
+            if not (at_once or work.parked or intake.has_room(topic, apart=work.is_apart)):
                 if not work.asked:
                     self._send_back(delivery)
                     continue
@@ -239,7 +238,7 @@ class NodeRuntime:
                 served.append(work)
             else:
                 work.size_bytes = size_of(delivery)
-                intake.take(topic, work.size_bytes, apart=work.is_apart)
+                intake.take(work.account, work.size_bytes, apart=work.is_apart)
                 if self._lanes.put(work.lane, work):
                     self._spawn(self._run_lane(work.lane))
             room_bytes -= work.size_bytes

@@ -15,6 +15,9 @@ from omnibase_core.ports import Delivery, Message, Partition
 from omnibase_core.retry_topic import Tried
 from omnibase_core.strays import Strays
 
+PARKED = "(parked)"
+"""Stands for a topic in what counts commands: those that wait for another host of the pool."""
+
 
 @dataclass(slots=True, eq=False)
 class Assignment:
@@ -78,6 +81,8 @@ class Work:
     """Whether a node waits for its answer: then it is served out of line, and what waits holds it up nowhere."""
     stray: Strays | None = None
     """What serves it where this host does not have its node: `instance` then stands in for nothing but its logs."""
+    parked: bool = False
+    """Whether it waits for another host apart from its topic's limit, so that many of its kind hold up nobody."""
     in_line: bool = True
     """Whether it waits, or waited, in a lane: then it counts against its node's limit."""
     size_bytes: int = 0
@@ -115,6 +120,11 @@ class Work:
         return self.delivery.partition.topic
 
     @property
+    def account(self) -> str:
+        """What it is counted against: its topic, or what is parked."""
+        return PARKED if self.parked else self.delivery.partition.topic
+
+    @property
     def ends_in_dead_letter(self) -> bool:
         """Whether its messages say that it could not be served."""
         return self.messages[-1].topic == self.instance.replies.letters
@@ -122,7 +132,7 @@ class Work:
     @property
     def is_apart(self) -> bool:
         """Whether it counts against its topic's limit alone, since it may wait for what the host has yet to take."""
-        return self.asked or self.instance.asks_a_node
+        return self.asked or self.parked or self.instance.asks_a_node
 
     @property
     def lane(self) -> Hashable:
@@ -150,14 +160,14 @@ def count_answer(intake: Intake, work: Work, messages: Sequence[Message]) -> Non
     work.messages, work.counted = messages, True
     size_bytes = sum(map(size_of, messages))
     work.size_bytes += size_bytes
-    intake.answered(work.topic, size_bytes, apart=work.is_apart)
+    intake.answered(work.account, size_bytes, apart=work.is_apart)
 
 
 def count_growth(intake: Intake, work: Work, grown_bytes: int) -> None:
     """Count what is published instead of what was refused; below 0, what it is less."""
     work.size_bytes += grown_bytes
     if work.in_line:
-        intake.grow(work.topic, grown_bytes, apart=work.is_apart)
+        intake.grow(work.account, grown_bytes, apart=work.is_apart)
     else:
         intake.pass_through(0, grown_bytes)
 
@@ -167,4 +177,4 @@ def count_done(intake: Intake, works: Sequence[Work]) -> None:
     count_through(intake, works, sign=-1)
     for work in works:
         if work.in_line:
-            intake.give_back(work.topic, work.size_bytes, apart=work.is_apart, answered=work.counted)
+            intake.give_back(work.account, work.size_bytes, apart=work.is_apart, answered=work.counted)
