@@ -53,6 +53,10 @@ class Load:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
+    def close(self) -> None:
+        """Send nothing more, whatever became of what was sent."""
+        self._stopping.set()
+
     def stop(self) -> set[UUID]:
         """Stop, wait until the broker has everything, and give the ids of all commands."""
         self._stopping.set()

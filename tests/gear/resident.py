@@ -10,7 +10,7 @@ _EVERY_S = 0.5
 
 
 class ResidentMemory:
-    """Notes the resident memory of each process, in MB, from the moment on that it is there, until `stop`."""
+    """Notes the resident memory of each process, in MB, from the moment on that it is there, until `close`."""
 
     def __init__(self, pids: Callable[[], Iterable[int]], *, every_s: float = _EVERY_S) -> None:
         """Begin to look at the processes of these ids."""
@@ -21,7 +21,7 @@ class ResidentMemory:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Look at nothing any more."""
         self._stopping.set()
         self._thread.join()

@@ -115,7 +115,10 @@ class Hosts:
 
 
 class Torment:
-    """Does one thing after the other to hosts, and restarts their broker beside that, each from a thread of its own."""
+    """Does one thing after the other to hosts, and restarts their broker beside that, each from a thread of its own.
+
+    A child dies with the thread that started it: the threads live, idle, until `close`.
+    """
 
     def __init__(self, hosts: Hosts, broker: Broker, *, length_s: float) -> None:
         """Begin."""
@@ -124,6 +127,9 @@ class Torment:
         self._until_s = time.monotonic() + length_s
         self._done: Counter[str] = Counter()
         self._failed: list[BaseException] = []
+        self._closing = threading.Event()
+        self._ending = threading.Lock()
+        self._running = 2
         self._threads = [
             threading.Thread(target=self._run, args=(it,), daemon=True) for it in (self._hurt_hosts, self._restart)
         ]
@@ -133,21 +139,28 @@ class Torment:
     @property
     def goes_on(self) -> bool:
         """Whether something may still happen."""
-        return any(thread.is_alive() for thread in self._threads)
+        return self._running > 0
 
-    def join(self) -> str:
-        """Wait for the end, and give what happened how often."""
-        for thread in self._threads:
-            thread.join()
+    def told(self) -> str:
+        """Give what happened how often. Raises what went wrong."""
         if self._failed:
             raise self._failed[0]
         return ", ".join(f"{number} {fault}" for fault, number in self._done.items())
+
+    def close(self) -> None:
+        """End the threads, and with them whatever they started and is not ended yet."""
+        self._closing.set()
+        for thread in self._threads:
+            thread.join()
 
     def _run(self, work: Callable[[], None]) -> None:
         try:
             work()
         except BaseException as error:  # noqa: BLE001 - it is raised where the end is waited for
             self._failed.append(error)
+        with self._ending:
+            self._running -= 1
+        self._closing.wait()
 
     def _hurt_hosts(self) -> None:
         hosts = self._hosts

@@ -9,6 +9,7 @@ overtake. Nothing may be lost, stuck or out of order, every host ends when asked
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from statistics import median
 
@@ -87,14 +88,14 @@ def test_hosts_and_a_broker_in_chaos_lose_nothing_and_keep_the_order(
     leave_gaps(machine.broker, commands)
     _write(machine, flows, records, service, guarantee)
     hosts = Hosts(machine, stop_s=STOP_S)
-    memory = ResidentMemory(hosts.pids)
-    load = Load(machine.broker, flows)
-    torment = Torment(hosts, own_kafka, length_s=LENGTH_S)
-    reader = TallyReader(machine.broker, answers, records)
-    try:
+    with ExitStack() as stack:
+        memory = stack.enter_context(closing(ResidentMemory(hosts.pids)))
+        reader = stack.enter_context(closing(TallyReader(machine.broker, answers, records)))
+        torment = stack.enter_context(closing(Torment(hosts, own_kafka, length_s=LENGTH_S)))
+        load = stack.enter_context(closing(Load(machine.broker, flows)))
         while torment.goes_on:
             reader.read()
-        faults = torment.join()
+        faults = torment.told()
         sent = load.stop()
         leave_gaps(machine.broker, commands)
         missing = reader.until_answered(sent, quiet_s=QUIET_S)
@@ -102,11 +103,6 @@ def test_hosts_and_a_broker_in_chaos_lose_nothing_and_keep_the_order(
         standing = hosts.standing()
         statuses = hosts.stop_all()
         reader.until_quiet()
-    finally:
-        load.stop()
-        torment.join()
-        memory.stop()
-        reader.close()
     tally, published = reader.tally, reader.records
     del tally.disordered["flaky"]  # its commands may overtake each other
     lost_records = len(load.sent["audit"] - published.keys())

@@ -124,7 +124,7 @@ def _grown(
             service.holding = False
         _until_answered(machine, host, messages, answers)
     finally:
-        memory.stop()
+        memory.close()
     assert host.child.stop() == 0
     assert memory.most_mb - before_mb < GROWTH_MAX_MB, f"{before_mb:.0f} -> {memory.most_mb:.0f} MB"
     return before_mb, memory.most_mb
