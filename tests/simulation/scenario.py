@@ -290,6 +290,7 @@ class History:
 
     async def _recreate(self, topic: str) -> None:
         """Delete a topic, and create it again when clients have had time to hear that their commits are for nothing."""
+        self.invariants.recreated.add(topic)
         self.cluster.delete(topic)
         await asyncio.sleep(self.dice.between(2, 6))
         self.cluster.create(topic)
