@@ -20,6 +20,8 @@ PASSED_ON = "onex-passed-on"
 _PLACE = "onex-passed-on-place"
 _KEY = "onex-passed-on-key"
 _MARKS = 3
+_DURATIONS = (f"{PREFIX}delay-s", f"{PREFIX}spent-s")
+"""What stands in front of the other facts, where the host that wrote them knew of it."""
 
 
 class Tried(NamedTuple):
@@ -47,9 +49,9 @@ def retry_message(origin: Delivery, tried: Tried, *, topic: str) -> Message:
         "attempts": tried.attempts,
         "first-failed-at": tried.first_failed_at.isoformat(),
         "due": tried.due.isoformat(),
-        "delay-s": tried.delay_s,
-        "spent-s": tried.spent_s,
     }
+    # While a pool is deployed, hosts of an earlier version read these six, and only at the very end.
+    facts = {"delay-s": tried.delay_s, "spent-s": tried.spent_s, **facts}
     headers = [(PREFIX + name, str(value).encode()) for name, value in facts.items()]
     return Message(topic, origin.key, origin.value, (*origin.headers, *headers))
 
@@ -63,6 +65,7 @@ def retried(delivery: Delivery) -> tuple[Delivery, Tried] | None:
     headers = delivery.headers
     ours = list(takewhile(lambda header: header[0].startswith(PREFIX), reversed(headers)))
     begin = next((place for place, header in enumerate(ours, 1) if header[0] == f"{PREFIX}topic"), 0)
+    begin += len(list(takewhile(lambda header: header[0] in _DURATIONS, ours[begin : begin + len(_DURATIONS)])))
     facts = {name.removeprefix(PREFIX): (value or b"").decode(errors="replace") for name, value in ours[:begin]}
     try:
         tried = _tried(facts)
