@@ -130,8 +130,11 @@ class Publisher:
 
     def _look(self) -> None:
         """Take what reports there are, and come again: soon while answers are awaited, now and then for errors."""
-        self._producer.poll(0)
-        self._look_again(_BUSY_S if self._pending else _IDLE_S)
+        try:
+            self._producer.poll(0)
+        finally:
+            # Whatever a callback raises: nobody else would ever look again.
+            self._look_again(_BUSY_S if self._pending else _IDLE_S)
 
     def _look_again(self, after_s: float) -> None:
         self._next_look.cancel()
