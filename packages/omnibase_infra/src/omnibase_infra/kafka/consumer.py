@@ -242,8 +242,17 @@ class ConsumerThread:
         except KafkaException as error:
             self._warn(error.args[0])
             return [None] * len(partitions)
+        for problem in {it.error.code(): it.error for it in places if it.error is not None}.values():
+            self._warn(problem)
         found = {(it.topic, it.partition): it for it in places if it.error is None}
-        return [starting_point(found[it], ids.get(it.topic)) if tuple(it) in found else None for it in partitions]
+        return [self._target(found[it], ids.get(it.topic)) if tuple(it) in found else None for it in partitions]
+
+    def _target(self, committed: TopicPartition, topic_id: str | None) -> int:
+        target = starting_point(committed, topic_id)
+        if target < 0 <= committed.offset:
+            place = {"topic": committed.topic, "partition": committed.partition, "committed": committed.offset}
+            self._event("warning", "offset_of_another_topic", **place, reading="from its beginning")
+        return target
 
     def _look_up(self, topics: Collection[str]) -> Mapping[str, str]:
         with self.waits.on("describe_topics"):
