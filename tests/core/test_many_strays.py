@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-import pytest
-
 from omnibase_core.errors import HandlerError
 from omnibase_core.testing import MemoryBroker
 from tests.gear.commands import command, loaded_host, node
@@ -42,7 +40,6 @@ def stage_with_strays() -> Stage:
     return stage
 
 
-@pytest.mark.xfail(strict=True, reason="only the pauses count, and not the turns that are waited for")
 def test_strays_end_within_the_time_that_the_contract_says() -> None:
     """However many there are: the time that they wait for their turn counts, too."""
 
@@ -56,7 +53,6 @@ def test_strays_end_within_the_time_that_the_contract_says() -> None:
     play(scenario)
 
 
-@pytest.mark.xfail(strict=True, reason="strays and retries share one bound, in the order of the topic")
 def test_strays_do_not_keep_the_retries_of_other_nodes_waiting() -> None:
     """A retry that is due after two seconds is made within some, not after all strays have had their turn."""
 

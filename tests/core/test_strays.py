@@ -83,8 +83,11 @@ def test_requests_to_a_node_are_left_to_the_hosts_that_have_it() -> None:
 
 
 @pytest.mark.parametrize("topic", ["retry", "requests"])
-def test_what_no_host_knows_any_more_is_answered_and_can_be_redriven(topic: str) -> None:
-    """After the time that the host contract says: the dead letter names the node and the command's first place."""
+def test_what_no_host_knows_any_more_is_answered_and_named(topic: str) -> None:
+    """After the time that the host contract says: the dead letter names the node and the command's first place.
+
+    So a retry can be redriven, as any dead letter of a node. A request is not: nobody waits for its answer any more.
+    """
 
     async def scenario() -> None:
         stage = Stage(down_until(0), MemoryBroker(partitions=1))

@@ -52,4 +52,4 @@ def test_what_retention_took_is_no_lag() -> None:
 def test_before_the_broker_was_asked_nothing_is_claimed() -> None:
     """No lag, and no offset."""
     health = health_of(Standing(None, 5.0, None), BusSurvey())
-    assert (health.lag, health.committed, health.position, health.is_quiet) == (0, None, None, True)
+    assert (health.lag, health.committed, health.position, health.is_quiet) == (None, None, None, True)

@@ -4,6 +4,7 @@ A node's own errors are answered where they arise. What gets here is a fault of 
 fails; either must cost no more than its command, since a lane that ended by it would hold all that follow for ever.
 """
 
+import asyncio
 from collections.abc import Sequence
 
 from omnibase_core.dead_letters import size_of
@@ -29,7 +30,7 @@ def serve_at_once(roster: Roster, work: Work) -> None:
 async def serve(roster: Roster, work: Work) -> Sequence[Message] | None:
     """Return the messages that end the work; None when its partition is leaving: its next owner does the work.
 
-    Raises CancelledError where somebody asked for that, and nothing else.
+    Raises CancelledError where the engine stops, and nothing else.
     """
     assignment = work.assignment
     if assignment.leaving.is_set():
@@ -39,9 +40,18 @@ async def serve(roster: Roster, work: Work) -> Sequence[Message] | None:
         serving = roster.attempts(work)
         messages = await serving.serve(work.origin, work, work.tried)
     except BaseException as error:
-        if is_cancelled(error):
+        # The engine cancels what it serves when it stops, and then only what is leaving. Any other cancellation comes
+        # from the handler itself: to let it end the lane would end one host after the other with this command.
+        if is_cancelled(error) and work.leaving.is_set():
             raise
+        _take_back_cancellations()
         messages = roster.raw_letter(work, error)
     if messages is None:
         assignment.active -= 1
     return messages
+
+
+def _take_back_cancellations() -> None:
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()

@@ -57,8 +57,12 @@ async def mend(work: Work, refusals: Sequence[Refusal], *, transacts: bool) -> N
         work.messages = _shorter(work, refusals[0].error, largest // 2, only_letters=only_letters)
     else:
         work.refusals += 1
-        await _pause(work, refusals[0].error)
-        if work.refusals >= _ANSWER_TRIES and not all(_is_letter(work, it) for it in refused):
+        is_answer = not all(_is_letter(work, it) for it in refused)
+        # Of a node that nobody has, there may be no topic of answers, and none will come.
+        tries = 1 if work.stray is not None else _ANSWER_TRIES
+        if work.refusals < tries or not is_answer:
+            await _pause(work, refusals[0].error)
+        if work.refusals >= tries and is_answer:
             work.messages = _ended(work, refusals[0].error)
 
 
@@ -86,11 +90,15 @@ def _last_resort(work: Work, error: PublishFailed, bytes_max: int) -> Message:
         work.origin,
         PublishFailed(error.code, str(error)[:200]),
         topic=instance.replies.letters,
-        node="unknown" if work.stray is not None else instance.node.contract.name,
+        node=_node_of(work),
         host=instance.replies.host.name,
         now=instance.clock.now(),
         bytes_max=bytes_max,
     )
+
+
+def _node_of(work: Work) -> str:
+    return "unknown" if work.stray is not None else work.instance.node.contract.name
 
 
 def _is_letter(work: Work, message: Message) -> bool:
@@ -104,11 +112,12 @@ def _is_too_large(refusal: Refusal) -> bool:
 async def _pause(work: Work, error: PublishFailed) -> None:
     instance = work.instance
     reason = f"{error.code}: {error}"
-    instance.figures.degraded = reason
+    if work.stray is None:
+        instance.figures.degraded = reason
     instance.observer.event(
         "error",
         "publish_refused",
-        node=instance.node.contract.name,
+        node=_node_of(work),
         reason=reason,
         refusals=work.refusals,
         partition=f"{work.delivery.partition.topic}[{work.delivery.partition.number}]",

@@ -17,14 +17,19 @@ _OF_NODES = {
 
 
 _OF_PARTITIONS = {
-    "lag": ("gauge", "Messages of a partition that are there and not done."),
-    "lag_s": ("gauge", "For how many seconds, at least, the first of them has been there."),
-    "position": ("gauge", "The offset up to which the host has read."),
-    "committed": ("gauge", "The offset up to which everything is done."),
-    "held": ("gauge", "Whether a partition is not read right now, for a reason that /health says."),
-    "open_transaction": ("gauge", "Messages behind a transaction that another producer keeps open."),
-    "expired_total": ("counter", "Messages that retention took before they were read."),
+    "partition_lag": ("lag", "gauge", "Messages of a partition that are there and not done."),
+    "partition_lag_seconds": ("lag_s", "gauge", "For how long, at least, the first of them has been there."),
+    "partition_position": ("position", "gauge", "The offset up to which the host has read."),
+    "partition_committed": ("committed", "gauge", "The offset up to which everything is done."),
+    "partition_held": ("held", "gauge", "Partitions that are not read right now, for a reason that /health says."),
+    "partition_open_transaction": (
+        "open_transaction",
+        "gauge",
+        "Messages behind another producer's open transaction.",
+    ),
+    "partition_expired_total": ("expired", "counter", "Messages that retention took before they were read."),
 }
+_ALWAYS = frozenset({"lag", "committed"})
 
 
 def page_of(report: HealthReport, calls: Mapping[Asked, CallFigures]) -> str:
@@ -75,14 +80,14 @@ def _of_nodes(report: HealthReport) -> Iterator[str]:
 
 
 def _of_partitions(report: HealthReport) -> Iterator[str]:
-    for figure, (kind, meaning) in _OF_PARTITIONS.items():
-        name = f"partition_{figure}"
+    for name, (attribute, kind, meaning) in _OF_PARTITIONS.items():
         yield from _family(name, kind, meaning)
         for (topic, number), partition in report.partitions.items():
-            value = bool(partition.held) if figure == "held" else getattr(partition, figure.removesuffix("_total"))
-            if value is not None:
+            value = getattr(partition, attribute)
+            # Most partitions of a host of many nodes are quiet: of them nothing is said but what is always there.
+            if value is not None and (value or attribute in _ALWAYS):
                 labels = {"node": partition.node or "", "topic": topic, "partition": str(number)}
-                yield _sample(name, labels, float(value) if figure == "lag_s" else int(value))
+                yield _sample(name, labels, 1 if attribute == "held" else value)
 
 
 def _of_calls(calls: Mapping[Asked, CallFigures]) -> Iterator[str]:

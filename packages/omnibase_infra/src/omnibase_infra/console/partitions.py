@@ -14,7 +14,8 @@ class PartitionHealth:
 
     - `node`: whose commands are on it; None for a topic of the whole pool.
     - `lag`: messages that are there and not done. What a transaction left behind is none.
-    - `lag_s`: for how many seconds, at least, the first of them has been there.
+    - `lag_s`: for how many seconds, at least, the first of them has been there. Both are None where nobody knows, as on
+      the embedded broker.
     - `position`: the offset up to which the host has read; `committed`: up to which everything is done.
     - `still_s`: for how many seconds nothing of it has been done although something is there.
     - `held`: why it is not read right now; None where it is.
@@ -23,8 +24,8 @@ class PartitionHealth:
     """
 
     node: str | None
-    lag: int
-    lag_s: float
+    lag: int | None
+    lag_s: float | None
     position: int | None
     committed: int | None
     still_s: float
@@ -62,7 +63,9 @@ def _of(
     position = survey.positions.get(partition)
     # Before anything is delivered, a partition is read from its committed offset on.
     committed = position if standing.watermark is None else standing.watermark
-    ends, lag, age_s = survey.ends.get(partition), 0, 0.0
+    ends = survey.ends.get(partition)
+    lag: int | None = None
+    age_s = 0.0
     if ends is not None:
         # A group without a committed offset reads from the beginning: that nothing has arrived yet is no reason to
         # believe that nothing is there.
@@ -73,7 +76,7 @@ def _of(
     return PartitionHealth(
         node=node,
         lag=lag,
-        lag_s=round(age_s, 1),
+        lag_s=None if lag is None else round(age_s, 1),
         position=position,
         committed=committed,
         still_s=round(min(age_s, standing.still_s), 1),

@@ -307,10 +307,7 @@ class ConsumerThread:
             self.membership = self._consumer.consumer_group_metadata() if self._consumer.memberid() else None
 
     def _give_up(self, leaving: frozenset[Partition], *, lost: bool) -> bool:
-        """Let the runtime finish what is in flight, and return whether it released the partitions in time.
-
-        It bounds the time itself; so does this thread, which must poll to stay in the group.
-        """
+        """Let the runtime finish what is in flight, for a bounded time; return whether it released the partitions."""
         if not leaving or self._stopping.is_set():
             return True
         released = threading.Event()

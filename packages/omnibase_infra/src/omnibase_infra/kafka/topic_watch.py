@@ -15,6 +15,7 @@ from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCol
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
+from omnibase_core.errors import described
 from omnibase_core.ports import Partition
 from omnibase_infra.kafka.owned import Standing
 from omnibase_infra.kafka.survey import BusSurvey, Ends, Surveyor
@@ -94,8 +95,12 @@ class TopicWatch:
         while not self._stopping.is_set():
             begun_s = time.monotonic()
             self._look_at_waits()
-            with suppress(KafkaException):  # The broker is away, or busy: the next round will tell.
+            try:
                 self._look()
+            except KafkaException:
+                pass  # The broker is away, or busy: the next round will tell.
+            except Exception as error:  # noqa: BLE001 - a watch that has ended would say nothing for ever
+                self._event("error", "topic_watch_failed", reason=described(error))
             took_s = time.monotonic() - begun_s
             self._stopping.wait(min(max(_EVERY_S, took_s * _IDLE_SHARE), _PAUSE_MOST_S))
         self._admin = None  # It is disconnected here, whoever still holds this.
