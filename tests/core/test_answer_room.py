@@ -27,7 +27,7 @@ class Behind:
 
 def room(*, unknown_max: int = 4) -> AnswerRoom:
     """Give room for ten megabytes to one topic of a hundred commands."""
-    return AnswerRoom(Intake(per_topic={"a": 100}, in_all=1000, bytes_max=10 * MEGABYTE), unknown_max=unknown_max)
+    return AnswerRoom(Intake(per_topic={"a": 100}, in_all=1000, bytes_max=10 * MEGABYTE), unknown_max)
 
 
 async def entering(of: AnswerRoom, count: int, place: Behind) -> list["asyncio.Task[int]"]:

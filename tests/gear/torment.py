@@ -16,7 +16,7 @@ from tests.gear.hosts import Machine, RunningHost
 _FROZEN_S = 8.0
 """Longer than the session: the group goes on without it, and it comes back to find itself replaced."""
 _BROKER_AWAY_S = 3.0
-_BROKER_EVERY_S = 7.0
+_BROKER_EVERY_S = 10.0
 _SLACK_S = 4.0
 """For the end of a process itself, on a machine that is busy."""
 
@@ -139,7 +139,7 @@ class Torment:
     @property
     def goes_on(self) -> bool:
         """Whether something may still happen."""
-        return self._running > 0
+        return self._running > 0 and not self._failed
 
     def told(self) -> str:
         """Give what happened how often. Raises what went wrong."""

@@ -8,6 +8,7 @@ overtake. Nothing may be lost, stuck or out of order, every host ends when asked
 """
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -98,7 +99,9 @@ def test_hosts_and_a_broker_in_chaos_lose_nothing_and_keep_the_order(
         faults = torment.told()
         sent = load.stop()
         leave_gaps(machine.broker, commands)
+        ended_s = time.monotonic()
         missing = reader.until_answered(sent, quiet_s=QUIET_S)
+        caught_up_s = time.monotonic() - ended_s
         stuck = _uncommitted(machine, [*commands, *_retries(names, guarantee)])
         standing = hosts.standing()
         statuses = hosts.stop_all()
@@ -114,7 +117,10 @@ def test_hosts_and_a_broker_in_chaos_lose_nothing_and_keep_the_order(
         print(f"{len(missing)} lost, {len(stuck)} partitions stuck, {tally.disordered.total()} out of order,", end=" ")
         print(f"{tally.repeats:,} repeats, {dict(tally.errors)} errors;", end=" ")
         print(f"{lost_records} of {len(load.sent['audit']):,} records lost, {republished:,} repeated;", end=" ")
-        print(f"resident {memory.most_mb:.0f} MB at most, of a host that stayed", end=" ")
+        print(
+            f"all answered {caught_up_s:.0f} s later; resident {memory.most_mb:.0f} MB at most, of a host that stayed",
+            end=" ",
+        )
         print(f"{', '.join(f'{it:.0f}' for it in thirds_mb)} MB (median of each third);", end=" ")
         print(
             f"hosts ended within {hosts.longest_stop_s:.1f} s, {hosts.statuses_told}; standing at the end: {standing}"

@@ -108,6 +108,23 @@ def test_a_host_under_large_requests_keeps_to_its_memory(
     _tell(capsys, "large requests", report)
 
 
+def test_a_host_under_large_answers_to_requests_keeps_to_its_memory(
+    machine: Machine, service: HttpService, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Small requests of other nodes, each of which is answered with 0.8 MB."""
+    commands, answers = topics_of(machine, "asker")
+    requests = f"onex.app.test.{machine.tenant}.cmd.runtime.{POOL}.v1"
+    machine.write(asking("large"), handlers=http(service), requests=True)
+    headers = [(ADDRESSEE, commands.encode()), (DEPTH, b"1")]
+    messages = [
+        command(requests, "asker", {"n": n}, key=b"%d" % n, envelope_id=uuid4())._replace(headers=headers)
+        for n in range(COUNT)
+    ]
+    create_topics(machine.broker, [commands])
+    report = _grown(machine, messages, requests, answers, service)
+    _tell(capsys, "large answers to requests", report)
+
+
 def _grown(
     machine: Machine, messages: Sequence[Message], commands: str, answers: str, service: HttpService | None = None
 ) -> tuple[float, float]:

@@ -35,10 +35,13 @@ class AnswerRoom:
     Without it a node of a hundred calls at a time, each of which brings a megabyte, would hold a hundred megabytes,
     whatever the host's limit. Before a node has answered at all, nothing is known and nothing reserved: `unknown_max`
     calls may be under way until its first answer says what the others are going to bring.
+
+    `apart`: it is room for the answers to requests, of which there is as much again.
     """
 
     intake: Intake
     unknown_max: int
+    apart: bool = False
     _expected: dict[str, float] = field(default_factory=dict)
     _calls: Counter[str] = field(default_factory=Counter)
     _waiters: list[_Waiter] = field(default_factory=list)
@@ -97,7 +100,7 @@ class AnswerRoom:
             elif expected >= _SMALL_BYTES:
                 reserved_bytes = int(expected)
                 # What others wait for is let through: they hold room that only this one can make.
-                if not self.intake.reserve(topic, reserved_bytes, at_once=place.is_first()):
+                if not self.intake.reserve(topic, reserved_bytes, at_once=place.is_first(), apart=self.apart):
                     return None
         self._calls[topic] += 1
         return reserved_bytes
@@ -105,4 +108,4 @@ class AnswerRoom:
     def _end(self, topic: str, reserved_bytes: int) -> None:
         self._calls[topic] -= 1
         if reserved_bytes:
-            self.intake.unreserve(topic, reserved_bytes)
+            self.intake.unreserve(topic, reserved_bytes, apart=self.apart)

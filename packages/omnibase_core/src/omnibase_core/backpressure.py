@@ -48,7 +48,9 @@ class Backpressure:
     ) -> None:
         """Start with nothing held."""
         self.intake = intake
-        self.room = AnswerRoom(intake, unknown_max=intake.fits(bus.message_bytes_max))
+        unknown_max = intake.fits(bus.message_bytes_max)
+        self.room = AnswerRoom(intake, unknown_max)
+        self.requests_room = AnswerRoom(intake, unknown_max, apart=True)
         self.progress = asyncio.Event()
         """Set whenever something is done, for those who wait for room or for the last of what is in flight."""
         self._bus = bus
@@ -74,11 +76,16 @@ class Backpressure:
     def balance(self) -> None:
         """Pause and resume as there is room, and wake what waits for a change."""
         self.progress.set()
-        self.room.wake()
+        self.wake()
         self._holds_all = self._holds_all and self.intake.full
         if (change := self.intake.change(hold_all=self._holds_all)) is not None:
             topics = change.pause | change.resume
             self.switch([it for it in self._assignments.values() if it.partition.topic in topics])
+
+    def wake(self) -> None:
+        """Let calls begin for which there is room by now, and end the waits of those whose partition leaves."""
+        self.room.wake()
+        self.requests_room.wake()
 
     def switch(self, assignments: Iterable[Assignment]) -> None:
         """Pause and resume partitions as there is a reason to hold them, or none."""

@@ -60,7 +60,7 @@ class Handover:
         """Begin nothing more of these partitions, and wait for what was begun, for a bounded time."""
         for assignment in assignments:
             assignment.leaving.set()
-        self._flow.room.wake()
+        self._flow.wake()
         try:
             async with asyncio.timeout(within_s):
                 while any(it.settling and not it.closed for it in assignments):

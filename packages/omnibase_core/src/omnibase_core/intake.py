@@ -49,6 +49,8 @@ class Intake:
         self.size_bytes = 0
         self.apart_count = 0
         self.apart_bytes = 0
+        self._coming_bytes: Counter[str] = Counter()
+        """Of what is apart: the answers that calls are going to bring, and those that wait for the broker."""
 
     def has_room(self, topic: str, *, apart: bool = False) -> bool:
         """Say whether one more may be taken that has to wait. Where not, its topic is held back from now on.
@@ -77,29 +79,33 @@ class Intake:
         """
         self._add(topic, 1, size_bytes, apart=apart)
 
-    def give_back(self, topic: str, size_bytes: int, *, apart: bool = False, answered: bool = False) -> None:
+    def give_back(self, topic: str, size_bytes: int, *, apart: bool = False, answer_bytes: int | None = None) -> None:
         """Count a command that is done or dropped, as it was taken, answered and as it has grown."""
-        self._answers[topic] -= answered
+        if answer_bytes is not None:
+            self._count_answer(topic, -1, -answer_bytes, apart=apart)
         self._add(topic, -1, -size_bytes, apart=apart)
         if topic in self._crowded:
             self._needed = min(self._needed, 2 * self._share_of(topic))
 
     def answered(self, topic: str, size_bytes: int, *, apart: bool = False) -> None:
         """Count what is to be published for a command that is taken."""
-        self._answers[topic] += 1
+        self._count_answer(topic, 1, size_bytes, apart=apart)
         self._add(topic, 0, size_bytes, apart=apart)
 
     def grow(self, topic: str, size_bytes: int, *, apart: bool = False) -> None:
         """Count what is published instead of it; below 0, what it is less."""
+        self._count_answer(topic, 0, size_bytes, apart=apart)
         self._add(topic, 0, size_bytes, apart=apart)
 
-    def reserve(self, topic: str, size_bytes: int, *, at_once: bool) -> bool:
+    def reserve(self, topic: str, size_bytes: int, *, at_once: bool, apart: bool = False) -> bool:
         """Count what a call is going to bring, if there is room for it; return whether there is.
 
         A topic may reserve as much as it leaves free, as with what it takes. But `at_once`, and where nothing else of
         its topic is under way or waits for the broker, a call is let through: to wait for room that only itself could
-        make would be to wait for ever.
+        make would be to wait for ever. What is `apart` has as much room again, for answers alone.
         """
+        if apart:
+            return self._reserve_apart(topic, size_bytes, at_once=at_once)
         share = self._share(self._counts[topic], self._sizes_bytes[topic] + size_bytes)
         is_alone = not (self._calls[topic] or self._answers[topic])
         if not (at_once or is_alone) and share >= 1 - self._share(self.count, self.size_bytes + size_bytes):
@@ -108,8 +114,11 @@ class Intake:
         self._add(topic, 0, size_bytes, apart=False)
         return True
 
-    def unreserve(self, topic: str, size_bytes: int) -> None:
+    def unreserve(self, topic: str, size_bytes: int, *, apart: bool = False) -> None:
         """Take a reservation back: its call has ended."""
+        if apart:
+            self._coming_bytes[topic] -= size_bytes
+            return
         self._calls[topic] -= 1
         self._add(topic, 0, -size_bytes, apart=False)
 
@@ -184,6 +193,20 @@ class Intake:
         limit = self._limits[topic]
         if limit is not None:
             self._mark(topic, self._counts[topic], limit)
+
+    def _count_answer(self, topic: str, count: int, size_bytes: int, *, apart: bool) -> None:
+        if apart:
+            self._coming_bytes[topic] += size_bytes
+        else:
+            self._answers[topic] += count
+
+    def _reserve_apart(self, topic: str, size_bytes: int, *, at_once: bool) -> bool:
+        coming_bytes = self._coming_bytes[topic]
+        free_bytes = self._bytes_max - self._coming_bytes.total() - size_bytes
+        if coming_bytes and not at_once and coming_bytes + size_bytes >= free_bytes:
+            return False
+        self._coming_bytes[topic] += size_bytes
+        return True
 
     def _add_to_host(self, count: int, size_bytes: int) -> None:
         self.count += count

@@ -68,7 +68,7 @@ class Roster:
         )
         attempts = Attempts.of(instance, self._clock, topic=topic, retries=self.retries, once=self._once(instance))
         self._attempts[topic] = attempts
-        # A request that waited for room, or for a place, behind commands that wait for it would wait for ever.
+        # A request that waited for a place behind commands that wait for it would wait for ever.
         self._asked[topic] = attempts
         if node.asks_a_node:
             self._asked[topic] = replace(attempts, places=asyncio.Semaphore(_UNBOUNDED))
@@ -89,9 +89,15 @@ class Roster:
             bytes_max=limits.bytes_in_flight_max,
         )
 
-    def bound_answers(self, room: AnswerRoom) -> None:
-        """Let calls wait for room for what they bring; those for requests do not, since others wait for them."""
+    def bound_answers(self, room: AnswerRoom, requests_room: AnswerRoom) -> None:
+        """Let calls wait for room for what they bring; those for requests for room of their own.
+
+        A request to a node that asks another waits for none: what is to come back to it must not wait behind it.
+        """
         self._attempts = {topic: replace(attempts, room=room) for topic, attempts in self._attempts.items()}
+        for topic, attempts in self._asked.items():
+            if not attempts.instance.asks_a_node:
+                self._asked[topic] = replace(attempts, room=requests_room)
 
     @property
     def figures(self) -> Mapping[str, NodeFigures]:

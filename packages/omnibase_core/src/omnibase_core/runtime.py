@@ -85,7 +85,7 @@ class NodeRuntime:
         for node in nodes:
             self._roster.add(node, self._handlers.get(node.handler_type), tracer=tracer)
         self._bound(self._roster.intake())
-        self._roster.bound_answers(self._flow.room)
+        self._roster.bound_answers(self._flow.room, self._flow.requests_room)
 
     def _bound(self, intake: Intake) -> None:
         """Keep to these bounds of what is taken."""

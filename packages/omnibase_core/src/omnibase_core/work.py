@@ -87,8 +87,8 @@ class Work:
     """Whether it waits, or waited, in a lane: then it counts against its node's limit."""
     size_bytes: int = 0
     """What it holds in memory, roughly: what was delivered and, once they are there, its messages."""
-    counted: bool = False
-    """Whether its messages are counted for its topic."""
+    answer_bytes: int | None = None
+    """What of that its messages hold, where they are counted for its topic."""
     refusals: int = 0
     """How often the broker has refused one of its messages, for whatever reason."""
     has_letter: bool = False
@@ -157,8 +157,8 @@ def count_through(intake: Intake, works: Iterable[Work], *, sign: Literal[1, -1]
 
 def count_answer(intake: Intake, work: Work, messages: Sequence[Message]) -> None:
     """Set what is to be published for a work that waited in a lane, and count it."""
-    work.messages, work.counted = messages, True
     size_bytes = sum(map(size_of, messages))
+    work.messages, work.answer_bytes = messages, size_bytes
     work.size_bytes += size_bytes
     intake.answered(work.account, size_bytes, apart=work.is_apart)
 
@@ -167,6 +167,7 @@ def count_growth(intake: Intake, work: Work, grown_bytes: int) -> None:
     """Count what is published instead of what was refused; below 0, what it is less."""
     work.size_bytes += grown_bytes
     if work.in_line:
+        work.answer_bytes = (work.answer_bytes or 0) + grown_bytes
         intake.grow(work.account, grown_bytes, apart=work.is_apart)
     else:
         intake.pass_through(0, grown_bytes)
@@ -177,4 +178,4 @@ def count_done(intake: Intake, works: Sequence[Work]) -> None:
     count_through(intake, works, sign=-1)
     for work in works:
         if work.in_line:
-            intake.give_back(work.account, work.size_bytes, apart=work.is_apart, answered=work.counted)
+            intake.give_back(work.account, work.size_bytes, apart=work.is_apart, answer_bytes=work.answer_bytes)
