@@ -69,8 +69,7 @@ class NodeRuntime:
             )
         self._bound(Intake(per_topic={}, in_all=1, bytes_max=1))
         self._crash: BaseException | None = None
-        self._stopping = False
-        self._stopped = False
+        self._stopping = self._stopped = False
 
     def register_handler(self, handler_type: str, handler: Handler | InlineHandler) -> None:
         """Let the nodes of a type be served by the handler. Call it before `load_nodes`."""
@@ -127,11 +126,12 @@ class NodeRuntime:
         self._stopping = True
         self._bus.pause(list(self._assignments))
         await self._handover.drain(list(self._assignments.values()), drain_s)
+        for assignment in self._assignments.values():
+            assignment.leaving.set()  # What came while the others drained, too: only what leaves may be cancelled.
         running = [task for task in (*self._tasks, self._loop) if task is not None and task.cancel()]
         await asyncio.gather(*running, return_exceptions=True)
-        # An acknowledgement that still comes, while the bus closes, counts for nothing: the partitions are others'.
         for assignment in self._assignments.values():
-            assignment.closed = True
+            assignment.closed = True  # An acknowledgement that still comes counts for nothing: they are others'.
         self._stopped = True
 
     @property
