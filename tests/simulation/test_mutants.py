@@ -312,7 +312,8 @@ class DropsTheGuard(NodeRuntime):
             return None
         assignment.active += 1
         serving = self._roster.attempts(work)
-        messages = await serving.serve(work.origin, work, work.tried)
+        delivery = work.origin if work.stray is None else work.delivery
+        messages = await serving.serve(delivery, work, work.tried)
         if messages is None:
             assignment.active -= 1
         return messages

@@ -38,7 +38,9 @@ async def serve(roster: Roster, work: Work) -> Sequence[Message] | None:
     assignment.active += 1
     try:
         serving = roster.attempts(work)
-        messages = await serving.serve(work.origin, work, work.tried)
+        # What is left to another host goes on as it came; all else is served as it was first delivered.
+        delivery = work.origin if work.stray is None else work.delivery
+        messages = await serving.serve(delivery, work, work.tried)
     except BaseException as error:
         # The engine cancels what it serves when it stops, and then only what is leaving. Any other cancellation comes
         # from the handler itself: to let it end the lane would end one host after the other with this command.

@@ -139,7 +139,7 @@ class Roster:
         if delivery.headers_error is not None and (named := self._named_in(delivery)) is not None:
             return Work(delivery, named, assignment, origin=delivery, messages=named.refuse_headers(delivery))
         instance = next(iter(self._instances.values()))
-        return Work(delivery, instance, assignment, origin=delivery, stray=self._strays)
+        return Work(delivery, instance, assignment, origin=origin, stray=self._strays)
 
     def _named_in(self, delivery: Delivery) -> NodeInstance | None:
         """Return the node that a request names in its envelope, where its headers cannot be read."""
