@@ -58,8 +58,7 @@ async def mend(work: Work, refusals: Sequence[Refusal], *, transacts: bool) -> N
     else:
         work.refusals += 1
         is_answer = not all(_is_letter(work, it) for it in refused)
-        # Of a node that nobody has, there may be no topic of answers, and none will come.
-        tries = 1 if work.stray is not None else _ANSWER_TRIES
+        tries = 1 if _has_no_topic(work, refusals) else _ANSWER_TRIES
         if work.refusals < tries or not is_answer:
             await _pause(work, refusals[0].error)
         if work.refusals >= tries and is_answer:
@@ -77,8 +76,19 @@ def _shorter(work: Work, error: PublishFailed, bytes_max: int, *, only_letters: 
     return [it for it in instead if not (work.has_letter if _is_letter(work, it) else only_letters)]
 
 
+def _has_no_topic(work: Work, refusals: Sequence[Refusal]) -> bool:
+    """Check whether an answer is refused for a node that nobody has: there is no topic for it, and none will come."""
+    passes_on = any(message.topic == work.delivery.partition.topic for message in work.messages)
+    return work.stray is not None and not passes_on and refusals[0].error.code == "unknown_topic"
+
+
 def _ended(work: Work, error: PublishFailed) -> Sequence[Message]:
-    """Return what ends a command whose answer is refused again and again: its dead letter."""
+    """Return what ends a command of which a message is refused again and again: its dead letter.
+
+    One that cannot be left to another host has not been answered yet.
+    """
+    if work.stray is not None and any(it.topic == work.delivery.partition.topic for it in work.messages):
+        return work.stray.refused(work.delivery, error, bytes_max=work.instance.replies.bytes_max)
     letters = [it for it in work.messages if _is_letter(work, it)]
     return letters or ([] if work.has_letter else [_last_resort(work, error, work.instance.replies.bytes_max)])
 
