@@ -142,7 +142,7 @@ def test_hosts_and_a_broker_in_chaos_lose_nothing_and_keep_the_order(
 def _flows(names: str, *, with_effects: bool) -> list[Flow]:
     """Give the nodes' commands: `COMMANDS` to the echo and the audit, and those of the others beside them."""
     rates = {"echo": COMMANDS / LENGTH_S / 2, "audit": COMMANDS / LENGTH_S / 2, "large": 4.0}
-    rates |= {"slow": 80.0, "flaky": 40.0} if with_effects else {}
+    rates |= {"slow": 40.0, "flaky": 40.0} if with_effects else {}
     return [
         Flow(
             slug=slug,
