@@ -111,8 +111,11 @@ class Host:
 
     def look(self) -> None:
         """What is taken is bounded; what the client does not fetch, the runtime says to be held, and why."""
-        if self.runtime.in_flight > IN_FLIGHT_MAX + BATCH_SIZE:
-            self._invariants.violated(f"in flight: {self.runtime.in_flight}, at most {IN_FLIGHT_MAX} and a batch")
+        in_flight = self.runtime.in_flight - self.runtime.in_flight_apart
+        if in_flight > IN_FLIGHT_MAX + BATCH_SIZE:
+            self._invariants.violated(f"in flight: {in_flight}, at most {IN_FLIGHT_MAX} and a batch")
+        if self.runtime.in_flight_apart > 4 * IN_FLIGHT_MAX + BATCH_SIZE:
+            self._invariants.violated(f"in flight apart: {self.runtime.in_flight_apart}, at most 4 * {IN_FLIGHT_MAX}")
         if self.bus.crashed or not self.bus.consumer.is_settled:
             return
         for partition in self.bus.consumer.paused & self.bus.held.keys():

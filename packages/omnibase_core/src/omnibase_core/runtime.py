@@ -161,6 +161,11 @@ class NodeRuntime:
         return self._flow.intake.count + self._flow.intake.apart_count
 
     @property
+    def in_flight_apart(self) -> int:
+        """How many of these wait apart: requests, and what is left to other hosts."""
+        return self._flow.intake.apart_count
+
+    @property
     def bytes_in_flight(self) -> int:
         """What these hold, in bytes: what was delivered, and what is published for them."""
         return self._flow.intake.size_bytes + self._flow.intake.apart_bytes

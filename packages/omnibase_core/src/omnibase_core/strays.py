@@ -49,7 +49,10 @@ class Strays:
         if await is_set_within(place.leaving, pause_s):
             return None
         message = passed_on(arrived, waited_s + pause_s)
-        return [message] if size_of(message) <= self.bytes_max else self._ended(arrived, waited_s, node)
+        if (size := size_of(message)) <= self.bytes_max:
+            return [message]
+        error = PublishFailed("message_too_large", f"{size} bytes, of at most {self.bytes_max}")
+        return self.refused(delivery, error, bytes_max=self.bytes_max)
 
     def refused(self, delivery: Delivery, error: PublishFailed, *, bytes_max: int) -> Sequence[Message]:
         """Return what ends a command that cannot be left to others, since the broker refuses the message of that."""
