@@ -136,4 +136,25 @@ def test_a_request_for_nobody_is_a_dead_letter_at_once() -> None:
     play(scenario)
 
 
+def test_a_request_too_large_to_be_passed_on_says_so() -> None:
+    """The headers that pass it on have no room beside its own: no other host can get it, and the answer says why."""
+
+    async def scenario() -> None:
+        stage = Stage(down_until(0), MemoryBroker())
+        sent = command(REQUESTS, "new", {"n": 1}, key=b"k")
+        large = ("tracestate", b"t" * (stage.broker.message_bytes_max - len(sent.value) - 200))
+        headers = (large, (ADDRESSEE, COMMANDS.format("new").encode()), (DEPTH, b"1"))
+        assert stage.broker.append(sent._replace(headers=headers)) is None
+        async with pool(stage, {"old": NODES["old"]}):
+            await stage.until(lambda: bool(stage.letters))
+            assert asyncio.get_running_loop().time() < 5
+            assert dict(stage.letters[0].headers)["onex-dlq-code"] == b"message_too_large"
+            [answer] = stage.answers("new")
+            assert answer.error is not None
+            assert answer.error.code == "message_too_large"
+            assert "another host of the pool" in answer.error.message
+
+    play(scenario)
+
+
 _MOMENT = "2026-01-01T00:00:00+00:00"
