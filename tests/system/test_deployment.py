@@ -24,7 +24,8 @@ OVERTAKE = "{on_retry: overtake, ordering: none, retry: {attempts: 100, initial_
 
 def asker(name: str) -> str:
     """Return a node that asks a service which fails now and then, and whose commands may be overtaken."""
-    return node(name, handler="http", operations=ASK, delivery=OVERTAKE).replace("delivery:", "target: words\ndelivery:")
+    contract = node(name, handler="http", operations=ASK, delivery=OVERTAKE)
+    return contract.replace("delivery:", "target: words\ndelivery:")
 
 
 def test_retries_of_a_new_node_outlast_the_hosts_that_lack_it(machine: Machine, kafka: Broker) -> None:
