@@ -9,6 +9,8 @@ from typing import Literal
 _FRUGALITY = 4
 _REQUESTS = 4
 """Requests, and what waits for another host, are small and many: so many times the host's commands may wait."""
+_REQUESTS_LEAST = 1000
+"""A command may have a line of requests behind it: a host that is to take few commands needs room for their lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ class Intake:
         limit = self._limits[topic]
         if limit is None:
             # Requests, and what is parked, hold memory of their own, as much as everything else together may.
-            return self.apart_count < self._in_all * _REQUESTS and self.apart_bytes < self._bytes_max
+            count_max = max(_REQUESTS_LEAST, self._in_all * _REQUESTS)
+            return self.apart_count < count_max and self.apart_bytes < self._bytes_max
         if apart:
             return self._counts[topic] < limit
         if self._counts[topic] >= limit:
