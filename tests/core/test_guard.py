@@ -197,7 +197,7 @@ def test_a_command_whose_headers_cannot_be_read_is_answered_and_dead_lettered() 
             instance = stage.runtime._roster._instances[COMMANDS.format("a")]  # noqa: SLF001 - no bus in memory says so
             sent = command(COMMANDS.format("a"), "a", {"n": 1}, key=b"k")
             delivery = Delivery(Partition(sent.topic, 0), 0, sent.key, sent.value, (), 0, "a name is not UTF-8")
-            messages = instance.serve_inline(delivery)
+            messages = instance.serve_inline(delivery, instance.clock.now())
             assert [it.topic.split(".")[4] for it in messages] == ["evt", "dlq"]
             assert dict(messages[1].headers)["onex-dlq-code"] == b"headers_unreadable"
 

@@ -149,7 +149,7 @@ class _RecordsEarly(Once):
         claim = await super().claim(delivery, command, planned)
         if isinstance(claim, Held) and claim.token is not None:
             messages = self.instance.replies.result(
-                delivery, self.instance.node, command, {}, self.instance.clock.now()
+                delivery, self.instance.answers, command, {}, self.instance.clock.now()
             )
             await super().settle(claim, delivery, command, messages, asyncio.Event())
         return claim

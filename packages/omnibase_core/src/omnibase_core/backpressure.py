@@ -13,7 +13,7 @@ from omnibase_core.answer_room import AnswerRoom
 from omnibase_core.floods import Floods
 from omnibase_core.intake import Intake
 from omnibase_core.ports import EnvelopeBus, Partition
-from omnibase_core.work import Assignment, Work
+from omnibase_core.work import Assignment, Run, Work
 
 _ROOM_S = 0.5
 
@@ -110,7 +110,9 @@ class Backpressure:
 
     def begun(self, assignment: Assignment) -> None:
         """Hold a partition where too much is begun behind a command that is not done."""
-        if assignment.ledger.unfinished == self._ahead_max and assignment.partition.topic != self._requests:
+        if assignment.ledger.unfinished < self._ahead_max or assignment.ahead:
+            return
+        if assignment.partition.topic != self._requests:
             assignment.ahead = True
             self.switch([assignment])
 
@@ -120,7 +122,7 @@ class Backpressure:
             assignment.ahead = False
             self.switch([assignment])
 
-    def rest(self, topics: Iterable[str], served: Sequence[Work], now_s: float) -> None:
+    def rest(self, topics: Iterable[str], served: Sequence[Work | Run], now_s: float) -> None:
         """Let the topics of nodes rest that flood the dead letters."""
         for topic, rest_s in self._floods.rests(topics, served, now_s).items():
             self.intake.rest(topic, 1)

@@ -14,6 +14,10 @@ DEPTH_MAX = 512
 """How deep an envelope may be nested at the most: readers and writers of JSON give up at about a thousand."""
 _ENVELOPE_LEVELS = 3
 _CONTAINERS = frozenset({dict, list})
+_SIMPLE = frozenset({str, int, bool})
+"""What is neither nested nor a number that JSON may lack."""
+_TOO_DEEP = f"nested more than {DEPTH_MAX} levels deep, so that nobody could read it"
+_NO_NUMBER = "a number that JSON has not: infinite, or none at all"
 
 _decode = msgspec.json.Decoder(OnexEnvelope).decode
 _decode_any = msgspec.json.Decoder(Any).decode
@@ -30,11 +34,27 @@ def encode(envelope: OnexEnvelope) -> bytes:
         data = _encode(envelope)
     except (TypeError, RecursionError) as error:
         raise ValueError(str(error)) from error
-    if len(data) > DEPTH_MAX and _is_deeper(envelope, data, DEPTH_MAX):
-        raise ValueError(f"nested more than {DEPTH_MAX} levels deep, so that nobody could read it")
+    if _is_deeper(envelope, data, DEPTH_MAX):
+        raise ValueError(_TOO_DEEP)
     # The encoder writes a number that is none, or infinite, as null.
     if b"null" in data and not _is_finite(envelope.payload):
-        raise ValueError("a number that JSON has not: infinite, or none at all")
+        raise ValueError(_NO_NUMBER)
+    return data
+
+
+def encode_object(value: Mapping[str, Any]) -> bytes:
+    """Give an object as it stands in an envelope. Raises ValueError for what has no form there, as `encode` does."""
+    try:
+        data = _encode(value)
+    except (TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+    # To look through the bytes takes longer than to write them. Most objects hold nothing that it could find.
+    if _SIMPLE.issuperset(map(type, value.values())):
+        return data
+    if data.count(b"{") + data.count(b"[") >= DEPTH_MAX and _has_levels(value, DEPTH_MAX):
+        raise ValueError(_TOO_DEEP)
+    if b"null" in data and not _is_finite(value):
+        raise ValueError(_NO_NUMBER)
     return data
 
 
@@ -50,7 +70,6 @@ def decode(data: bytes | None, *, depth_max: int = DEPTH_MAX) -> OnexEnvelope:
         envelope = _decode(data)
     except (ValueError, RecursionError) as error:
         raise _explain(data, error) from error
-    # Most commands are flat, and with fewer brackets than levels none is too deep: only the others are walked through.
     if not (_is_flat(envelope.payload) and _is_flat(envelope.metadata)) and _is_deeper(envelope, data, depth_max):
         raise UndecodableEnvelope("too_deep", f"objects and lists are nested more than {depth_max} levels deep")
     if envelope.timestamp.tzinfo is not UTC or envelope.expires_at is not None:
@@ -82,6 +101,7 @@ def _is_flat(value: Mapping[str, Any]) -> bool:
 
 def _is_deeper(envelope: OnexEnvelope, data: bytes, depth_max: int) -> bool:
     """Check whether anything is nested deeper: the envelope itself is the first level."""
+    # With fewer brackets than levels it cannot be too deep: only what has more is walked through.
     if data.count(b"{") + data.count(b"[") <= depth_max:
         return False
     parts = [envelope.payload, envelope.metadata, envelope.error.details if envelope.error else {}]

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, JsonValue
 
 ENVELOPE_VERSION: Literal[1] = 1
 
-_ANSWERS = UUID("6f2d5c1e-3f0b-5d0e-9a55-0c6f4f1f2a77").bytes
+ANSWER_IDS = UUID("6f2d5c1e-3f0b-5d0e-9a55-0c6f4f1f2a77").bytes
 """Name space of answer ids (RFC 9562, version 5). Changing it changes the id of every answer."""
 _UUID_MASK = ~(0xF000 << 64 | 0xC000 << 48)
 _encode = json.Encoder().encode
@@ -98,7 +98,7 @@ class OnexEnvelope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 def _answer_id(command: UUID, rest: str) -> UUID:
-    """Give uuid5(_ANSWERS, f"{command}/{rest}"), at a quarter of what the standard library takes for it."""
+    """Give uuid5(ANSWER_IDS, f"{command}/{rest}"), at a quarter of what the standard library takes for it."""
     name = b"%b/%b" % (_encode(command)[1:-1], rest.encode())
-    digest = int.from_bytes(sha1(_ANSWERS + name, usedforsecurity=False).digest()[:16])
+    digest = int.from_bytes(sha1(ANSWER_IDS + name, usedforsecurity=False).digest()[:16])
     return convert((digest & _UUID_MASK | _UUID_VERSION_5).to_bytes(16), UUID)

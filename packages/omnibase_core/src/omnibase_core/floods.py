@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from omnibase_core.work import Work
+from omnibase_core.work import Run, Work
 
 _FLOOD = 50
 """So many dead letters of a node in one batch are a flood."""
@@ -21,13 +21,16 @@ class Floods:
         self._seen_s: dict[str, float] = {}
         self._until_s: dict[str, float] = {}
 
-    def rests(self, topics: Iterable[str], served: Sequence[Work], now_s: float) -> Mapping[str, float]:
+    def rests(self, topics: Iterable[str], served: Sequence[Work | Run], now_s: float) -> Mapping[str, float]:
         """Look at a batch: its topics, and what was served at once. Gives who rests, and for how many seconds.
 
         What came along while a topic was about to rest makes it rest for longer.
         """
         self._seen_s.update(dict.fromkeys(topics, now_s))
-        letters = Counter(work.topic for work in served if work.ends_in_dead_letter)
+        letters: Counter[str] = Counter()
+        for work in served:
+            if work.letters:
+                letters[work.topic] += work.letters
         return {
             topic: self._rest_s(topic, count, now_s)
             for topic, count in letters.items()

@@ -5,13 +5,42 @@ fails; either must cost no more than its command, since a lane that ended by it 
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 
 from omnibase_core.dead_letters import size_of
-from omnibase_core.instance import is_cancelled
-from omnibase_core.ports import Message
+from omnibase_core.instance import NodeInstance, is_cancelled
+from omnibase_core.ports import Delivery, Message
 from omnibase_core.roster import Roster
-from omnibase_core.work import Work
+from omnibase_core.work import Assignment, Run, Work
+
+
+def serve_run(
+    roster: Roster, assignment: Assignment, instance: NodeInstance, deliveries: deque[Delivery], *, room_bytes: int
+) -> Run:
+    """Serve the commands of one partition in front, of a node that awaits nothing, while there is room in the host."""
+    run = Run(assignment, instance)
+    partition, events = deliveries[0].partition, instance.replies.events
+    now, size_bytes = instance.clock.now(), 0
+    while deliveries and (delivery := deliveries[0]).partition is partition and size_bytes < room_bytes:
+        deliveries.popleft()
+        try:
+            messages = instance.serve_inline(delivery, now)
+        except BaseException as error:  # noqa: BLE001 - nothing is awaited here, so that nobody can have cancelled it
+            work = Work(delivery, instance, assignment, origin=delivery)
+            messages = roster.raw_letter(work, error)
+        run.deliveries.append(delivery)
+        run.answers.append(messages)
+        run.offsets.append(delivery.offset)
+        size_bytes += size_of(delivery)
+        for message in messages:
+            size_bytes += size_of(message)
+        if messages[-1].topic is not events:
+            run.letters += 1
+            if not instance.serves_at_once:
+                break  # Its breaker has opened.
+    run.size_bytes = size_bytes
+    return run
 
 
 def serve_at_once(roster: Roster, work: Work) -> None:
@@ -19,7 +48,7 @@ def serve_at_once(roster: Roster, work: Work) -> None:
     work.in_line = False
     work.assignment.active += 1
     try:
-        work.messages = work.messages or work.instance.serve_inline(work.delivery)
+        work.messages = work.messages or work.instance.serve_inline(work.delivery, work.instance.clock.now())
     except BaseException as error:  # noqa: BLE001 - nothing is awaited here, so that nobody can have cancelled it
         work.messages = roster.raw_letter(work, error)
     work.size_bytes = size_of(work.delivery)

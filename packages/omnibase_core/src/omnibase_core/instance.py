@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from omnibase_core.answers import AnswerWriter
 from omnibase_core.codec import DEPTH_MAX, decode
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.node import Isolation
@@ -77,6 +78,7 @@ class NodeInstance:
     tracer: Tracer | None = None
     depth_max: int = DEPTH_MAX
     figures: NodeFigures = field(default_factory=NodeFigures)
+    answers: AnswerWriter = field(init=False)
     inline: bool = field(init=False)
     """Whether the handler has its answer at hand here, in no process of its own, so that executing awaits nothing."""
     asks_a_node: bool = field(init=False)
@@ -88,6 +90,8 @@ class NodeInstance:
         """Look at the handler and the contract once, and not for every command."""
         isolated = self.node.contract.delivery.isolation is Isolation.PROCESS
         inline = is_inline(self.handler) and not isolated
+        writer = AnswerWriter(self.node.contract.name, self.node.handler_type, self.node.operations)
+        object.__setattr__(self, "answers", writer)
         object.__setattr__(self, "inline", inline)
         object.__setattr__(self, "asks_a_node", self.node.asks_a_node)
         object.__setattr__(self, "awaits_nothing", inline and self.node.contract.idempotency is None)
@@ -97,13 +101,12 @@ class NodeInstance:
         """Whether serving awaits nothing now, so that a delivery needs no task: its handler is pure, and it is well."""
         return self.awaits_nothing and self.breaker.state is BreakerState.CLOSED
 
-    def serve_inline(self, delivery: Delivery) -> Sequence[Message]:
+    def serve_inline(self, delivery: Delivery, now: datetime) -> Sequence[Message]:
         """Give the messages that end the delivery, at once."""
         command = self.decode(delivery)
         if not isinstance(command, OnexEnvelope):
             return command
         try:
-            now = self.clock.now()
             planned = plan(self.node, command, now=now)
             result = {} if planned.call is None else self._execute_inline(planned.call)
             return self._answered(delivery, command, conclude(planned, result), now)
@@ -271,7 +274,7 @@ class NodeInstance:
     def _answered(
         self, delivery: Delivery, command: OnexEnvelope, payload: Mapping[str, Any], now: datetime
     ) -> Sequence[Message]:
-        messages = self.replies.result(delivery, self.node, command, payload, now)
+        messages = self.replies.result(delivery, self.answers, command, payload, now)
         self.figures.answers += 1
         self.figures.degraded = None
         if self.observer.verbose:

@@ -27,6 +27,14 @@ class PartitionLedger:
         self._next = offset + 1
         return True
 
+    def begin_run(self, offsets: list[int]) -> bool:
+        """Note that commands are taken, in this order. False, and nothing noted, where it goes back anywhere."""
+        if (self._next is not None and offsets[0] < self._next) or sorted(set(offsets)) != offsets:
+            return False
+        self._begun.extend(offsets)
+        self._next = offsets[-1] + 1
+        return True
+
     def reach(self, offset: int) -> None:
         """Note that there is nothing more to begin below an offset: what is left there is a gap."""
         if self._next is None or offset > self._next:

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from msgspec.structs import replace
 
+from omnibase_core.answers import AnswerWriter
 from omnibase_core.codec import encode
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.host import RuntimeHostContract
@@ -38,13 +39,20 @@ class Replies:
         return cls(host, names.event(node.name, node.major), names.dead_letter(host.pool), bytes_max)
 
     def result(
-        self, delivery: Delivery, node: CompiledNode, command: OnexEnvelope, payload: Mapping[str, Any], now: datetime
+        self,
+        delivery: Delivery,
+        answers: AnswerWriter,
+        command: OnexEnvelope,
+        payload: Mapping[str, Any],
+        now: datetime,
     ) -> list[Message]:
         """Give the answer. Raises CommandFailed for a payload that is no JSON or too large to send."""
+        headers = delivery.headers
         try:
-            answer = self._answer(delivery, node, command, now, payload=payload)
+            value = answers.write(command, payload, now, generation_of(headers) if headers else 0)
         except ValueError as error:
             raise CommandFailed("answer_invalid", f"the answer is no JSON: {error}") from error
+        answer = Message(self.events, delivery.key, value, trace_of(headers) if headers else ())
         if (size := size_of(answer)) > self.bytes_max:
             raise CommandFailed("answer_too_large", f"the answer has {size} bytes, the bus takes {self.bytes_max}")
         return [answer]
@@ -117,7 +125,7 @@ class Replies:
         The error itself is short. First its details and the command's metadata are left out, then the operation and the
         trace, at last the key: an answer that comes without it is still an answer.
         """
-        answer = self._answer(delivery, node, command, now, error=error_of(error))
+        answer = self._answer(delivery, node, command, now, error_of(error))
         if size_of(answer) <= self.bytes_max:
             return answer
         short = EnvelopeError(code=sendable(error.code), message=sendable(error)[:500], retryable=bool(error.retryable))
@@ -125,7 +133,7 @@ class Replies:
         bare = replace(plain, operation=None)
         untraced = delivery._replace(headers=[header for header in delivery.headers if header[0] == REDRIVE])
         for source, shorter in ((delivery, plain), (untraced, bare), (untraced._replace(key=None), bare)):
-            answer = self._answer(source, node, shorter, now, error=short)
+            answer = self._answer(source, node, shorter, now, short)
             if size_of(answer) <= self.bytes_max:
                 break
         return answer
@@ -147,13 +155,10 @@ class Replies:
         node: CompiledNode,
         command: OnexEnvelope,
         now: datetime,
-        *,
-        payload: Mapping[str, Any] | None = None,
-        error: EnvelopeError | None = None,
+        error: EnvelopeError,
     ) -> Message:
         answer = command.answer(
             now=now,
-            payload=payload,
             error=error,
             node_slug=node.contract.name,
             handler_type=node.handler_type,

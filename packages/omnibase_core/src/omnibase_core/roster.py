@@ -115,6 +115,11 @@ class Roster:
             return work.stray
         return (self._asked if work.asked else self._attempts)[self._addressee(work.origin)]
 
+    def pure(self, topic: str) -> NodeInstance | None:
+        """Return the node whose commands arrive on a topic, if nothing is awaited now for any of them."""
+        instance = self._instances.get(topic)
+        return instance if instance is not None and instance.serves_at_once else None
+
     def work_of(self, delivery: Delivery, assignment: Assignment) -> Work:
         """Find whose command it is. Never raises: what cannot be told ends as a dead letter."""
         if (instance := self._instances.get(delivery.partition.topic)) is not None:

@@ -10,15 +10,14 @@ from collections.abc import Coroutine, Hashable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 
-from omnibase_core.backpressure import Backpressure, Standing
+from omnibase_core.backpressure import Backpressure
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
 from omnibase_core.dead_letters import size_of
-from omnibase_core.errors import BusError, described
-from omnibase_core.guard import serve, serve_at_once
+from omnibase_core.errors import described
+from omnibase_core.guard import serve, serve_at_once, serve_run
 from omnibase_core.handover import Handover
 from omnibase_core.idempotency_store import IdempotencyStore
-from omnibase_core.instance import NodeFigures
 from omnibase_core.intake import Intake
 from omnibase_core.lanes import Lanes
 from omnibase_core.ports import (
@@ -40,10 +39,11 @@ from omnibase_core.ports import (
 from omnibase_core.refusals import mend, refused_of
 from omnibase_core.roster import Roster
 from omnibase_core.transactions import Transactions
-from omnibase_core.work import PARKED, Assignment, Work, count_answer, count_done, count_growth, count_through
+from omnibase_core.view import RuntimeView
+from omnibase_core.work import PARKED, Assignment, Run, Work, count_answer, count_done, count_growth, count_through
 
 
-class NodeRuntime:
+class NodeRuntime(RuntimeView):
     """Serves the commands of every node of a host.
 
     Guarantees: the commands of a lane are served in their order; what is taken is bounded; an offset is committed only
@@ -134,52 +134,6 @@ class NodeRuntime:
             assignment.closed = True  # An acknowledgement that still comes counts for nothing: they are others'.
         self._stopped = True
 
-    @property
-    def figures(self) -> Mapping[str, NodeFigures]:
-        """What each node has done, by the node's name."""
-        return self._roster.figures
-
-    @property
-    def breakers(self) -> Mapping[str, str]:
-        """The state of each circuit breaker, by the name of what is behind it."""
-        return self._roster.breakers
-
-    @property
-    def assigned(self) -> Sequence[Partition]:
-        """The partitions that this host serves now."""
-        return sorted(self._assignments)
-
-    @property
-    def stalled_s(self) -> float:
-        """For how long the partition has stood that stands the longest though it has something to do, in seconds."""
-        busy = [it.moved_s for it in self._assignments.values() if it.ledger.unfinished]
-        return max(0.0, self._clock.monotonic_s() - min(busy)) if busy else 0.0
-
-    @property
-    def in_flight(self) -> int:
-        """How many commands are taken and not yet done, requests included."""
-        return self._flow.intake.count + self._flow.intake.apart_count
-
-    @property
-    def in_flight_apart(self) -> int:
-        """How many of these wait apart: requests, and what is left to other hosts."""
-        return self._flow.intake.apart_count
-
-    @property
-    def bytes_in_flight(self) -> int:
-        """What these hold, in bytes: what was delivered, and what is published for them."""
-        return self._flow.intake.size_bytes + self._flow.intake.apart_bytes
-
-    @property
-    def held(self) -> Mapping[Partition, str]:
-        """Which partitions this host does not fetch for now, and why."""
-        return self._flow.held
-
-    @property
-    def standings(self) -> Mapping[Partition, Standing]:
-        """How far each partition is, and why it is not read where it is not."""
-        return self._flow.standings(self._clock.monotonic_s())
-
     # --- The loop -------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
@@ -212,20 +166,29 @@ class NodeRuntime:
 
     def _take(self, deliveries: deque[Delivery]) -> None:
         """Serve at once what awaits nothing, and queue the rest in lanes, until the host has no more room for bytes."""
-        served: list[Work] = []
+        served: list[Work | Run] = []
         flow, roster, assignments = self._flow, self._roster, self._assignments
         intake = flow.intake
         now_s, room_bytes = self._clock.monotonic_s(), intake.room_bytes
         topics: set[str] = set()
         last_topic = ""
         while deliveries and room_bytes > 0:
-            delivery = deliveries.popleft()
+            delivery = deliveries[0]
             assignment = assignments.get(delivery.partition)
             if assignment is None or assignment.rewinding or assignment.leaving.is_set():
+                deliveries.popleft()
                 continue
             if (topic := delivery.partition.topic) is not last_topic:
                 topics.add(topic)
                 last_topic = topic
+            if (pure := roster.pure(topic)) is not None and not intake.waiting(topic):
+                run = serve_run(roster, assignment, pure, deliveries, room_bytes=room_bytes)
+                assignment.begin_run(run, now_s)
+                flow.begun(assignment)
+                served.append(run)
+                room_bytes -= run.size_bytes
+                continue
+            deliveries.popleft()
             work = roster.work_of(delivery, assignment)
             at_once = work.serves_at_once(waiting=intake.waiting(topic))
             work.parked = work.stray is not None and intake.has_room(PARKED)
@@ -235,8 +198,7 @@ class NodeRuntime:
                     continue
                 # Left where it is, it would be in front of the requests that those here are waiting for.
                 work.messages, at_once = roster.refused_request(work), True
-            if not assignment.begin(work, now_s):
-                raise BusError(f"{delivery.partition} went back to {delivery.offset} within an assignment")
+            assignment.begin(work, now_s)
             flow.begun(assignment)
             if at_once:
                 serve_at_once(roster, work)
@@ -288,12 +250,14 @@ class NodeRuntime:
     async def _serve(self, work: Work) -> Sequence[Message] | None:
         return await serve(self._roster, work)
 
-    def _publish(self, works: Sequence[Work]) -> None:
+    def _publish(self, works: Sequence[Work | Run]) -> None:
         """Queue the messages of finished work in order; late work of a lost partition is dropped."""
         current = [work for work in works if not work.assignment.closed]
-        for work in works:
-            if work.assignment.closed:
-                self._drop(work)
+        for work in works if len(current) < len(works) else ():
+            if not work.assignment.closed:
+                continue
+            self._drop(work)
+            if isinstance(work, Work):
                 work.messages = ()  # It may still stand in its partition's line, which is about to be dropped, too.
         if not current:
             return
@@ -304,27 +268,36 @@ class NodeRuntime:
         published = self._bus.publish([message for work in current for message in work.messages])
         published.add_done_callback(partial(self._acknowledged, current))
 
-    def _acknowledged(self, works: Sequence[Work], outcome: "asyncio.Future[Sequence[Refusal]]") -> None:
+    def _acknowledged(self, served: Sequence[Work | Run], outcome: "asyncio.Future[Sequence[Refusal]]") -> None:
         """Note as done what the broker has; publish again what it refused."""
         if self._stopped or outcome.cancelled() or outcome.exception() is not None:
             return  # The bus is at its end: what is not acknowledged is not done.
+        if not outcome.result():
+            self._complete(served)
+            return
+        works = [work for it in served for work in ([it] if isinstance(it, Work) else it.works())]
         refused = refused_of(works, outcome.result())
         self._complete([work for work in works if work not in refused])
         for work, refusals in refused.items():
             self._spawn(self._publish_again(work, refusals))
 
-    def _complete(self, works: Sequence[Work]) -> None:
+    def _complete(self, works: Sequence[Work | Run]) -> None:
         """Move the watermarks of the partitions concerned, and let the bus commit them."""
         offsets: dict[Assignment, list[int]] = {}
         for work in works:
-            offsets.setdefault(work.assignment, []).append(work.delivery.offset)
-            work.assignment.active -= 1
+            done = offsets.setdefault(work.assignment, [])
+            if isinstance(work, Run):
+                done += work.offsets
+                work.assignment.active -= len(work.offsets)
+            else:
+                done.append(work.delivery.offset)
+                work.assignment.active -= 1
         count_done(self._flow.intake, works)
         watermarks: dict[Partition, int] = {}
         now_s = self._clock.monotonic_s()
-        for assignment, done in offsets.items():
+        for assignment, ended in offsets.items():
             before = assignment.ledger.watermark
-            assignment.ledger.complete(done)
+            assignment.ledger.complete(ended)
             if assignment.ledger.watermark == before:
                 continue
             assignment.moved_s = now_s
@@ -343,7 +316,7 @@ class NodeRuntime:
 
     # --- Bookkeeping ----------------------------------------------------------------------------------------------
 
-    def _drop(self, work: Work) -> None:
+    def _drop(self, work: Work | Run) -> None:
         """Let go of work of a partition that is leaving: its next owner does the work."""
         count_done(self._flow.intake, [work])
         self._flow.balance()

@@ -24,13 +24,18 @@ class InvalidSchema(OnexError):
         super().__init__(message)
 
 
+_ANY_OBJECT: tuple[dict[str, Any], ...] = ({}, {"type": "object"})
+"""What takes every object, as it stands."""
+
+
 class Schema:
     """A compiled schema. Constructing it raises InvalidSchema."""
 
-    __slots__ = ("_validator",)
+    __slots__ = ("_takes_objects", "_validator")
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         """Compile; references may only point into the schema itself."""
+        self._takes_objects = dict(schema) in _ANY_OBJECT
         try:
             jsonschema_rs.meta.validate(dict(schema))
             self._validator = jsonschema_rs.Draft202012Validator(dict(schema), offline=True, validate_formats=True)
@@ -41,7 +46,8 @@ class Schema:
 
     def faults(self, value: Any) -> tuple[str, ...]:
         """Say what is wrong with a value, each fault with its JSON path; nothing for a valid one."""
-        if self._validator.is_valid(value):
+        # The validator makes a value of its own of everything first, and that of a whole payload.
+        if (self._takes_objects and type(value) is dict) or self._validator.is_valid(value):
             return ()
         return tuple(f"{_json_path(path)}: {message}" for path, message in self.places(value))
 

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal
 
 from omnibase_core.contracts.node import Ordering
 from omnibase_core.dead_letters import size_of
+from omnibase_core.errors import BusError
 from omnibase_core.instance import NodeInstance
 from omnibase_core.intake import Intake
 from omnibase_core.ledger import PartitionLedger
@@ -43,15 +45,24 @@ class Assignment:
     committed: int | None = None
     """Where it transacts: the offset that the last of its transactions has committed."""
 
-    def begin(self, work: "Work", now_s: float) -> bool:
-        """Enter a command into the ledger. False where its offset went back, which no assignment's does."""
+    def begin(self, work: "Work", now_s: float) -> None:
+        """Enter a command into the ledger. Raises BusError where its offset went back, which no assignment's does."""
         if not self.ledger.unfinished:
             self.moved_s = now_s
         if not self.ledger.begin(work.delivery.offset):
-            return False
+            raise BusError(f"{self.partition} went back to {work.delivery.offset} within an assignment")
         if self.transacts:
             self.line.append(work)
-        return True
+
+    def begin_run(self, run: "Run", now_s: float) -> None:
+        """Enter the commands of a run into the ledger. Raises BusError where an offset went back."""
+        if not self.ledger.unfinished:
+            self.moved_s = now_s
+        if not self.ledger.begin_run(run.offsets):
+            raise BusError(f"{self.partition} went back to {run.offsets[0]}, or further on, within an assignment")
+        self.active += len(run.offsets)
+        if self.transacts:
+            self.line.extend(run.works())
 
     @property
     def settling(self) -> bool:
@@ -125,9 +136,9 @@ class Work:
         return PARKED if self.parked else self.delivery.partition.topic
 
     @property
-    def ends_in_dead_letter(self) -> bool:
-        """Whether its messages say that it could not be served."""
-        return self.messages[-1].topic == self.instance.replies.letters
+    def letters(self) -> int:
+        """1 where its messages say that it could not be served, else 0."""
+        return int(self.messages[-1].topic == self.instance.replies.letters)
 
     @property
     def is_apart(self) -> bool:
@@ -149,10 +160,54 @@ class Work:
                 return (delivery.partition, delivery.offset)
 
 
-def count_through(intake: Intake, works: Iterable[Work], *, sign: Literal[1, -1] = 1) -> None:
+@dataclass(slots=True, eq=False)
+class Run:
+    """Commands of one partition that were served at once, one after the other, with the messages that end each.
+
+    It is done as a whole. What the broker refuses of it goes on as the work of each command.
+    """
+
+    assignment: Assignment
+    instance: NodeInstance
+    deliveries: list[Delivery] = field(default_factory=list)
+    answers: list[Sequence[Message]] = field(default_factory=list)
+    """The messages that end each of them."""
+    offsets: list[int] = field(default_factory=list)
+    letters: int = 0
+    """How many of them end in a dead letter."""
+    size_bytes: int = 0
+    """What they hold in memory, roughly: what was delivered, and their messages."""
+
+    @property
+    def topic(self) -> str:
+        """The topic that they came from."""
+        return self.assignment.partition.topic
+
+    @property
+    def messages(self) -> Iterable[Message]:
+        """All that is published for them, in order."""
+        return chain.from_iterable(self.answers)
+
+    def works(self) -> Iterator[Work]:
+        """Give the work of each command."""
+        for delivery, messages in zip(self.deliveries, self.answers, strict=True):
+            work = Work(delivery, self.instance, self.assignment, origin=delivery, messages=messages, in_line=False)
+            work.size_bytes = size_of(delivery) + sum(map(size_of, messages))
+            yield work
+
+
+def count_through(intake: Intake, works: Iterable[Work | Run], *, sign: Literal[1, -1] = 1) -> None:
     """Count work that waits in no line, all at once: requests, too, since it waits for the broker alone."""
-    sizes_bytes = [it.size_bytes for it in works if not it.in_line]
-    intake.pass_through(sign * len(sizes_bytes), sign * sum(sizes_bytes))
+    count = size_bytes = 0
+    for work in works:
+        if isinstance(work, Run):
+            count += len(work.offsets)
+        elif work.in_line:
+            continue
+        else:
+            count += 1
+        size_bytes += work.size_bytes
+    intake.pass_through(sign * count, sign * size_bytes)
 
 
 def count_answer(intake: Intake, work: Work, messages: Sequence[Message]) -> None:
@@ -173,9 +228,9 @@ def count_growth(intake: Intake, work: Work, grown_bytes: int) -> None:
         intake.pass_through(0, grown_bytes)
 
 
-def count_done(intake: Intake, works: Sequence[Work]) -> None:
+def count_done(intake: Intake, works: Sequence[Work | Run]) -> None:
     """Count work that is done or dropped, as it was taken."""
     count_through(intake, works, sign=-1)
     for work in works:
-        if work.in_line:
+        if isinstance(work, Work) and work.in_line:
             intake.give_back(work.account, work.size_bytes, apart=work.is_apart, answer_bytes=work.answer_bytes)
