@@ -1,6 +1,7 @@
 """What every bus promises of messages, offsets and transactions."""
 
 import asyncio
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -159,6 +160,27 @@ def test_a_partition_that_is_sent_back_is_delivered_again_from_there(world: Worl
             await listener.until_received(40 + len(offsets) - 2)
             again = listener.deliveries[listener.rewound[back] :]
             assert [(it.partition, it.offset) for it in again] == [(back, offset) for offset in offsets[2:]]
+
+    play(scenario())
+
+
+def test_what_is_resumed_is_delivered_at_once(world: World) -> None:
+    """Where everything was paused, a client may sleep for a second before it looks again: then a host stands still."""
+
+    async def scenario() -> None:
+        async with world.listening(first=40) as listener:
+            partitions = list(listener.assigned)
+            took_s = []
+            for begin in range(100, 500, 100):
+                listener.bus.pause(partitions)
+                await asyncio.sleep(A_MOMENT_S)
+                await listener.bus.publish(numbered(world.topic, range(begin, begin + 40)))
+                count = len(listener.deliveries)
+                listener.bus.resume(partitions)
+                began_s = time.monotonic()
+                await listener.until(lambda count=count: len(listener.deliveries) == count + 40)  # type: ignore[misc]
+                took_s.append(time.monotonic() - began_s)
+            assert min(took_s) < 0.5
 
     play(scenario())
 

@@ -27,6 +27,7 @@ _COMMIT_EVERY_S = 0.5
 _HANDED_OVER_MAX = 2
 _COMMITTED_S = 2.0
 _PLACE_EVERY_S = 1.0
+_WAKE_S = 1.0
 
 
 class ConsumerThread:
@@ -167,6 +168,17 @@ class ConsumerThread:
         if current := self._current(partitions):
             with self.waits.on("resume"):
                 self._consumer.resume(current)
+            self._wake(current)
+
+    def _wake(self, resumed: Sequence[TopicPartition]) -> None:
+        """Let what was resumed be fetched at once.
+
+        Where librdkafka fetches nothing else from a broker, it sleeps for up to a second and does not look whether
+        anything was resumed meanwhile. A request to that broker, whatever it asks, wakes it.
+        """
+        asked = [TopicPartition(it.topic, it.partition, int(time.time() * 1000)) for it in resumed]
+        with self.waits.on("offsets_for_times"), suppress(KafkaException):
+            self._consumer.offsets_for_times(asked, timeout=_WAKE_S)
 
     def _current(self, partitions: Iterable[Partition]) -> list[TopicPartition]:
         # What is asked by the object of an earlier assignment must not pause the present one: nobody would resume it.
