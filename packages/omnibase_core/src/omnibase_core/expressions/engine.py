@@ -36,10 +36,11 @@ _TOO_LARGE = re.compile(r"Integer value '(-?\d+)' out of range")
 class Program:
     """A compiled expression. Constructing it raises InvalidExpression for text that the engine refuses."""
 
-    __slots__ = ("_compiled",)
+    __slots__ = ("_compiled", "_reads_envelope")
 
     def __init__(self, text: str, *, names: Sequence[str]) -> None:
         """Compile against the names that may be read, which may hold anything."""
+        self._reads_envelope = "envelope" in text
         try:
             self._compiled = _environment(tuple(names), _extensions_of(text)).compile(text)
         except RuntimeError as error:  # the engine has no error class of its own
@@ -62,8 +63,9 @@ class Program:
             raise ValueError(str(error).replace("bytes", _LARGE)) if scope.narrowed else error from error
 
     def _value(self, scope: Scope) -> Any:
-        if scope.activation is None:
-            scope.activation = _environment(ANSWER_NAMES, frozenset()).Activation(scope.view())
+        if scope.activation is None or (self._reads_envelope and not scope.shows_envelope):
+            view = scope.view(envelope=self._reads_envelope)
+            scope.activation = _environment(ANSWER_NAMES, frozenset()).Activation(view)
         try:
             return self._compiled.eval(scope.activation)
         except RuntimeError as error:
@@ -128,9 +130,14 @@ def _environment(names: tuple[str, ...], extensions: frozenset[Callable[[], Any]
 # --- Values ---------------------------------------------------------------------------------------------------------
 
 
+_SCALARS = (cel.Type.STRING, cel.Type.BOOL, cel.Type.INT)
+
+
 def _json_value(value: Any) -> Any:
     """Convert what the engine gives. Raises ValueError for its errors and for what JSON has no form for."""
     kind = value.type()
+    if kind in _SCALARS:
+        return value.value()
     if kind == cel.Type.NULL:
         return None
     if kind == cel.Type.ERROR:

@@ -46,9 +46,12 @@ _NO_COERCIONS = Coercions()
 
 
 class Scope:
-    """What the expressions of one command can read. The engine's view of it is built once, and only if needed."""
+    """What the expressions of one command can read.
 
-    __slots__ = ("_coercions", "_envelope", "_result", "_view", "activation", "narrowed")
+    The engine's view of it is built only if it is needed, and shows the envelope from the first time that one reads it.
+    """
+
+    __slots__ = ("_coercions", "_envelope", "_result", "_view", "activation", "narrowed", "shows_envelope")
 
     def __init__(
         self,
@@ -64,6 +67,7 @@ class Scope:
         self.activation: Any = None
         """The engine's own form of the view, once it was asked for."""
         self.narrowed = False
+        self.shows_envelope = False
 
     def with_result(self, result: Mapping[str, Any]) -> "Scope":
         """Give the scope of the same command once its result is known."""
@@ -80,25 +84,27 @@ class Scope:
                 return self._result
         return self._envelope_view()
 
-    def view(self) -> dict[str, Any]:
-        """Give every name with its value, for the engine. Raises ValueError for text that it would cut."""
+    def view(self, *, envelope: bool) -> dict[str, Any]:
+        """Give names with their values, for the engine. Raises ValueError for text that it would cut."""
         if self._view is None:
-            envelope, (of_payload, of_result) = self._envelope, self._coercions
-            view = {
-                "payload": envelope.payload if of_payload is None else of_payload(envelope.payload),
-                "metadata": envelope.metadata,
-                "envelope": self._envelope_view(),
+            command, (of_payload, of_result) = self._envelope, self._coercions
+            view: dict[str, Any] = {
+                "payload": command.payload if of_payload is None else of_payload(command.payload),
+                "metadata": command.metadata,
             }
             if self._result is not None:
                 view["result"] = self._result if of_result is None else of_result(self._result)
             if b"\\u0000" in to_json(view, fallback=str) and holds_nul(view):
                 raise ValueError("an expression cannot read text with the character U+0000")
             self._view = view
+        if envelope and not self.shows_envelope:
+            self._view["envelope"] = self._envelope_view()
+            self.shows_envelope = True
         return self._view
 
     def narrow(self) -> None:
         """Take integers beyond 64 bits, which the engine refuses as a whole, out of the view."""
-        self._view = within_64_bits(self.view())
+        self._view = within_64_bits(self.view(envelope=self.shows_envelope))
         self.activation, self.narrowed = None, True
 
     def _envelope_view(self) -> dict[str, Any]:
