@@ -1,8 +1,7 @@
 """The host's one producer: batches go in, and a future ends when the broker has answered for each message."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -40,7 +39,9 @@ class _Batch:
         """Take a delivery report. The last one ends the future."""
         if error is not None:
             self._refuse(message, error)
-        self.answered(1)
+        self.unanswered -= 1
+        if not self.unanswered and not self.future.done():
+            self.future.set_result(self.refusals)
 
     def answered(self, count: int) -> None:
         """Count messages whose fate is known."""
@@ -75,36 +76,33 @@ class Publisher:
         batch = _Batch(messages, future)
         self._pending.add(future)
         future.add_done_callback(self._pending.discard)
-        for (topic, has_headers), run in groupby(enumerate(messages), _run_of):
-            if has_headers:
-                self._queue_each(run, batch)
+        for begin, end in _runs(messages):
+            if messages[begin].headers:
+                self._queue_each(begin, end, batch)
             else:
-                self._queue_at_once(topic, run, batch)
+                self._queue_at_once(begin, end, batch)
         batch.answered(len(batch.refusals))
         if not self._busy:
             self._look_again(_BUSY_S)
         return future
 
-    def _queue_at_once(self, topic: str, run: Iterable[tuple[int, Message]], batch: _Batch) -> None:
+    def _queue_at_once(self, begin: int, end: int, batch: _Batch) -> None:
         """Queue messages of one topic: the client looks a topic up among all that it knows, here once for all."""
-        places: list[int] = []
-        written: list[dict[str, Any]] = []
-        for index, message in run:
-            places.append(index)
-            written.append({"value": message.value, "key": message.key})
+        written: list[dict[str, Any]] = [{"value": it.value, "key": it.key} for it in batch.messages[begin:end]]
         try:
-            queued = self._producer.produce_batch(topic, written, on_delivery=batch.report)
+            queued = self._producer.produce_batch(batch.messages[begin].topic, written, on_delivery=batch.report)
         except _UNQUEUED as error:
             # The client looks at all of them before it queues any: none of them is on its way.
-            batch.refusals += [Refusal(index, unqueued(error)) for index in places]
+            batch.refusals += [Refusal(index, unqueued(error)) for index in range(begin, end)]
             return
         if queued < len(written):
-            errors = ((index, it.get("_error")) for index, it in zip(places, written, strict=True))
+            errors = ((index, it.get("_error")) for index, it in enumerate(written, begin))
             batch.refusals += [Refusal(index, translated(error)) for index, error in errors if error is not None]
 
-    def _queue_each(self, run: Iterable[tuple[int, Message]], batch: _Batch) -> None:
+    def _queue_each(self, begin: int, end: int, batch: _Batch) -> None:
         """Queue messages one by one: the client has no headers for many at once."""
-        for index, (topic, key, value, headers) in run:
+        for index in range(begin, end):
+            topic, key, value, headers = batch.messages[index]
             try:
                 self._producer.produce(topic, value, key, on_delivery=batch.report, headers=sendable(headers))
             except _UNQUEUED as error:
@@ -142,10 +140,17 @@ class Publisher:
         self._next_look = self._loop.call_later(after_s, self._look)
 
 
-def _run_of(numbered: tuple[int, Message]) -> tuple[str, bool]:
-    """Tell runs of messages apart that can be queued at once: together they keep their order."""
-    message = numbered[1]
-    return message.topic, bool(message.headers)
+def _runs(messages: Sequence[Message]) -> Iterator[tuple[int, int]]:
+    """Give where runs of messages begin and end that can be queued at once: together they keep their order."""
+    begin, topic, has_headers = 0, "", False
+    for index, message in enumerate(messages):
+        if message.topic == topic and bool(message.headers) is has_headers:
+            continue
+        if index:
+            yield begin, index
+        begin, topic, has_headers = index, message.topic, bool(message.headers)
+    if messages:
+        yield begin, len(messages)
 
 
 _UNQUEUED = (KafkaException, BufferError, TypeError, ValueError)
