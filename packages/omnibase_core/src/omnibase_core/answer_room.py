@@ -2,8 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from omnibase_core.intake import Intake
@@ -12,13 +10,6 @@ from omnibase_core.leaving import Place
 _SMALL_BYTES = 4096
 """Smaller answers need no reservation: those of all calls of a host are less than the host may hold."""
 _FADES = 0.95
-
-
-@dataclass(slots=True)
-class RoomForCall:
-    """What a call has brought: the size of its answer in bytes, 0 for none."""
-
-    size_bytes: int = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -45,16 +36,6 @@ class AnswerRoom:
     _expected: dict[str, float] = field(default_factory=dict)
     _calls: Counter[str] = field(default_factory=Counter)
     _waiters: list[_Waiter] = field(default_factory=list)
-
-    @asynccontextmanager
-    async def call(self, topic: str, place: Place) -> AsyncIterator[RoomForCall]:
-        """Let a call begin when there is room, and take the room back when it has ended."""
-        reserved_bytes = await self.enter(topic, place)
-        entry = RoomForCall()
-        try:
-            yield entry
-        finally:
-            self.leave(topic, reserved_bytes, entry.size_bytes)
 
     async def enter(self, topic: str, place: Place) -> int:
         """Wait for room, and return what is reserved, in bytes. It ends at once, with 0, when the partition leaves.

@@ -116,27 +116,25 @@ class Attempts:
         Room comes first: a command that waits for room may need another one to end, which the breaker, or the node's
         places, must not keep from it.
         """
-        if self.room is None:
-            return await self._admitted(trial, planned)
-        async with self.room.call(self.topic, trial.place) as call:
-            outcome = await self._admitted(trial, planned)
-            if isinstance(outcome, list):
-                call.size_bytes = sum(map(size_of, outcome))
+        room, breaker = self.room, self.instance.breaker
+        reserved_bytes = 0 if room is None else await room.enter(self.topic, trial.place)
+        size_bytes = 0
+        try:
+            now_s = self.clock.monotonic_s()
+            if not breaker.admits(now_s):
+                return Wait(max(breaker.next_probe_s(now_s), _PROBE_LEAST_S))
+            outcome = await self._attempt(trial, planned, now_s)
+            if room is not None and isinstance(outcome, list):
+                size_bytes = sum(map(size_of, outcome))
+        finally:
+            if room is not None:
+                room.leave(self.topic, reserved_bytes, size_bytes)
         return outcome
 
-    async def _admitted(
-        self, trial: "_Trial", planned: Plan
-    ) -> Sequence[Message] | CommandFailed | CommandRejected | Wait | None:
-        """Let the handler act, if its breaker does; otherwise return how long to wait."""
-        if self.instance.breaker.admits(self.clock.monotonic_s()):
-            return await self._attempt(trial, planned)
-        return Wait(max(self.instance.breaker.next_probe_s(self.clock.monotonic_s()), _PROBE_LEAST_S))
-
     async def _attempt(
-        self, trial: "_Trial", planned: Plan
+        self, trial: "_Trial", planned: Plan, began_s: float
     ) -> Sequence[Message] | CommandFailed | CommandRejected | None:
         """Make one attempt that the breaker admitted."""
-        began_s = self.clock.monotonic_s()
         with self.instance.breaker.admitted(self.clock.monotonic_s) as call:
             async with self.places:
                 if trial.place.leaving.is_set():

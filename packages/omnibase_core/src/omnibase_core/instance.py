@@ -265,7 +265,7 @@ class NodeInstance:
         try:
             # A handler that keeps to the time itself can tell more than that it was over.
             async with asyncio.timeout(call.timeout_s + _GRACE_S):
-                result: Mapping[str, Any] = await handler.execute(call._replace(outlet=outlet))
+                result: Mapping[str, Any] = await handler.execute(HandlerCall(*call[:-1], outlet))
         except TimeoutError as error:
             message = f"no result within {call.timeout_s:g} s (delivery.timeout_s)"
             raise CommandFailed("timeout", message, retryable=True) from error

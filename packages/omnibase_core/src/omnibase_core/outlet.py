@@ -49,10 +49,6 @@ class CommandOutlet:
         self._bus = bus
         self._command = command
         self._headers = delivery.headers
-        self._along: Headers = (
-            (CAUSE, str(command.envelope_id).encode()),
-            *trace_of(delivery.headers),
-        )
         self._transacts = transacts
 
     @property
@@ -74,7 +70,9 @@ class CommandOutlet:
         """
         if self._closed():
             raise PublishFailed("partition_lost", "the command's partition went to another host in the meantime")
-        outgoing = Outgoing(message.topic, message.key, message.value, (*message.headers, *self._along))
+        cause = (CAUSE, str(self._command.envelope_id).encode())
+        headers = (*message.headers, cause, *trace_of(self._headers))
+        outgoing = Outgoing(message.topic, message.key, message.value, headers)
         if (size := size_of(outgoing)) > self._bus.message_bytes_max:
             raise PublishFailed(
                 "message_too_large", f"the message has {size} bytes, the bus takes {self._bus.message_bytes_max}"

@@ -27,6 +27,8 @@ from omnibase_core.strays import Strays
 from omnibase_core.work import PARKED, Assignment, Work
 
 _UNBOUNDED = 1_000_000
+_WAITING = 1000
+"""So many commands of a node may wait here for one of its places: about as many as come in one fetch."""
 
 
 class Roster:
@@ -79,9 +81,14 @@ class Roster:
     def intake(self) -> Intake:
         """Return the bounds of what is taken: of each node; of commands that are not due, a quarter of the host's.
 
-        Requests, and what is parked for other hosts, are bounded by what they hold together.
+        A node's is that of its calls under way, and what may wait for one to end: to fetch only then would let places
+        stand empty. Of a node that asks another none wait, since what it waits for may have to be taken yet. Requests,
+        and what is parked for other hosts, are bounded by what they hold together.
         """
-        of_nodes = {topic: it.node.contract.delivery.max_in_flight for topic, it in self._instances.items()}
+        of_nodes = {
+            topic: it.node.contract.delivery.max_in_flight + (0 if it.asks_a_node else _WAITING)
+            for topic, it in self._instances.items()
+        }
         limits = self._host.limits
         return Intake(
             per_topic={**of_nodes, self.requests: None, PARKED: None, self.retries: max(1, limits.max_in_flight // 4)},

@@ -211,9 +211,8 @@ def count_through(intake: Intake, works: Iterable[Work | Run], *, sign: Literal[
 
 
 def count_answer(intake: Intake, work: Work, messages: Sequence[Message]) -> None:
-    """Set what is to be published for a work that waited in a lane, and count it."""
-    size_bytes = sum(map(size_of, messages))
-    work.messages, work.answer_bytes = messages, size_bytes
+    """Count what is going to be published for a work that waited in a lane."""
+    size_bytes = work.answer_bytes = sum(map(size_of, messages))
     work.size_bytes += size_bytes
     intake.answered(work.account, size_bytes, apart=work.is_apart)
 

@@ -93,8 +93,8 @@ class DeliveryPolicy(ContractModel):
     `timeout_s` bounds one call of the handler, `deadline_s` all attempts at one command and the waits between them;
     with `on_retry` overtake, a command that has failed for a second goes to the pool's retry topic until it is due.
     `budget_s` bounds one call of a compute node's function, which holds up the whole host unless `isolation` is
-    process; then `timeout_s` bounds its wait for a worker and the call together. `max_in_flight` counts commands that
-    are not yet done.
+    process; then `timeout_s` bounds its wait for a worker and the call together. `max_in_flight` bounds the calls
+    under way at a time.
     """
 
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
