@@ -2,16 +2,18 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
 from tests.benchmarks.load import Route, create
+from tests.gear.commands import node
 from tests.gear.hosts import POOL, Machine, echo_nodes
 from tests.gear.processes import Child
 from tests.gear.wheels import ROOT, UV, run
 
+PLUGIN = Path(__file__).with_name("plugin")
 PEERS = Path(__file__).with_name("peers")
 CACHE = ROOT / ".cache" / "bench"
 PARTITIONS = 4
@@ -24,6 +26,15 @@ PINS = {
     "faststream": _FASTSTREAM,
     "quix": ["quixstreams==3.28.1", "confluent-kafka==2.12.2", "pydantic==2.13.5"],
 }
+
+WritesNodes = Callable[[Iterable[str]], dict[str, str]]
+
+
+def awaiting_nodes(names: Iterable[str], *, seconds: float = 0.0) -> dict[str, str]:
+    """Write nodes whose handler waits for so long, as others wait for a server, and gives back what it was sent."""
+    request = f'{{seconds: {seconds}, message: "${{ payload }}"}}'
+    operations = f'{{echo: {{input: {{type: object}}, call: wait, request: {request}, answer: "${{ result.message }}"}}}}'
+    return {name: node(name, handler="waiting", operations=operations) for name in names}
 
 
 @dataclass
@@ -63,13 +74,15 @@ class Field:
             self.peer("10 bare, pydantic", "bare_pydantic", "bare-pydantic", count=10),
         ]
 
-    def host(self, name: str, count: int, *, partitions: int = PARTITIONS) -> Contestant:
-        """One host of so many nodes."""
+    def host(
+        self, name: str, count: int, *, partitions: int = PARTITIONS, write: WritesNodes = echo_nodes, share: float = 1.0
+    ) -> Contestant:
+        """One host of so many nodes of a kind."""
         nodes = [f"echo-{n}" for n in range(count)]
-        machine = self._machine(nodes, partitions)
+        machine = self._machine(nodes, partitions, write)
         routes = _routes(machine, nodes)
         create(self._broker, routes, partitions=partitions)
-        return Contestant(name, routes, {_group(machine): routes}, lambda: [machine.start().child])
+        return Contestant(name, routes, {_group(machine): routes}, lambda: [machine.start().child], share)
 
     def hosts(self, name: str, count: int) -> Contestant:
         """So many hosts of one node each, every one with a group of its own."""
@@ -105,13 +118,13 @@ class Field:
         for machine in self.machines:
             machine.close()
 
-    def _machine(self, nodes: Sequence[str], partitions: int) -> Machine:
+    def _machine(self, nodes: Sequence[str], partitions: int, write: WritesNodes = echo_nodes) -> Machine:
         tenant = f"b{uuid4().hex[:10]}"
         folder = self._folder / tenant
         folder.mkdir()
         machine = Machine(folder, tenant=tenant, broker=self._broker, command=str(self._bin / "runtime-host"))
         # The tests' gear has no word for partitions, and a session time-out of its own.
-        machine.write(echo_nodes(nodes))
+        machine.write(write(nodes))
         contract = json.loads(machine.host_path.read_text())
         contract["bus"] = {"bootstrap_servers": self._broker, "partitions": partitions}
         machine.host_path.write_text(json.dumps(contract))
