@@ -4,7 +4,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen
 
-.PHONY: help setup demo test check fix bench simulate clean
+.PHONY: help setup demo test test-system test-rest check fix bench simulate clean
 
 help:  ## Show what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -23,7 +23,13 @@ demo: setup  ## Run the example nodes on an embedded broker: one command to each
 	@.venv/bin/runtime-host demo
 
 test: setup  ## Run every test; starts the real servers that they need, and says which
-	$(RUN) pytest
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-system test-rest
+
+test-system: setup
+	$(RUN) pytest tests/system
+
+test-rest: setup
+	$(RUN) pytest --ignore tests/system
 
 check: setup  ## Lint, formatting, types, layers, the contracts and their tests
 	$(RUN) ruff check .

@@ -33,8 +33,8 @@ WritesNodes = Callable[[Iterable[str]], dict[str, str]]
 def awaiting_nodes(names: Iterable[str], *, seconds: float = 0.0) -> dict[str, str]:
     """Write nodes whose handler waits for so long, as others wait for a server, and gives back what it was sent."""
     request = f'{{seconds: {seconds}, message: "${{ payload }}"}}'
-    operations = f'{{echo: {{input: {{type: object}}, call: wait, request: {request}, answer: "${{ result.message }}"}}}}'
-    return {name: node(name, handler="waiting", operations=operations) for name in names}
+    called = f'input: {{type: object}}, call: wait, request: {request}, answer: "${{ result.message }}"'
+    return {name: node(name, handler="waiting", operations=f"{{echo: {{{called}}}}}") for name in names}
 
 
 @dataclass
@@ -75,7 +75,13 @@ class Field:
         ]
 
     def host(
-        self, name: str, count: int, *, partitions: int = PARTITIONS, write: WritesNodes = echo_nodes, share: float = 1.0
+        self,
+        name: str,
+        count: int,
+        *,
+        partitions: int = PARTITIONS,
+        write: WritesNodes = echo_nodes,
+        share: float = 1.0,
     ) -> Contestant:
         """One host of so many nodes of a kind."""
         nodes = [f"echo-{n}" for n in range(count)]

@@ -50,7 +50,8 @@ class StubBus:
         yield Assigned(frozenset({partition}))
         for begin in range(0, self._count, _BATCH):
             numbers = range(begin, min(begin + _BATCH, self._count))
-            yield Batch([Delivery(partition, n, b"%d" % (n % _KEYS), self._values[n], self._headers, 0) for n in numbers])
+            values, headers = self._values, self._headers
+            yield Batch([Delivery(partition, n, b"%d" % (n % _KEYS), values[n], headers, 0) for n in numbers])
             await asyncio.sleep(0)
         await asyncio.Event().wait()
 

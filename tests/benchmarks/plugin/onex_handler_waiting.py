@@ -51,6 +51,7 @@ class WaitingHandlerFactory:
     @asynccontextmanager
     async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[Handler]:
         """Give the handler."""
+        del settings, targets
         yield WaitingHandler()
 
 
