@@ -719,14 +719,26 @@ def test_a_store_in_memory_that_is_full_refuses_rather_than_forgets() -> None:
     """Until some of its keys are over."""
 
     async def scenario() -> None:
-        store = MemoryStore(VirtualClock().monotonic_s, entries_max=2)
+        told: list[str] = []
+        store = MemoryStore(VirtualClock().monotonic_s, bytes_max=1000, full=told.append)
         for key in ("a", "b"):
             assert isinstance(await store.claim(key, owner="x", lease_s=10), Granted)
-        with pytest.raises(StoreFailed, match="full"):
-            await store.claim("c", owner="x", lease_s=10)
+        for _ in range(2):
+            with pytest.raises(StoreFailed, match="full: 2 keys"):
+                await store.claim("c", owner="x", lease_s=10)
+        assert len(told) == 1
         assert isinstance(await store.claim("b", owner="x", lease_s=20), Granted)
         await asyncio.sleep(11)
         assert isinstance(await store.claim("c", owner="x", lease_s=10), Granted)
         assert len(store) == 2
+        assert await store.record("b", owner="x", answer=b"x" * 1000, window_s=10)
+        with pytest.raises(StoreFailed, match="full"):
+            await store.claim("d", owner="x", lease_s=10)
+        assert len(told) == 2
+        await asyncio.sleep(11)
+        assert isinstance(await store.claim("d", owner="x", lease_s=10), Granted)
+        held_bytes = store.size_bytes
+        await store.release("d", token=4711)
+        assert store.size_bytes == held_bytes
 
     play(scenario)

@@ -17,17 +17,31 @@ class _Entry:
     answer: bytes | None = None
 
 
+_ENTRY_BYTES = 500
+"""What an entry takes beside its key and its answer, roughly: measured for a million of them."""
+
+
 class MemoryStore:
     """An IdempotencyStore of one process. `now_s` gives monotonic seconds.
 
-    It holds `entries_max` keys at most. With more, it refuses claims by StoreFailed until some are over: to forget one
-    before its time would let an effect happen twice.
+    It holds `bytes_max` at the most: keys, answers, and what they take beside. Where that is reached it refuses claims
+    by StoreFailed until some are over: to forget one before its time would let an effect happen twice. `full` hears of
+    the first claim that is refused, and of the next after there was room again.
     """
 
-    def __init__(self, now_s: Callable[[], float], *, entries_max: int = 100_000) -> None:
+    def __init__(
+        self,
+        now_s: Callable[[], float],
+        *,
+        bytes_max: int = 256 * 1024 * 1024,
+        full: Callable[[str], None] = lambda _reason: None,
+    ) -> None:
         """Start empty."""
         self._now_s = now_s
-        self._entries_max = entries_max
+        self._bytes_max = bytes_max
+        self._full = full
+        self._is_full = False
+        self.size_bytes = 0
         self._entries: dict[str, _Entry] = {}
         self._ends: list[tuple[float, str]] = []
         self._tokens = count(1)
@@ -45,8 +59,8 @@ class MemoryStore:
             return Recorded(entry.answer)
         if entry is not None and entry.owner != owner:
             return Taken(entry.until_s - now_s)
-        if entry is None and len(self._entries) >= self._entries_max:
-            raise StoreFailed(f"the store in memory is full: {self._entries_max} keys are claimed or recorded")
+        if entry is None:
+            self._make_sure_of_room()
         token = next(self._tokens)
         self._put(key, _Entry(owner, token, now_s + lease_s))
         return Granted(token)
@@ -64,10 +78,22 @@ class MemoryStore:
         """Free the key, if it is still this claim's."""
         entry = self._entries.get(key)
         if entry is not None and entry.token == token and entry.answer is None:
-            del self._entries[key]
+            self._forget(key)
+
+    def _make_sure_of_room(self) -> None:
+        if self.size_bytes < self._bytes_max:
+            self._is_full = False
+            return
+        reason = f"the store in memory is full: {len(self)} keys are claimed or recorded, {self.size_bytes} bytes"
+        if not self._is_full:
+            self._is_full = True
+            self._full(reason)
+        raise StoreFailed(reason)
 
     def _put(self, key: str, entry: _Entry) -> None:
+        self._forget(key)
         self._entries[key] = entry
+        self.size_bytes += _size_of(key, entry)
         heapq.heappush(self._ends, (entry.until_s, key))
 
     def _sweep(self, now_s: float) -> None:
@@ -76,4 +102,13 @@ class MemoryStore:
             _, key = heapq.heappop(self._ends)
             entry = self._entries.get(key)
             if entry is not None and entry.until_s <= now_s:
-                del self._entries[key]
+                self._forget(key)
+
+    def _forget(self, key: str) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self.size_bytes -= _size_of(key, entry)
+
+
+def _size_of(key: str, entry: _Entry) -> int:
+    return _ENTRY_BYTES + len(key) + len(entry.answer or b"")

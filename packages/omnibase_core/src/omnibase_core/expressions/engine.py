@@ -11,8 +11,6 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
-from cel_expr_python import cel
-
 from omnibase_core.errors import InvalidExpression
 from omnibase_core.expressions.functions import FUNCTIONS, call_in_words
 from omnibase_core.expressions.scope import ANSWER_NAMES, Scope
@@ -53,7 +51,7 @@ class Program:
     def evaluate(self, scope: Scope) -> Any:
         """Give the value as JSON. Raises ValueError, which says what went wrong."""
         value = self._value(scope)
-        if value.type() == cel.Type.ERROR and _TOO_LARGE.search(str(value.value())):
+        if value.type() == _cel().Type.ERROR and _TOO_LARGE.search(str(value.value())):
             scope.narrow()
             value = self._value(scope)
         try:
@@ -122,25 +120,36 @@ def _extensions_of(text: str) -> frozenset[Callable[[], Any]]:
 
 
 @cache
+def _cel() -> Any:
+    """Load the engine: 6 MB, which a host of contracts that only read fields does without."""
+    from cel_expr_python import cel
+
+    return cel
+
+
+@cache
 def _environment(names: tuple[str, ...], extensions: frozenset[Callable[[], Any]]) -> Any:
-    variables = dict.fromkeys(names, cel.Type.DYN)
-    return cel.NewEnv(variables=variables, extensions=[extension() for extension in extensions])
+    variables = dict.fromkeys(names, _cel().Type.DYN)
+    return _cel().NewEnv(variables=variables, extensions=[extension() for extension in extensions])
 
 
 # --- Values ---------------------------------------------------------------------------------------------------------
 
 
-_SCALARS = (cel.Type.STRING, cel.Type.BOOL, cel.Type.INT)
+@cache
+def _scalars() -> tuple[Any, ...]:
+    kinds = _cel().Type
+    return (kinds.STRING, kinds.BOOL, kinds.INT)
 
 
 def _json_value(value: Any) -> Any:
     """Convert what the engine gives. Raises ValueError for its errors and for what JSON has no form for."""
     kind = value.type()
-    if kind in _SCALARS:
+    if kind in _scalars():
         return value.value()
-    if kind == cel.Type.NULL:
+    if kind == _cel().Type.NULL:
         return None
-    if kind == cel.Type.ERROR:
+    if kind == _cel().Type.ERROR:
         raise ValueError(_failure(str(value.value())))
     try:
         inner = value.value()

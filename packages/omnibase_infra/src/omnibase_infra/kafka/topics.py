@@ -54,6 +54,8 @@ def ensure_topics(
             if not missing:
                 return
             _create(admin, missing, settings)
+            if not _missing(admin, missing, settings):
+                return
         except KafkaException as error:
             if error.args[0].code() not in PASSING:
                 raise BusError(f"the host's topics could not be looked up: {error.args[0].str()}") from error

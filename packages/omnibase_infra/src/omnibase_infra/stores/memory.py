@@ -12,11 +12,11 @@ from omnibase_spi import IdempotencyStore, Observer
 
 
 class MemoryStoreSettings(BaseModel):
-    """How many keys it holds at most; with more, commands wait until some are over."""
+    """How much it holds at the most, in bytes; where that is reached, commands wait until some keys are over."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    entries_max: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
+    bytes_max: Annotated[int, Field(ge=1_000_000, le=64 * 1024**3)] = 256 * 1024 * 1024
 
 
 class MemoryStoreFactory:
@@ -30,4 +30,8 @@ class MemoryStoreFactory:
         assert isinstance(settings, MemoryStoreSettings)  # noqa: S101 - narrows the type; the registry validated it
         meaning = "answers are forgotten when this process ends, and other hosts of the pool do not know them"
         observer.event("warning", "idempotency_in_memory", meaning=meaning)
-        yield MemoryStore(time.monotonic, entries_max=settings.entries_max)
+
+        def full(reason: str) -> None:
+            observer.event("error", "idempotency_store_full", reason=reason)
+
+        yield MemoryStore(time.monotonic, bytes_max=settings.bytes_max, full=full)
