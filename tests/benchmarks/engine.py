@@ -14,7 +14,6 @@ from typing import Any
 from omnibase_core.local_handler import LocalHandler
 from omnibase_core.ports import Assigned, Batch, Delivery, HandlerCall, Happening, Headers, Message, Partition, Refusal
 from omnibase_core.runtime import NodeRuntime
-from omnibase_core.testing import RecordingObserver
 from tests.benchmarks.load import command
 from tests.gear.commands import ECHO, loaded_host, node
 
@@ -94,6 +93,15 @@ class FixedClock:
         return 0.0
 
 
+class Quiet:
+    """An observer to whom nothing of what each command does is of use."""
+
+    verbose = False
+
+    def event(self, level: str, name: str, /, **fields: object) -> None:
+        """Keep nothing."""
+
+
 class Yielding:
     """A handler that awaits, and has its result in the loop's next turn."""
 
@@ -118,7 +126,7 @@ def instructions(kind: str, count: int) -> int:
         operations = _COMPUTED if kind == "expressions" else ECHO
         loaded = loaded_host({"echo": node("echo", handler=_HANDLERS.get(kind, "local"), operations=operations)})
         bus = StubBus(count, TRACED if kind == "traced" else ())
-        runtime = NodeRuntime(loaded.contract, bus=bus, clock=FixedClock(), observer=RecordingObserver())
+        runtime = NodeRuntime(loaded.contract, bus=bus, clock=FixedClock(), observer=Quiet())
         runtime.register_handler("local", LocalHandler())
         runtime.register_handler("scripted", Yielding())
         runtime.load_nodes(loaded.nodes)

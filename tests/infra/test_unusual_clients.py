@@ -35,14 +35,14 @@ def thread_on(**place: Any) -> tuple[ConsumerThread, list[int], list[dict[str, A
 def test_an_offset_that_is_refused_for_one_partition_is_told() -> None:
     """The partition delivers nothing until it is known: that is not kept silent."""
     thread, warned, _ = thread_on(error=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
-    assert thread._targets([HERE]) == [None]  # noqa: SLF001 - the moment before the first message
+    assert thread._places.targets([HERE]) == [None]  # noqa: SLF001 - the moment before the first message
     assert warned == [KafkaError.TOPIC_AUTHORIZATION_FAILED]
 
 
 def test_an_offset_that_was_committed_for_another_topic_is_told() -> None:
     """The topic was created again, or the offsets were copied from another cluster: all of it is read."""
     thread, _, told = thread_on(offset=500, metadata="topic_id=old assignment=1")
-    assert thread._targets([HERE]) == [OFFSET_BEGINNING]  # noqa: SLF001 - likewise
+    assert thread._places.targets([HERE]) == [OFFSET_BEGINNING]  # noqa: SLF001 - likewise
     assert [(it["name"], it["committed"]) for it in told] == [("offset_of_another_topic", 500)]
 
 

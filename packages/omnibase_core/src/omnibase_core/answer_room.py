@@ -42,7 +42,7 @@ class AnswerRoom:
 
         Each call that it lets begin ends with `leave`.
         """
-        if (reserved_bytes := self._begin(topic, place)) is not None:
+        if (reserved_bytes := self.begin(topic, place)) is not None:
             return reserved_bytes
         waiter = _Waiter(topic, place, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
@@ -65,13 +65,15 @@ class AnswerRoom:
 
     def wake(self) -> None:
         """Let those begin for whom there is room by now, in the order in which they came."""
+        if not self._waiters:
+            return
         for waiter in [it for it in self._waiters if not it.admitted.done()]:
-            if (reserved_bytes := self._begin(waiter.topic, waiter.place)) is not None:
+            if (reserved_bytes := self.begin(waiter.topic, waiter.place)) is not None:
                 self._waiters.remove(waiter)
                 waiter.admitted.set_result(reserved_bytes)
 
-    def _begin(self, topic: str, place: Place) -> int | None:
-        """Count a call, and return what is reserved for it; None where it has to wait."""
+    def begin(self, topic: str, place: Place) -> int | None:
+        """Count a call, and return what is reserved for it, in bytes. None where it has to wait: it does not count."""
         reserved_bytes = 0
         if not place.leaving.is_set():
             expected = self._expected.get(topic)

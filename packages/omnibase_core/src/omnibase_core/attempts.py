@@ -117,7 +117,10 @@ class Attempts:
         places, must not keep from it.
         """
         room, breaker = self.room, self.instance.breaker
-        reserved_bytes = 0 if room is None else await room.enter(self.topic, trial.place)
+        reserved_bytes = 0 if room is None else room.begin(self.topic, trial.place)
+        if reserved_bytes is None:
+            assert room is not None  # noqa: S101 - narrows the type
+            reserved_bytes = await room.enter(self.topic, trial.place)
         size_bytes = 0
         try:
             now_s = self.clock.monotonic_s()
@@ -135,7 +138,9 @@ class Attempts:
         self, trial: "_Trial", planned: Plan, began_s: float
     ) -> Sequence[Message] | CommandFailed | CommandRejected | None:
         """Make one attempt that the breaker admitted."""
-        with self.instance.breaker.admitted(self.clock.monotonic_s) as call:
+        breaker = self.instance.breaker
+        period, well = breaker.period, None
+        try:
             async with self.places:
                 if trial.place.leaving.is_set():
                     return None
@@ -147,9 +152,12 @@ class Attempts:
                 )
             if isinstance(outcome, TargetBusy):
                 return outcome  # the target was not asked: it is no attempt, and the breaker hears nothing of it
-            call.well = not (isinstance(outcome, CommandFailed) and outcome.tells_of_trouble)
+            well = not (isinstance(outcome, CommandFailed) and outcome.tells_of_trouble)
+        finally:
+            ended_s = self.clock.monotonic_s()
+            breaker.ended(ended_s, period=period, well=well)
         trial.attempts += 1
-        trial.spent_s += self.clock.monotonic_s() - began_s
+        trial.spent_s += ended_s - began_s
         return outcome
 
     async def _failed(

@@ -1,7 +1,7 @@
 """NodeInstance: one node of a host. A delivery comes in; plan, let the handler act, conclude; messages go out."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from omnibase_core.answers import AnswerWriter
 from omnibase_core.codec import DEPTH_MAX, decode
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.node import Isolation
+from omnibase_core.deadlines import Deadlines
 from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.errors import (
     CommandFailed,
@@ -79,6 +80,8 @@ class NodeInstance:
     depth_max: int = DEPTH_MAX
     figures: NodeFigures = field(default_factory=NodeFigures)
     answers: AnswerWriter = field(init=False)
+    deadlines: Deadlines = field(init=False)
+    """When calls are over: a moment later than a handler is told, which can tell more than that its time was over."""
     inline: bool = field(init=False)
     """Whether the handler has its answer at hand here, in no process of its own, so that executing awaits nothing."""
     asks_a_node: bool = field(init=False)
@@ -92,6 +95,7 @@ class NodeInstance:
         inline = is_inline(self.handler) and not isolated
         writer = AnswerWriter(self.node.contract.name, self.node.handler_type, self.node.operations)
         object.__setattr__(self, "answers", writer)
+        object.__setattr__(self, "deadlines", Deadlines(self.node.contract.delivery.timeout_s + _GRACE_S))
         object.__setattr__(self, "inline", inline)
         object.__setattr__(self, "asks_a_node", self.node.asks_a_node)
         object.__setattr__(self, "awaits_nothing", inline and self.node.contract.idempotency is None)
@@ -123,18 +127,29 @@ class NodeInstance:
         except BaseException as error:  # noqa: BLE001 - a node's bug ends neither the host nor its neighbours
             return _as_ours(error)
 
-    async def attempt(
+    def attempt(
         self, delivery: Delivery, command: OnexEnvelope, planned: Plan, *, number: int, closed: Callable[[], bool]
-    ) -> Sequence[Message] | CommandFailed | CommandRejected:
+    ) -> Coroutine[None, None, Sequence[Message] | CommandFailed | CommandRejected]:
         """Let the handler act once: return the messages that end the delivery, or what went wrong.
 
         `number` counts the attempts at the command from 1; `closed` says whether its partition is another host's by
         now. Where there is a tracer, the attempt is a span of its own.
         """
         if self.tracer is None or self.inline:
-            return await self._attempted(delivery, command, planned, closed)
+            return self._attempted(delivery, command, planned, closed)
+        return self._traced(self.tracer, delivery, command, planned, number, closed)
+
+    async def _traced(
+        self,
+        tracer: Tracer,
+        delivery: Delivery,
+        command: OnexEnvelope,
+        planned: Plan,
+        number: int,
+        closed: Callable[[], bool],
+    ) -> Sequence[Message] | CommandFailed | CommandRejected:
         identity = {"command_id": command.envelope_id, "correlation_id": command.correlation_id}
-        with self.tracer.attempt(delivery, node=self.node.contract.name, number=number, **identity) as span:
+        with tracer.attempt(delivery, node=self.node.contract.name, number=number, **identity) as span:
             traced = delivery._replace(headers=span.carried(delivery.headers))
             outcome = await self._attempted(traced, command, planned, closed)
             if isinstance(outcome, CommandFailed | CommandRejected):
@@ -262,14 +277,19 @@ class NodeInstance:
         if self.inline:
             return self._execute_inline(call)
         handler: Any = self.handler
+        deadline = self.deadlines.begin()
         try:
-            # A handler that keeps to the time itself can tell more than that it was over.
-            async with asyncio.timeout(call.timeout_s + _GRACE_S):
-                result: Mapping[str, Any] = await handler.execute(HandlerCall(*call[:-1], outlet))
-        except TimeoutError as error:
-            message = f"no result within {call.timeout_s:g} s (delivery.timeout_s)"
-            raise CommandFailed("timeout", message, retryable=True) from error
-        return result
+            result: Mapping[str, Any] = await handler.execute(HandlerCall(*call[:-1], outlet))
+        except BaseException as error:
+            if deadline.is_why(error) or isinstance(error, TimeoutError):
+                message = f"no result within {call.timeout_s:g} s (delivery.timeout_s)"
+                raise CommandFailed("timeout", message, retryable=True) from error
+            raise
+        else:
+            deadline.is_why(None)  # It was cancelled, and ended well all the same.
+            return result
+        finally:
+            self.deadlines.end(deadline)
 
     def _answered(
         self, delivery: Delivery, command: OnexEnvelope, payload: Mapping[str, Any], now: datetime

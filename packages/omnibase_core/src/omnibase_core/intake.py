@@ -191,11 +191,11 @@ class Intake:
             self.apart_bytes += size_bytes
         else:
             self._add_to_host(count, size_bytes)
-        self._counts[topic] += count
         self._sizes_bytes[topic] += size_bytes
-        limit = self._limits[topic]
-        if limit is not None:
-            self._mark(topic, self._counts[topic], limit)
+        if count:
+            self._counts[topic] += count
+            if (limit := self._limits[topic]) is not None:
+                self._mark(topic, self._counts[topic], limit)
 
     def _count_answer(self, topic: str, count: int, size_bytes: int, *, apart: bool) -> None:
         if apart:

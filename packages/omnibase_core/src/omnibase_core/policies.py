@@ -158,12 +158,16 @@ class CircuitBreaker:
         try:
             yield call
         finally:
-            if call.well is None:
-                self.cancelled(period=period)
-            elif call.well:
-                self.succeeded(now_s(), period=period)
-            else:
-                self.failed(now_s(), period=period)
+            self.ended(now_s(), period=period, well=call.well)
+
+    def ended(self, now_s: float, *, period: int, well: bool | None) -> None:
+        """Note how an admitted call of a period ended; None: without a result."""
+        if well is None:
+            self.cancelled(period=period)
+        elif well:
+            self.succeeded(now_s, period=period)
+        else:
+            self.failed(now_s, period=period)
 
     def succeeded(self, now_s: float, *, period: int | None = None) -> None:  # noqa: ARG002 - the same form as `failed`
         """Note that an admitted call succeeded. The last probe to succeed closes the breaker."""

@@ -17,7 +17,8 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 from omnibase_core.ports import Assigned, Batch, Happening, Partition, Revoked, Rewound
 from omnibase_infra.kafka.arrivals import Regression, sort
 from omnibase_infra.kafka.commits import Commits
-from omnibase_infra.kafka.owned import OwnedPartition, OwnedPartitions, starting_point
+from omnibase_infra.kafka.owned import OwnedPartition, OwnedPartitions
+from omnibase_infra.kafka.places import Places
 from omnibase_infra.kafka.waits import Waits
 
 _WAIT_S = 0.05
@@ -25,8 +26,6 @@ _BATCH_MAX = 249
 """As many as make one request of the producer; more are in memory twice, and no faster."""
 _COMMIT_EVERY_S = 0.5
 _HANDED_OVER_MAX = 2
-_COMMITTED_S = 2.0
-_PLACE_EVERY_S = 1.0
 _WAKE_S = 1.0
 
 
@@ -57,19 +56,25 @@ class ConsumerThread:
         self._warn = warn
         self._event = event
         self._check = check
-        self._topic_ids = topic_ids
         self._release_s = release_s
         self._transacts = transacts
         self.owned = OwnedPartitions()
         self.waits = Waits()
         self._commits = Commits(consumer, self.owned, waits=self.waits, warn=warn)
-        self._unplaced: set[OwnedPartition] = set()
+        self._places = Places(
+            consumer,
+            self.owned,
+            waits=self.waits,
+            warn=warn,
+            event=event,
+            topic_ids=topic_ids,
+            rewound=lambda partition: self._hand(Rewound(partition)),
+        )
         self._collecting = False
         self._requests: deque[Callable[[], None]] = deque()
         self._room = threading.Semaphore(_HANDED_OVER_MAX)
         self._stopping = threading.Event()
         self._next_commit_s = 0.0
-        self._next_place_s = 0.0
         self.membership: object | None = None
         """The host's place in its group, for transactions; None while it has none. Read by other threads."""
         self._thread = threading.Thread(target=self._run, name="kafka-consumer", daemon=True)
@@ -142,8 +147,7 @@ class ConsumerThread:
         while self._requests:
             self._requests.popleft()()
         self._note_membership()
-        if self._unplaced:
-            self._place()
+        self._places.settle()
         with self.waits.on("poll"):
             first = self._consumer.poll(_WAIT_S)
         if first is not None:
@@ -187,8 +191,8 @@ class ConsumerThread:
     def _rewind(self, partition: Partition, offset: int) -> None:
         if (owned := self.owned.of(partition)) is not None:
             owned.rewinding = True
-            self._send_to(owned, offset)
-            self._place()
+            self._places.send_to(owned, offset)
+            self._places.settle()
 
     def _pass_on(self, messages: Iterable[Any]) -> None:
         """Hand over what arrived, up to where offsets go back; what follows there is read again."""
@@ -197,8 +201,7 @@ class ConsumerThread:
             self._hand(Batch(arrivals.deliveries, arrivals.reached))
         for regression in arrivals.regressions:
             self._went_back(regression)
-        if self._unplaced:
-            self._place()
+        self._places.settle()
 
     def _hand(self, happening: Happening) -> None:
         with self.waits.on("the loop to take a batch"):
@@ -206,69 +209,6 @@ class ConsumerThread:
                 if self._stopping.is_set():
                     return
         self._hand_over(happening)
-
-    # --- Where partitions are read --------------------------------------------------------------------------------
-
-    def _send_to(self, owned: OwnedPartition, target: int | None) -> None:
-        """Let nothing arrive for an assignment until it is read from its target on; None is the committed offset."""
-        owned.target = target
-        owned.placed = False
-        self._unplaced.add(owned)
-        self._next_place_s = 0.0
-
-    def _place(self) -> None:
-        """Send partitions to their targets. What fails is tried again: the partition delivers nothing until then."""
-        if time.monotonic() < self._next_place_s:
-            return
-        self._next_place_s = time.monotonic() + _PLACE_EVERY_S
-        self._unplaced = {it for it in self._unplaced if self.owned.of(it.partition) is it}
-        unknown = [it for it in self._unplaced if it.target is None]
-        for owned, target in zip(unknown, self._targets([it.partition for it in unknown]), strict=True):
-            owned.target = target
-        for owned in list(self._unplaced):
-            if owned.target is not None and self._seek(owned, owned.target):
-                self._unplaced.discard(owned)
-                if owned.rewinding:
-                    owned.rewinding = False
-                    self._hand(Rewound(owned.partition))
-
-    def _seek(self, owned: OwnedPartition, target: int) -> bool:
-        try:
-            with self.waits.on("seek"):
-                self._consumer.seek(TopicPartition(owned.partition.topic, owned.partition.number, target))
-        except KafkaException as error:
-            self._warn(error.args[0])
-            return False
-        owned.position = target if target >= 0 else None
-        owned.placed = True
-        return True
-
-    def _targets(self, partitions: Sequence[Partition], ids: Mapping[str, str] | None = None) -> list[int | None]:
-        """Return where the group goes on with each partition; None where the broker does not say so in time."""
-        if not partitions:
-            return []
-        ids = self._look_up({it.topic for it in partitions}) if ids is None else ids
-        try:
-            with self.waits.on("committed"):
-                places = self._consumer.committed([TopicPartition(*it) for it in partitions], timeout=_COMMITTED_S)
-        except KafkaException as error:
-            self._warn(error.args[0])
-            return [None] * len(partitions)
-        for problem in {it.error.code(): it.error for it in places if it.error is not None}.values():
-            self._warn(problem)
-        found = {(it.topic, it.partition): it for it in places if it.error is None}
-        return [self._target(found[it], ids.get(it.topic)) if tuple(it) in found else None for it in partitions]
-
-    def _target(self, committed: TopicPartition, topic_id: str | None) -> int:
-        target = starting_point(committed, topic_id)
-        if target < 0 <= committed.offset:
-            place = {"topic": committed.topic, "partition": committed.partition, "committed": committed.offset}
-            self._event("warning", "offset_of_another_topic", **place, reading="from its beginning")
-        return target
-
-    def _look_up(self, topics: Collection[str]) -> Mapping[str, str]:
-        with self.waits.on("describe_topics"):
-            return self._topic_ids(topics) if topics else {}
 
     # --- Rebalances (called by librdkafka within poll, consume and close) -------------------------------------------
 
@@ -287,13 +227,13 @@ class ConsumerThread:
             self._hand(Assigned(frozenset(it.partition for it in begun)))
 
     def _begin(self, partitions: Sequence[Partition]) -> list[OwnedPartition]:
-        ids = self._look_up({it.topic for it in partitions})
+        ids = self._places.look_up({it.topic for it in partitions})
         begun: list[OwnedPartition] = []
-        for partition, target in zip(partitions, self._targets(partitions, ids), strict=True):
+        for partition, target in zip(partitions, self._places.targets(partitions, ids), strict=True):
             certain = target is not None and not self._collecting
             owned = self.owned.begin(partition, topic_id=ids.get(partition.topic), target=target, placed=certain)
             if not certain:
-                self._send_to(owned, target)
+                self._places.send_to(owned, target)
             begun.append(owned)
         return begun
 
@@ -360,7 +300,7 @@ class ConsumerThread:
         begun = self._begin([Partition(*it) for it in partitions])
         for owned in begun:
             target = owned.target if at_most is None or owned.target is None else min(owned.target, at_most)
-            self._send_to(owned, target)
+            self._places.send_to(owned, target)
         self._consumer.resume([TopicPartition(*it.partition) for it in begun])
         self._hand(Assigned(frozenset(it.partition for it in begun)))
 
