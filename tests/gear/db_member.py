@@ -22,7 +22,7 @@ def db_member(server: Postgres) -> Member:
             "user": "postgres",
             "password": _PASSWORD,
             "sslmode": "disable",
-            "connect_timeout_s": 0.3,
+            "connect_timeout_s": 1.0,
         },
         ask=lambda number: _ask("query", "select %(n)s::int as n", number),
         slow=Ask(operation="query", request={"statement": "select pg_sleep(10)"}),
