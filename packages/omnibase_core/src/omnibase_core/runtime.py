@@ -127,6 +127,7 @@ class NodeRuntime(RuntimeView):
         self._stopping = True
         self._bus.pause(list(self._assignments))
         await self._handover.drain(list(self._assignments.values()), drain_s)
+        self._publish_finished()  # A turn later the partitions may be others'.
         for assignment in self._assignments.values():
             assignment.leaving.set()  # What came while the others drained, too: only what leaves may be cancelled.
         running = [task for task in (*self._tasks, self._loop) if task is not None and task.cancel()]
@@ -138,6 +139,16 @@ class NodeRuntime(RuntimeView):
     # --- The loop -------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
+        try:
+            await self._hear()
+        except Exception:
+            # The group has been left: what still ends here is served again by others, and must not come behind that.
+            for assignment in self._assignments.values():
+                assignment.leaving.set()
+                assignment.closed = True
+            raise
+
+    async def _hear(self) -> None:
         # Closed here, and not by the garbage collector: closing commits what is done and leaves the group.
         async with aclosing(self._bus.receive(self._roster.topics)) as happenings:
             async for happening in happenings:

@@ -83,7 +83,7 @@ class SimulatedConsumer:
     def rewind(self, offset: int, partitions: Sequence[Held]) -> None:
         """Read these again from an offset on."""
         for held in partitions:
-            held.position, held.expected, held.reached = offset, None, None
+            held.position, held.expected, held.reached = offset, offset, None
             self.news.append(partial(self._rewound, held))
 
     @property
