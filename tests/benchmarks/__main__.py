@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.benchmarks.contestants import BASE, Contestant, Field
+from tests.benchmarks.contestants import BASE, PLUGIN, Contestant, Field
 from tests.benchmarks.document import Conditions, conditions, document
 from tests.benchmarks.footprint import footprints, import_s
 from tests.benchmarks.report import Figures, absolutes, medians, ratios, spreads
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         server = broker(folder / "broker")
         server.start()
         stack.callback(server.stop)
-        bin_folder = environment_with(folder, *build_wheels(folder / "dist").values())
+        bin_folder = environment_with(folder, *build_wheels(folder / "dist").values(), PLUGIN)
         field = Field(folder, server.bootstrap_servers, bin_folder)
         stack.callback(field.close)
         here = conditions(server.name, bin_folder, commands=asked.commands, rounds=asked.rounds, seconds=asked.seconds)

@@ -3,10 +3,12 @@
 import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
+from omnibase_core.ports import Headers
 from tests.benchmarks.load import Route, create
 from tests.gear.commands import node
 from tests.gear.hosts import POOL, Machine, echo_nodes
@@ -17,7 +19,9 @@ PLUGIN = Path(__file__).with_name("plugin")
 PEERS = Path(__file__).with_name("peers")
 CACHE = ROOT / ".cache" / "bench"
 PARTITIONS = 4
-BASE = "bare, pydantic"
+BASE = "bare, msgspec"
+"""The fastest that Python has: what a contestant costs is told as a multiple of it."""
+TRACED: Headers = [("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]
 
 _FASTSTREAM = ["faststream[confluent]==0.7.8", "confluent-kafka==2.16.1", "pydantic==2.14.3", "uvloop", "orjson"]
 PINS = {
@@ -37,15 +41,26 @@ def awaiting_nodes(names: Iterable[str], *, seconds: float = 0.0) -> dict[str, s
     return {name: node(name, handler="waiting", operations=f"{{echo: {{{called}}}}}") for name in names}
 
 
+def computing_nodes(names: Iterable[str]) -> dict[str, str]:
+    """Write nodes that give back what they are sent, as two expressions reckon it."""
+    answer = '{n: "${ payload.n + 0 }", sent_ns: "${ payload.sent_ns }", text: "${ payload.text + \'\' }"}'
+    called = f"input: {{type: object}}, request: {{message: 0}}, answer: {answer}"
+    return {name: node(name, handler="local", operations=f"{{echo: {{{called}}}}}") for name in names}
+
+
 @dataclass
 class Contestant:
-    """Starts the processes that serve some nodes together. `share` is how much of the backlog it is given."""
+    """Starts the processes that serve some nodes together.
+
+    `share` is how much of the backlog it is given, `headers` what each command carries.
+    """
 
     name: str
     routes: Sequence[Route]
     groups: dict[str, Sequence[Route]]
     start: Callable[[], list[Child]]
     share: float = 1.0
+    headers: Headers = ()
     positions: dict[tuple[str, int], int] = field(default_factory=dict)
 
 
@@ -60,13 +75,21 @@ class Field:
         self.machines: list[Machine] = []
 
     def all(self) -> list[Contestant]:
-        """Everyone, the base first. FastStream message by message is given less: it would take minutes."""
+        """Everyone, the base first. Who would take minutes otherwise is given less of the backlog."""
+        slow = partial(awaiting_nodes, seconds=0.02)
         return [
-            self.peer(BASE, "bare_pydantic", "bare-pydantic"),
-            self.peer("bare, msgspec", "bare_msgspec", "bare-msgspec"),
+            self.peer(BASE, "bare_msgspec", "bare-msgspec"),
+            self.peer("bare, pydantic", "bare_pydantic", "bare-pydantic"),
             self.host("host, 1 node", 1),
             self.host("host, 100 nodes", 100),
             self.host("host, 500 nodes", 500, partitions=1),
+            replace(self.peer("bare, traced", "bare_traced", "bare-msgspec"), headers=TRACED),
+            replace(self.host("host, traced", 1), headers=TRACED),
+            self.host("expressions", 1, write=computing_nodes, share=0.5),
+            self.host("awaits, 1 node", 1, write=awaiting_nodes, share=0.5),
+            self.host("awaits, 100 nodes", 100, write=awaiting_nodes, share=0.5),
+            self.host("awaits, 500 nodes", 500, partitions=1, write=awaiting_nodes, share=0.5),
+            self.host("awaits 20 ms", 1, write=slow, share=0.5),
             self.peer("FastStream", "faststream_each", "faststream", share=0.025),
             self.peer("FastStream, batches", "faststream_batch", "faststream"),
             self.peer("Quix Streams", "quix", "quix"),

@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from confluent_kafka.cimpl import NewTopic
 
+from omnibase_core.ports import Headers
 from tests.gear.processes import until
 
 COMMAND_BYTES = 450
@@ -39,10 +40,16 @@ class Answers:
 
 
 class Load:
-    """A sender and a reader for one contestant. `positions` is where its answers were read to in earlier runs."""
+    """A sender and a reader for one contestant.
 
-    def __init__(self, broker: str, routes: Sequence[Route], positions: dict[tuple[str, int], int]) -> None:
+    `positions` is where its answers were read to in earlier runs, `headers` what each command carries.
+    """
+
+    def __init__(
+        self, broker: str, routes: Sequence[Route], positions: dict[tuple[str, int], int], headers: Headers = ()
+    ) -> None:
         """Connect. Answers will be read on from the positions."""
+        self._headers = list(headers)
         self._address = broker
         self._routes = routes
         self._positions = positions
@@ -125,7 +132,7 @@ class Load:
         route = self._routes[n % len(self._routes)]
         identity, data = command(route.node, n, sent_ns)
         client = client or self._producer
-        client.produce(route.commands, data, b"%d" % self._random.randrange(KEYS))
+        client.produce(route.commands, data, b"%d" % self._random.randrange(KEYS), headers=self._headers)
         client.poll(0)
         return identity
 

@@ -22,7 +22,7 @@ MIB = 1024 * 1024
 
 def measure(contestant: Contestant, broker: str, *, backlog: int, steady_s: float) -> Figures:
     """Run a contestant once, and give its figures."""
-    load = Load(broker, contestant.routes, contestant.positions)
+    load = Load(broker, contestant.routes, contestant.positions, contestant.headers)
     children: list[Child] = []
     try:
         probes = load.probe()

@@ -33,8 +33,8 @@ class Batch:
         self.awaited -= 1
 
 
-def serve(echo: Callable[[bytes], bytes]) -> None:
-    """Answer commands until a signal says stop."""
+def serve(echo: Callable[[bytes], bytes], *, traced: bool = False) -> None:
+    """Answer commands until a signal says stop. With `traced`, an answer carries its command's trace."""
     broker, group, commands, answers = sys.argv[1:]
     running = True
 
@@ -75,7 +75,13 @@ def serve(echo: Callable[[bytes], bytes]) -> None:
             for message in messages:
                 if message.error() is not None:
                     raise KafkaException(message.error())
-                producer.produce(answers, echo(message.value()), message.key(), on_delivery=batch.report)
+                if traced:
+                    trace = [it for it in message.headers() or () if it[0] in ("traceparent", "tracestate")]
+                    producer.produce(
+                        answers, echo(message.value()), message.key(), on_delivery=batch.report, headers=trace
+                    )
+                else:
+                    producer.produce(answers, echo(message.value()), message.key(), on_delivery=batch.report)
                 batch.offsets[message.topic(), message.partition()] = message.offset() + 1
             under_way.append(batch)
         producer.poll(0)

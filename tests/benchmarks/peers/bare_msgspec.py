@@ -53,4 +53,5 @@ def echo(data: bytes) -> bytes:
     )
 
 
-serve(echo)
+if __name__ == "__main__":
+    serve(echo)
