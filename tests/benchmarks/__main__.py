@@ -17,6 +17,7 @@ from tests.benchmarks.footprint import footprints, import_s
 from tests.benchmarks.report import Figures, absolutes, medians, ratios, spreads
 from tests.benchmarks.runs import measure
 from tests.gear.brokers import broker
+from tests.gear.postgres import Postgres
 from tests.gear.wheels import build_wheels, environment_with
 
 WARM_UP_COMMANDS = 20_000
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         server.start()
         stack.callback(server.stop)
         bin_folder = environment_with(folder, *build_wheels(folder / "dist").values(), PLUGIN)
-        field = Field(folder, server.bootstrap_servers, bin_folder)
+        database = stack.enter_context(Postgres(folder / "postgres.log"))
+        field = Field(folder, server.bootstrap_servers, bin_folder, database.dsn())
         stack.callback(field.close)
         here = conditions(server.name, bin_folder, commands=asked.commands, rounds=asked.rounds, seconds=asked.seconds)
         print("\n".join(here.lines), flush=True)

@@ -27,6 +27,7 @@ _FASTSTREAM = ["faststream[confluent]==0.7.8", "confluent-kafka==2.16.1", "pydan
 PINS = {
     "bare-pydantic": ["confluent-kafka==2.16.1", "pydantic==2.14.3"],
     "bare-msgspec": ["confluent-kafka==2.16.1", "msgspec==0.22.0"],
+    "by-hand": ["confluent-kafka==2.16.1", "msgspec==0.22.0", "psycopg[binary,pool]==3.3.9"],
     "faststream": _FASTSTREAM,
     "quix": ["quixstreams==3.28.1", "confluent-kafka==2.12.2", "pydantic==2.13.5"],
 }
@@ -41,9 +42,18 @@ def awaiting_nodes(names: Iterable[str], *, seconds: float = 0.0) -> dict[str, s
     return {name: node(name, handler="waiting", operations=f"{{echo: {{{called}}}}}") for name in names}
 
 
+def querying_nodes(names: Iterable[str]) -> dict[str, str]:
+    """Write nodes that ask a database for one row."""
+    statement = 'statement: "select %(n)s::bigint as n", parameters: {"n": "${ payload.n }"}, row: {"n": integer}'
+    input_schema = '{type: object, required: ["n"], properties: {"n": {type: integer}}}'
+    called = f'input: {input_schema}, request: {{{statement}}}, answer: {{"n": "${{ result.rows[0].n }}"}}'
+    text = f"{{echo: {{{called}}}}}"
+    return {name: node(name, handler="db", operations=text) + "target: numbers\n" for name in names}
+
+
 def computing_nodes(names: Iterable[str]) -> dict[str, str]:
     """Write nodes that give back what they are sent, as two expressions reckon it."""
-    answer = '{n: "${ payload.n + 0 }", sent_ns: "${ payload.sent_ns }", text: "${ payload.text + \'\' }"}'
+    answer = '{"n": "${ payload.n + 0 }", sent_ns: "${ payload.sent_ns }", text: "${ payload.text + \'\' }"}'
     called = f"input: {{type: object}}, request: {{message: 0}}, answer: {answer}"
     return {name: node(name, handler="local", operations=f"{{echo: {{{called}}}}}") for name in names}
 
@@ -67,8 +77,9 @@ class Contestant:
 class Field:
     """Makes contestants on one broker, in one folder."""
 
-    def __init__(self, folder: Path, broker: str, bin_folder: Path) -> None:
-        """Hold where everything is; `bin_folder` is that of the host's environment."""
+    def __init__(self, folder: Path, broker: str, bin_folder: Path, dsn: str) -> None:
+        """Hold where everything is; `bin_folder` is that of the host's environment, `dsn` that of a database."""
+        self._dsn = dsn
         self._folder = folder
         self._broker = broker
         self._bin = bin_folder
@@ -90,6 +101,8 @@ class Field:
             self.host("awaits, 100 nodes", 100, write=awaiting_nodes, share=0.5),
             self.host("awaits, 500 nodes", 500, partitions=1, write=awaiting_nodes, share=0.5),
             self.host("awaits 20 ms", 1, write=slow, share=0.5),
+            self.peer("query, by hand", "db_by_hand", "by-hand", share=0.1, more=[self._dsn]),
+            self.host("query, host", 1, write=querying_nodes, share=0.1),
             self.peer("FastStream", "faststream_each", "faststream", share=0.025),
             self.peer("FastStream, batches", "faststream_batch", "faststream"),
             self.peer("Quix Streams", "quix", "quix"),
@@ -121,8 +134,17 @@ class Field:
         create(self._broker, routes, partitions=PARTITIONS)
         return Contestant(name, routes, groups, lambda: [it.start().child for it in machines])
 
-    def peer(self, name: str, program: str, environment: str, *, count: int = 1, share: float = 1.0) -> Contestant:
-        """One process of a peer's program, or several with a topic and a group each."""
+    def peer(
+        self,
+        name: str,
+        program: str,
+        environment: str,
+        *,
+        count: int = 1,
+        share: float = 1.0,
+        more: Sequence[str] = (),
+    ) -> Contestant:
+        """One process of a peer's program, or several with a topic and a group each; `more` are its own arguments."""
         python = _environment(environment)
         groups: dict[str, Sequence[Route]] = {}
         for n in range(count):
@@ -132,11 +154,9 @@ class Field:
         create(self._broker, routes, partitions=PARTITIONS)
 
         def start() -> list[Child]:
+            command = [str(python), str(PEERS / f"{program}.py"), self._broker]
             return [
-                Child(
-                    [str(python), str(PEERS / f"{program}.py"), self._broker, group, route.commands, route.answers],
-                    self._folder / f"{group}.log",
-                )
+                Child([*command, group, route.commands, route.answers, *more], self._folder / f"{group}.log")
                 for group, [route] in groups.items()
             ]
 
@@ -153,7 +173,9 @@ class Field:
         folder.mkdir()
         machine = Machine(folder, tenant=tenant, broker=self._broker, command=str(self._bin / "runtime-host"))
         # The tests' gear has no word for partitions, and a session time-out of its own.
-        machine.write(write(nodes))
+        targets = {"numbers": {"dsn": self._dsn, "sslmode": "disable"}}
+        handlers = {"handlers": {"db": {"targets": targets}}} if write is querying_nodes else {}
+        machine.write(write(nodes), **handlers)
         contract = json.loads(machine.host_path.read_text())
         contract["bus"] = {"bootstrap_servers": self._broker, "partitions": partitions}
         machine.host_path.write_text(json.dumps(contract))

@@ -67,9 +67,15 @@ least once. Producers are idempotent and wait for `acks=all`.
 
 | Contestant | What it is |
 |---|---|
-| bare, pydantic | a hand-written, pipelined loop on confluent-kafka; the base of all ratios |
-| bare, msgspec | the same loop with msgspec |
+| bare, msgspec | a hand-written, pipelined loop on confluent-kafka, with msgspec; the base of all ratios |
+| bare, pydantic | the same loop with pydantic |
 | host, N nodes | one `runtime-host` process; the commands are spread evenly over the topics of N nodes |
+| bare, traced; host, traced | each command carries a `traceparent`, which its answer carries on |
+| expressions | the host; the answer is reckoned by two CEL expressions |
+| awaits, N nodes | the host; the handler of each node awaits, and has its result in the loop's next turn |
+| awaits 20 ms | the same, one node, 20 ms later |
+| query, by hand | asyncio with confluent-kafka and psycopg's pool: one query a command, 10 connections, 256 under way |
+| query, host | the same by the handler `db`, with its defaults |
 | FastStream | its Confluent broker, a message at a time, acknowledged by hand after the publish |
 | FastStream, batches | the same by batches of up to 500, which its users write where throughput matters |
 | Quix Streams | a StreamingDataFrame from topic to topic, with its default guarantee and commit interval |
@@ -111,10 +117,11 @@ Ten nodes, idle, in the two ways:
 - The bare loops are a lower bound and no product: one topic, no contracts, no bound on what is in flight but batches,
   no dead letters, no order by key among concurrent work, no health, no drain at a rebalance. The host does all of that
   for every command, and the echo does nothing else: work of a real handler makes every ratio smaller.
-- An echo is served inline by the host. A node that awaits something (HTTP, a database) goes through lanes and
-  tasks, which this benchmark does not measure.
-- All parse and check the same fields, each in the way of its library: the host and the model of the peers with
-  pydantic, msgspec with its own types. The host's model is strict and refuses infinite numbers; the peers' are not.
+- An echo is served inline by the host. A node that awaits something (HTTP, a database) goes through lanes and tasks:
+  that is what `awaits` shows. What it awaits takes no CPU time there, so that all of it is the host's.
+- Awaiting nodes get half of the backlog, queries a tenth: their rates do not depend on it.
+- All parse and check the same fields, each in the way of its library: the host and the base with msgspec's types, the
+  model of the peers with pydantic. The host refuses infinite numbers and unknown fields; the peers do not.
 - FastStream reads JSON into dicts first and validates these, and writes null fields and headers of its own.
   By its design it commits for each acknowledgement, and one subscriber serves one message (or batch) at a time. Message
   by message it is given a fortieth of the backlog: its rate does not depend on it. By batches it waits up to 10 ms for
