@@ -14,12 +14,14 @@ from tempfile import TemporaryDirectory
 from tests.benchmarks.contestants import BASE, PLUGIN, Contestant, Field
 from tests.benchmarks.document import Conditions, conditions, document
 from tests.benchmarks.footprint import footprints, import_s
+from tests.benchmarks.latency import Point, latencies, picture
 from tests.benchmarks.report import Figures, absolutes, medians, ratios, spreads
 from tests.benchmarks.runs import measure
 from tests.gear.brokers import broker
 from tests.gear.postgres import Postgres
 from tests.gear.wheels import build_wheels, environment_with
 
+DRAWN = (BASE, "host, 1 node", "host, 500 nodes", "awaits, 1 node", "FastStream, batches", "Quix Streams")
 WARM_UP_COMMANDS = 20_000
 WARM_UP_S = 2.0
 
@@ -49,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         here = conditions(server.name, bin_folder, commands=asked.commands, rounds=asked.rounds, seconds=asked.seconds)
         print("\n".join(here.lines), flush=True)
 
-        runs = _rounds(field.all(), server.bootstrap_servers, here)
+        contestants = field.all()
+        runs = _rounds(contestants, server.bootstrap_servers, here)
         tables = _tables(runs)
         print("\n" + tables, flush=True)
         footprint = footprints(folder, server.bootstrap_servers, bin_folder)
@@ -58,8 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"import omnibase_core: {import_s(bin_folder) * 1000:.0f} ms (best of 5, with the interpreter)",
         ]
         print("\n" + "\n".join(footprint))
+        drawn = _latencies([it for it in contestants if it.name in DRAWN], server.bootstrap_servers)
         if asked.write:
             asked.write.write_text(document(here, tables, "\n".join(footprint)))
+            asked.write.with_name("latency.svg").write_text(drawn)
 
 
 def _rounds(contestants: Sequence[Contestant], address: str, here: Conditions) -> dict[str, list[Figures]]:
@@ -87,6 +92,16 @@ def _rounds(contestants: Sequence[Contestant], address: str, here: Conditions) -
                 flush=True,
             )
     return {name: found for name, found in runs.items() if found}
+
+
+def _latencies(contestants: Sequence[Contestant], address: str) -> str:
+    """Measure latency by rate, print it, and draw it."""
+    lines: dict[str, list[Point]] = {}
+    for contestant in contestants:
+        lines[contestant.name] = latencies(contestant, address)
+        told = ", ".join(f"{it.rate}/s {it.p50_ms:.1f} and {it.p99_ms:.1f} ms" for it in lines[contestant.name])
+        print(f"p50 and p99 of {contestant.name}: {told}", flush=True)
+    return picture(lines)
 
 
 def _tables(runs: dict[str, list[Figures]]) -> str:

@@ -106,6 +106,11 @@ Before the first, each ran once for the broker to warm up. Nobody reads answers 
 {tables}
 ```
 
+By rate, up to where a contestant falls behind, or the sender, a Python program beside it, has no CPU left (an open
+loop of 3 s at each rate, once):
+
+![Latency by rate](latency.svg)
+
 Ten nodes, idle, in the two ways:
 
 ```text

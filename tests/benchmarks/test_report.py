@@ -1,12 +1,15 @@
 """The statistics and tables of the benchmarks, without a benchmark."""
 
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import pytest
 
+from tests.benchmarks.latency import Point, picture
 from tests.benchmarks.load import COMMAND_BYTES, command
 from tests.benchmarks.report import Figures, absolutes, medians, percentile, ratios, spreads
 
+LINES = {"one": [Point(50, 1.0, 2.0), Point(6000, 2000.0, 3000.0)], "another": [Point(50, 0.2, 5.0)]}
 SLOW = Figures(
     rate=1000,
     cpu_us=1245,
@@ -66,3 +69,16 @@ def test_tables_fit_a_terminal() -> None:
 def test_commands_are_of_one_size() -> None:
     """Commands are of one size."""
     assert {len(command(node, n)[1]) for node in ("echo-0", "echo-499") for n in (0, 29_999)} == {COMMAND_BYTES}
+
+
+def test_the_picture_has_two_lines_a_contestant_within_its_bounds() -> None:
+    """A median and a 99th percentile each; what is beyond the axes stands at their ends."""
+    drawn = ElementTree.fromstring(picture(LINES))  # noqa: S314 - it is our own
+    lines = [it for it in drawn.iter() if it.tag.endswith("polyline")]
+    assert len(lines) == 4
+    _, _, width, height = map(float, drawn.attrib["viewBox"].split())
+    paths = [[tuple(map(float, it.split(","))) for it in line.attrib["points"].split()] for line in lines]
+    assert all(0 < x < width and 0 < y < height for path in paths for x, y in path)
+    assert paths[0][1] == paths[1][1]
+    assert paths[0][0][1] == paths[2][0][1] > paths[1][0][1] > paths[3][0][1] > paths[0][1][1]
+    assert {it.text for it in drawn.iter() if it.text in LINES} == set(LINES)
