@@ -43,7 +43,7 @@ class StubBus:
         self._answers = 0
 
     async def receive(self, topics: Sequence[str]) -> AsyncGenerator[Happening, None]:
-        """Give the commands of the one node in batches, and then nothing more."""
+        """Return the commands of the one node in batches, and then nothing more."""
         [topic] = [it for it in topics if ".cmd.node." in it]
         partition = Partition(topic, 0)
         yield Assigned(frozenset({partition}))
@@ -64,8 +64,8 @@ class StubBus:
         return done
 
     def transact(self, messages: Sequence[Message], offsets: Mapping[Partition, int], /) -> Any:
-        """Nobody asks for it here."""
-        raise NotImplementedError
+        """Fail: the host is one of at least once."""
+        raise AssertionError(messages, offsets)
 
     def commit(self, offsets: Mapping[Partition, int], /) -> None:
         """Take note of nothing."""
@@ -77,19 +77,19 @@ class StubBus:
         """Go on."""
 
     def rewind(self, partition: Partition, offset: int, /) -> None:
-        """There is nothing to send back."""
-        raise NotImplementedError
+        """Fail: there is room for all commands."""
+        raise AssertionError(partition, offset)
 
 
 class FixedClock:
     """A clock that stands still."""
 
     def now(self) -> datetime:
-        """Give one moment."""
+        """Return one moment."""
         return datetime(2026, 1, 1, tzinfo=UTC)
 
     def monotonic_s(self) -> float:
-        """Give it again."""
+        """Return it again."""
         return 0.0
 
 
@@ -106,7 +106,7 @@ class Yielding:
     """A handler that awaits, and has its result in the loop's next turn."""
 
     async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:
-        """Give back what it was sent."""
+        """Return back what it was sent."""
         await asyncio.sleep(0)
         return call.request.model_dump()
 
@@ -147,7 +147,7 @@ _HANDLERS = {"awaiting": "scripted"}
 
 
 def instructions_each(kind: str) -> float:
-    """Give how many instructions one more command of a kind takes: what a start takes does not count."""
+    """Return how many instructions one more command of a kind takes: what a start takes does not count."""
     few, many = 250, 750
     return (instructions(kind, many) - instructions(kind, few)) / (many - few)
 

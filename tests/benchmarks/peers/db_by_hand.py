@@ -29,7 +29,7 @@ class Progress:
         self.next = 0
 
     def watermark(self) -> int:
-        """Give the offset of the first that is not done."""
+        """Return the offset of the first that is not done."""
         return next(iter(self.open), self.next)
 
 

@@ -33,7 +33,7 @@ class WaitingHandler:
     """Waits, and holds nothing meanwhile."""
 
     async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:
-        """Give the message back after a while."""
+        """Return the message back after a while."""
         assert isinstance(call.request, Wait)
         await asyncio.sleep(call.request.seconds)
         return {"message": call.request.message}
@@ -50,7 +50,7 @@ class WaitingHandlerFactory:
 
     @asynccontextmanager
     async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[Handler]:
-        """Give the handler."""
+        """Return the handler."""
         del settings, targets
         yield WaitingHandler()
 

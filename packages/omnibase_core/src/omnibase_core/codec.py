@@ -43,7 +43,7 @@ def encode(envelope: OnexEnvelope) -> bytes:
 
 
 def encode_object(value: Mapping[str, Any]) -> bytes:
-    """Give an object as it stands in an envelope. Raises ValueError for what has no form there, as `encode` does."""
+    """Encode an object as it stands in an envelope. Raises ValueError for what has no form there, as `encode` does."""
     try:
         data = _encode(value)
     except (TypeError, RecursionError) as error:

@@ -85,7 +85,7 @@ class Scope:
         return self._envelope_view()
 
     def view(self, *, envelope: bool) -> dict[str, Any]:
-        """Give names with their values, for the engine. Raises ValueError for text that it would cut."""
+        """Return names with their values, for the engine. Raises ValueError for text that it would cut."""
         if self._view is None:
             command, (of_payload, of_result) = self._envelope, self._coercions
             view: dict[str, Any] = {
