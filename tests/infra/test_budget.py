@@ -44,8 +44,11 @@ with alarm_budget() as budget:
     except ZeroDivisionError:
         told["own error"] = True
     time.sleep(0.1)
-    for _ in range(20_000):
-        budget.bounded(int, 0.000_05) if _ % 50 == 0 else None
+    for _ in range(400):
+        try:
+            budget.bounded(int, 0.000_05)
+        except TimeoutError:
+            pass  # On a busy machine even that may take too long; but nothing is interrupted after it.
 told["restored"] = signal.getsignal(signal.SIGALRM) is before
 print(json.dumps(told))
 """

@@ -56,6 +56,11 @@ class Handover:
                 self._close(assignment)
         self._spawn(self._let_go(revoked, leaving))
 
+    def lose_all(self) -> None:
+        """Let nothing count any more, of any partition."""
+        for assignment in list(self._assignments.values()):
+            self._close(assignment)
+
     async def drain(self, assignments: Sequence[Assignment], within_s: float) -> None:
         """Begin nothing more of these partitions, and wait for what was begun, for a bounded time."""
         for assignment in assignments:

@@ -143,9 +143,7 @@ class NodeRuntime(RuntimeView):
             await self._hear()
         except Exception:
             # The group has been left: what still ends here is served again by others, and must not come behind that.
-            for assignment in self._assignments.values():
-                assignment.leaving.set()
-                assignment.closed = True
+            self._handover.lose_all()
             raise
 
     async def _hear(self) -> None:
