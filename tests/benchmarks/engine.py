@@ -71,7 +71,7 @@ class StubBus:
         """Take note of nothing."""
 
     def pause(self, partitions: Iterable[Partition], /) -> None:
-        """Go on: there is no more than the host may hold."""
+        """Deliver the rest all the same: it is no more than the host may hold."""
 
     def resume(self, partitions: Iterable[Partition], /) -> None:
         """Go on."""

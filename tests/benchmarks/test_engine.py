@@ -1,4 +1,4 @@
-"""What the engine spends on a command does not creep up: whoever makes it dearer, or cheaper, says so here."""
+"""What the engine spends on a command does not creep up: who changes it changes the figures here."""
 
 import pytest
 

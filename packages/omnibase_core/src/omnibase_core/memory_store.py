@@ -18,7 +18,7 @@ class _Entry:
 
 
 _ENTRY_BYTES = 500
-"""What an entry takes beside its key and its answer, roughly: measured for a million of them."""
+"""What an entry takes beside its key and its answer, roughly: measured for 200,000 of them, answers of 450 bytes."""
 
 
 class MemoryStore:

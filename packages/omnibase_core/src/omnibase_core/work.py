@@ -189,7 +189,7 @@ class Run:
         return chain.from_iterable(self.answers)
 
     def works(self) -> Iterator[Work]:
-        """Give the work of each command."""
+        """Yield the work of each command."""
         for delivery, messages in zip(self.deliveries, self.answers, strict=True):
             work = Work(delivery, self.instance, self.assignment, origin=delivery, messages=messages, in_line=False)
             work.size_bytes = size_of(delivery) + sum(map(size_of, messages))

@@ -39,6 +39,7 @@ class _Batch:
         """Take a delivery report. The last one ends the future."""
         if error is not None:
             self._refuse(message, error)
+        # As `answered` does, without another call: this is done for each message.
         self.unanswered -= 1
         if not self.unanswered and not self.future.done():
             self.future.set_result(self.refusals)
@@ -141,7 +142,7 @@ class Publisher:
 
 
 def _runs(messages: Sequence[Message]) -> Iterator[tuple[int, int]]:
-    """Give where runs of messages begin and end that can be queued at once: together they keep their order."""
+    """Yield where runs of messages that can be queued at once begin and end; together they keep their order."""
     begin, topic, has_headers = 0, "", False
     for index, message in enumerate(messages):
         if message.topic == topic and bool(message.headers) is has_headers:
