@@ -45,7 +45,8 @@ class Sent:
     def done(self) -> bool:
         """Whether nothing more is owed: an answer and, for a failure, a dead letter too."""
         if self.number is None:
-            return self.dead_letters > 0
+            # For a request that is too much there is no room to find out what is wrong with it.
+            return self.dead_letters > 0 or "host_full" in self.errors
         return None in self.errors or bool(self.errors & ANSWERED_ONLY) or bool(self.answers and self.dead_letters)
 
     @property

@@ -145,7 +145,7 @@ class SimulatedConsumer:
         known = held.expected if held.expected is not None else self._group.committed.get(held.partition, 0)
         held.reached = held.position
         if held.position > known:
-            reached[held.partition] = held.position
+            reached[held.partition] = held.expected = held.position
 
     def watch(self, held: Held) -> None:
         """Hear, a while later, when the log of a partition is another one, whether or not it is fetched."""
