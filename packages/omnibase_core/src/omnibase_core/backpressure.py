@@ -58,6 +58,8 @@ class Backpressure:
         self._ahead_max = ahead_max
         self._requests = requests
         self._floods = Floods()
+        self._shares: dict[str, float] = {}
+        self._sated: set[str] = set()
         self._holds_all = False
 
     @property
@@ -81,6 +83,8 @@ class Backpressure:
         if (change := self.intake.change(hold_all=self._holds_all)) is not None:
             topics = change.pause | change.resume
             self.switch([it for it in self._assignments.values() if it.partition.topic in topics])
+        if self._sated:
+            self._go_on()
 
     def wake(self) -> None:
         """Let calls begin for which there is room by now, and end the waits of those whose partition leaves."""
@@ -108,19 +112,50 @@ class Backpressure:
             self._holds_all = True
             self.balance()
 
+    def assigned(self) -> None:
+        """Note that partitions have come or gone: each has another share of its node."""
+        self._shares.clear()
+
     def begun(self, assignment: Assignment) -> None:
-        """Hold a partition where too much is begun behind a command that is not done."""
-        if assignment.ledger.unfinished < self._ahead_max or assignment.ahead:
+        """Hold a partition where too much is begun behind a command that is not done, or more than its share."""
+        unfinished, topic = assignment.ledger.unfinished, assignment.partition.topic
+        if topic == self._requests:
             return
-        if assignment.partition.topic != self._requests:
-            assignment.ahead = True
-            self.switch([assignment])
+        ahead = assignment.ahead or unfinished >= self._ahead_max
+        sated = assignment.sated or (self.intake.is_busy(topic) and unfinished >= self._share(topic))
+        if sated and not assignment.sated:
+            self._sated.add(topic)
+        self._hold(assignment, ahead=ahead, sated=sated)
 
     def moved(self, assignment: Assignment) -> None:
         """Go on with a partition that was held, once its watermark has caught up by half."""
-        if assignment.ahead and assignment.ledger.unfinished <= self._ahead_max // 2:
-            assignment.ahead = False
+        unfinished = assignment.ledger.unfinished
+        ahead = assignment.ahead and unfinished > self._ahead_max // 2
+        sated = assignment.sated and unfinished > self._share(assignment.partition.topic) // 2
+        self._hold(assignment, ahead=ahead, sated=sated)
+
+    def _hold(self, assignment: Assignment, *, ahead: bool, sated: bool) -> None:
+        if (ahead, sated) != (assignment.ahead, assignment.sated):
+            assignment.ahead, assignment.sated = ahead, sated
             self.switch([assignment])
+
+    def _go_on(self) -> None:
+        """Let every partition go on of a node that has room again for more than their shares."""
+        topics = {topic for topic in self._sated if self.intake.is_idle(topic)}
+        if topics:
+            self._sated -= topics
+            sated = [it for it in self._assignments.values() if it.sated and it.partition.topic in topics]
+            for assignment in sated:
+                assignment.sated = False
+            self.switch(sated)
+
+    def _share(self, topic: str) -> float:
+        """Return how many commands one partition of a topic may hold while its node is busy."""
+        share = self._shares.get(topic)
+        if share is None:
+            count = sum(it.partition.topic == topic for it in self._assignments.values())
+            share = self._shares[topic] = self.intake.share_of(topic, count)
+        return share
 
     def rest(self, topics: Iterable[str], served: Sequence[Work | Run], now_s: float) -> None:
         """Let the topics of nodes rest that flood the dead letters."""
@@ -133,7 +168,7 @@ class Backpressure:
         self.balance()
 
     def _is_held(self, assignment: Assignment) -> bool:
-        return assignment.ahead or assignment.partition.topic in self.intake.held
+        return assignment.ahead or assignment.sated or assignment.partition.topic in self.intake.held
 
     def _reason(self, assignment: Assignment) -> str | None:
         """Return why a partition is not fetched; None where it is."""
@@ -141,6 +176,8 @@ class Backpressure:
             return "leaving: the partition moves to another host, or this one stops"
         if assignment.ahead:
             return f"{assignment.ledger.unfinished} commands taken behind one that is not done"
+        if assignment.sated:
+            return f"{assignment.ledger.unfinished} commands taken, its share of what its node may hold"
         if (reason := self.intake.reason(assignment.partition.topic)) is not None:
             return reason
         return "sent back: there was no room for its next command" if assignment.rewinding else None

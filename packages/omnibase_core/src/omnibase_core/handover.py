@@ -45,6 +45,7 @@ class Handover:
                 self._close(before)
             assignment = self._assignments[partition] = Assignment(partition, now_s, transacts)
             self._flow.switch([assignment])
+        self._flow.assigned()
         self._observer.event("info", "partitions_assigned", count=len(self._assignments))
 
     def revoke(self, revoked: Revoked) -> None:
@@ -93,3 +94,4 @@ class Handover:
         assignment.closed = True
         if self._assignments.get(assignment.partition) is assignment:
             del self._assignments[assignment.partition]
+            self._flow.assigned()

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
+from types import MappingProxyType
 from typing import Literal
 
 _FRUGALITY = 4
@@ -31,9 +32,23 @@ class Intake:
     What was held back goes on at half of its bound, so that a topic is not switched with every command.
     """
 
-    def __init__(self, *, per_topic: Mapping[str, int | None], in_all: int, bytes_max: int) -> None:
-        """Take the limit of each topic (None: only the host's limits hold) and those of the host."""
+    def __init__(
+        self,
+        *,
+        per_topic: Mapping[str, int | None],
+        in_all: int,
+        bytes_max: int,
+        places: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        """Take the limit of each topic (None: only the host's limits hold) and those of the host.
+
+        `places` is how many of a topic's commands may be under way at a time, where that is less than its limit.
+        """
         self._limits = per_topic
+        self._busy_at = {
+            topic: inf if limit is None else min(limit / 2, 2 * places.get(topic, limit))
+            for topic, limit in per_topic.items()
+        }
         self._in_all = in_all
         self._bytes_max = bytes_max
         self._counts = dict.fromkeys(per_topic, 0)
@@ -154,6 +169,22 @@ class Intake:
         """Hold a topic back, whatever room there is, until each time it was asked for was taken back."""
         self._resting[topic] += times
         self._resting += Counter()  # Keeps those above 0.
+
+    def share_of(self, topic: str, partitions: int) -> float:
+        """Return how many commands of a busy topic one of its partitions may hold, for the others to have some, too."""
+        limit = self._limits[topic]
+        return inf if limit is None or partitions <= 1 else max(1, limit // partitions)
+
+    def is_busy(self, topic: str) -> bool:
+        """Whether a topic's partitions have to share: as many commands wait as are under way, or it is half full.
+
+        From there on one that was full is fetched again: what comes then has to be shared, or the first take it all.
+        """
+        return self._counts[topic] >= self._busy_at[topic]
+
+    def is_idle(self, topic: str) -> bool:
+        """Whether a topic has so little that one of its partitions may have it all: it may be the only one in use."""
+        return self._counts[topic] <= self._busy_at[topic] / 2
 
     def waiting(self, topic: str) -> int:
         """How many commands are counted against a topic."""

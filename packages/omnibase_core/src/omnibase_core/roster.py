@@ -85,15 +85,14 @@ class Roster:
         stand empty. Of a node that asks another none wait, since what it waits for may have to be taken yet. Requests,
         and what is parked for other hosts, are bounded by what they hold together.
         """
-        of_nodes = {
-            topic: it.node.contract.delivery.max_in_flight + (0 if it.asks_a_node else _WAITING)
-            for topic, it in self._instances.items()
-        }
+        places = {topic: it.node.contract.delivery.max_in_flight for topic, it in self._instances.items()}
+        of_nodes = {topic: places[topic] + (0 if it.asks_a_node else _WAITING) for topic, it in self._instances.items()}
         limits = self._host.limits
         return Intake(
             per_topic={**of_nodes, self.requests: None, PARKED: None, self.retries: max(1, limits.max_in_flight // 4)},
             in_all=limits.max_in_flight,
             bytes_max=limits.bytes_in_flight_max,
+            places=places,
         )
 
     def bound_answers(self, room: AnswerRoom, requests_room: AnswerRoom) -> None:

@@ -34,6 +34,8 @@ class Assignment:
     active: int = 0
     ahead: bool = False
     """Whether it delivers nothing for now, because too much is done behind a command that is not."""
+    sated: bool = False
+    """Whether it delivers nothing for now, because it has its share of what its node may hold."""
     paused: bool = False
     """Whether the bus was asked to deliver nothing of it."""
     rewinding: bool = False
@@ -131,6 +133,11 @@ class Work:
         return self.delivery.partition.topic
 
     @property
+    def offsets(self) -> Sequence[int]:
+        """Its offset, as a run has those of its commands."""
+        return (self.delivery.offset,)
+
+    @property
     def account(self) -> str:
         """What it is counted against: its topic, or what is parked."""
         return PARKED if self.parked else self.delivery.partition.topic
@@ -189,7 +196,7 @@ class Run:
         return chain.from_iterable(self.answers)
 
     def works(self) -> Iterator[Work]:
-        """Yield the work of each command."""
+        """Give the work of each command."""
         for delivery, messages in zip(self.deliveries, self.answers, strict=True):
             work = Work(delivery, self.instance, self.assignment, origin=delivery, messages=messages, in_line=False)
             work.size_bytes = size_of(delivery) + sum(map(size_of, messages))
