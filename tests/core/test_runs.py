@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import pytest
@@ -61,7 +62,8 @@ def served(runtime: NodeRuntime, waiting: deque[Delivery], *, room_bytes: int = 
     roster = runtime._roster  # noqa: SLF001 - what it hands the run
     instance = roster.pure(TOPIC)
     assert isinstance(instance, NodeInstance)
-    return serve_run(roster, Assignment(waiting[0].partition, 0.0), instance, waiting, room_bytes=room_bytes)
+    assignment = Assignment(waiting[0].partition, 0.0)
+    return serve_run(roster, assignment, instance, waiting, room_bytes=room_bytes, until_s=inf)
 
 
 def test_a_run_gives_what_its_commands_give_one_by_one() -> None:

@@ -14,14 +14,26 @@ from omnibase_core.ports import Delivery, Message
 from omnibase_core.roster import Roster
 from omnibase_core.work import Assignment, Run, Work
 
+TURN_S = 0.05
+"""For so long commands of nodes that await nothing are served in one turn of the event loop."""
+_MOMENT_S = 0.001
+"""For so long the commands of a run share a moment: to write one down costs as much as a field of an answer."""
+
 
 def serve_run(
-    roster: Roster, assignment: Assignment, instance: NodeInstance, deliveries: deque[Delivery], *, room_bytes: int
+    roster: Roster,
+    assignment: Assignment,
+    instance: NodeInstance,
+    deliveries: deque[Delivery],
+    *,
+    room_bytes: int,
+    until_s: float,
 ) -> Run:
-    """Serve the commands of one partition in front, of a node that awaits nothing, while there is room in the host."""
+    """Serve the commands of one partition in front, of a node that awaits nothing, while there is room, and time."""
     run = Run(assignment, instance)
     partition, events = deliveries[0].partition, instance.replies.events
-    now, size_bytes = instance.clock.now(), 0
+    clock, size_bytes = instance.clock, 0
+    now, read_s = clock.now(), clock.monotonic_s()
     while deliveries and (delivery := deliveries[0]).partition is partition and size_bytes < room_bytes:
         deliveries.popleft()
         try:
@@ -39,6 +51,10 @@ def serve_run(
             run.letters += 1
             if not instance.serves_at_once:
                 break  # Its breaker has opened.
+        if (time_s := clock.monotonic_s()) >= until_s:
+            break
+        if time_s - read_s > _MOMENT_S:
+            now, read_s = clock.now(), time_s
     run.size_bytes = size_bytes
     return run
 

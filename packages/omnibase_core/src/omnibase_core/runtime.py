@@ -15,7 +15,7 @@ from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
 from omnibase_core.dead_letters import size_of
 from omnibase_core.errors import described
-from omnibase_core.guard import serve, serve_at_once, serve_run
+from omnibase_core.guard import TURN_S, serve, serve_at_once, serve_run
 from omnibase_core.handover import Handover
 from omnibase_core.idempotency_store import IdempotencyStore
 from omnibase_core.intake import Intake
@@ -164,7 +164,7 @@ class NodeRuntime(RuntimeView):
                             assignment.rewinding = False
 
     async def _take_all(self, deliveries: deque[Delivery]) -> None:
-        """Take a batch, in parts where what it brings fills the host; what finds no room in time is sent back."""
+        """Take a batch, in parts where it fills the host or takes long; what finds no room in time is sent back."""
         while deliveries:
             self._take(deliveries)
             if self._flow.intake.full:
@@ -173,6 +173,8 @@ class NodeRuntime(RuntimeView):
                     for delivery in deliveries:
                         self._send_back(delivery)
                     return
+            elif deliveries:
+                await asyncio.sleep(0)  # The functions took long: let others have a turn.
 
     def _take(self, deliveries: deque[Delivery]) -> None:
         """Serve at once what awaits nothing, and queue the rest in lanes, until the host has no more room for bytes."""
@@ -180,9 +182,10 @@ class NodeRuntime(RuntimeView):
         flow, roster, assignments = self._flow, self._roster, self._assignments
         intake = flow.intake
         now_s, room_bytes = self._clock.monotonic_s(), intake.room_bytes
+        until_s = now_s + TURN_S
         topics: set[str] = set()
         last_topic = ""
-        while deliveries and room_bytes > 0:
+        while deliveries and room_bytes > 0 and not (served and self._clock.monotonic_s() >= until_s):
             delivery = deliveries[0]
             assignment = assignments.get(delivery.partition)
             if assignment is None or assignment.rewinding or assignment.leaving.is_set():
@@ -192,7 +195,7 @@ class NodeRuntime(RuntimeView):
                 topics.add(topic)
                 last_topic = topic
             if (pure := roster.pure(topic)) is not None and not intake.waiting(topic):
-                run = serve_run(roster, assignment, pure, deliveries, room_bytes=room_bytes)
+                run = serve_run(roster, assignment, pure, deliveries, room_bytes=room_bytes, until_s=until_s)
                 assignment.begin_run(run, now_s)
                 flow.begun(assignment)
                 served.append(run)
@@ -307,13 +310,9 @@ class NodeRuntime(RuntimeView):
         """Move the watermarks of the partitions concerned, and let the bus commit them."""
         offsets: dict[Assignment, list[int]] = {}
         for work in works:
-            done = offsets.setdefault(work.assignment, [])
-            if isinstance(work, Run):
-                done += work.offsets
-                work.assignment.active -= len(work.offsets)
-            else:
-                done.append(work.delivery.offset)
-                work.assignment.active -= 1
+            done = work.offsets
+            offsets.setdefault(work.assignment, []).extend(done)
+            work.assignment.active -= len(done)
         count_done(self._flow.intake, works)
         watermarks: dict[Partition, int] = {}
         now_s = self._clock.monotonic_s()
