@@ -5,7 +5,7 @@ from math import isclose
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from omnibase_core.errors import ExpressionFailed, InvalidExpression
@@ -165,6 +165,7 @@ def test_a_bomb_of_rounds_is_stopped_when_it_goes_off() -> None:
         bomb.evaluate(Scope(envelope("n", {"l": list(range(1_000))})))
 
 
+@example("'\x00")
 @given(st.text(st.characters(codec="utf-8"), max_size=30) | st.from_regex(r"[a-z.()+?'\[\]{}: 0-9]{0,24}"))
 def test_any_text_compiles_or_is_refused_within_itself(text: str) -> None:
     """No other exception, and the place is one of the text, or its end."""

@@ -205,7 +205,7 @@ def _reason(said: str, names: Iterable[str]) -> tuple[str, int, str | None]:
             return "it ends too early", 1, None
         return f"found {found!r}, which cannot stand here", len(found), None
     if unreadable := _UNREADABLE.match(reason):
-        found = unreadable[1]
+        found = unreadable[1] or "\x00"  # The engine's own words end there.
         hint = "a text lacks its closing quote" if found[0] in "'\"" else _INSTEAD_OF_SIGNS.get(found.strip(), "")
         return f"found {found.strip()!r}, which cannot stand here{hint and '; ' + hint}", len(found.strip()), None
     if unknown := _UNDECLARED.match(reason):
