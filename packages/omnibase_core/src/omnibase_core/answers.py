@@ -12,6 +12,7 @@ from omnibase_core.envelope import ANSWER_IDS, ENVELOPE_VERSION, OnexEnvelope
 
 _HEAD = b'{"envelope_version":%d,"envelope_id":"' % ENVELOPE_VERSION
 _VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+_ID = sha1(ANSWER_IDS, usedforsecurity=False)
 _encode = json.Encoder().encode
 
 
@@ -39,7 +40,9 @@ class AnswerWriter:
         causation = _encode(command.envelope_id)
         named = self._named if not generation else b"%b/%d" % (self._named, generation)
         # A UUID of RFC 9562, version 5, as `OnexEnvelope.answer` reckons it.
-        digest = sha1(ANSWER_IDS + causation[1:-1] + named, usedforsecurity=False).hexdigest()
+        digest_of = _ID.copy()  # It takes less than to begin one.
+        digest_of.update(causation[1:-1] + named)
+        digest = digest_of.hexdigest()
         identity = (
             f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{_VARIANTS[digest[16]]}{digest[17:20]}-{digest[20:32]}"
         )

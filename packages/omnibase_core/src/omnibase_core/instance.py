@@ -112,7 +112,7 @@ class NodeInstance:
             return command
         try:
             planned = plan(self.node, command, now=now)
-            result = {} if planned.call is None else self._execute_inline(planned.call)
+            result = {} if planned.call is None else self.handler.execute_inline(planned.call)  # type: ignore[union-attr]  # it is inline
             return self._answered(delivery, command, conclude(planned, result), now)
         except BaseException as error:  # noqa: BLE001 - a node's bug ends neither the host nor its neighbours, and nothing is awaited here
             failure = _as_ours(error)

@@ -1,8 +1,10 @@
 """What the expressions of one command can read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, NamedTuple
 
+from msgspec import Struct
 from pydantic_core import to_json
 
 from omnibase_core.envelope import OnexEnvelope
@@ -45,60 +47,41 @@ class Coercions(NamedTuple):
 _NO_COERCIONS = Coercions()
 
 
-class Scope:
-    """What the expressions of one command can read.
+class Scope(Struct, eq=False):
+    """What the expressions of one command can read: the command and, after the handler has answered, its result.
 
     The engine's view of it is built only if it is needed, and shows the envelope from the first time that one reads it.
+    `activation` is the engine's own form of the view, once it was asked for.
     """
 
-    __slots__ = ("_coercions", "_envelope", "_result", "_view", "activation", "narrowed", "shows_envelope")
-
-    def __init__(
-        self,
-        envelope: OnexEnvelope,
-        result: Mapping[str, Any] | None = None,
-        coercions: Coercions = _NO_COERCIONS,
-    ) -> None:
-        """Hold the command and, after the handler has answered, its result."""
-        self._envelope = envelope
-        self._result = result
-        self._coercions = coercions
-        self._view: dict[str, Any] | None = None
-        self.activation: Any = None
-        """The engine's own form of the view, once it was asked for."""
-        self.narrowed = False
-        self.shows_envelope = False
+    # A struct, since two of them are made for each command: it is made in C.
+    command: OnexEnvelope
+    result: Mapping[str, Any] | None = None
+    coercions: Coercions = _NO_COERCIONS
+    activation: Any = None
+    narrowed: bool = False
+    shows_envelope: bool = False
+    _view: dict[str, Any] | None = None
 
     def with_result(self, result: Mapping[str, Any]) -> "Scope":
-        """Give the scope of the same command once its result is known."""
-        return Scope(self._envelope, result, self._coercions)
-
-    def read(self, name: str) -> Any:
-        """Give what a name stands for, as it came."""
-        match name:
-            case "payload":
-                return self._envelope.payload
-            case "metadata":
-                return self._envelope.metadata
-            case "result":
-                return self._result
-        return self._envelope_view()
+        """Return the scope of the same command once its result is known."""
+        return Scope(self.command, result, self.coercions)
 
     def view(self, *, envelope: bool) -> dict[str, Any]:
         """Return names with their values, for the engine. Raises ValueError for text that it would cut."""
         if self._view is None:
-            command, (of_payload, of_result) = self._envelope, self._coercions
+            command, (of_payload, of_result) = self.command, self.coercions
             view: dict[str, Any] = {
                 "payload": command.payload if of_payload is None else of_payload(command.payload),
                 "metadata": command.metadata,
             }
-            if self._result is not None:
-                view["result"] = self._result if of_result is None else of_result(self._result)
+            if self.result is not None:
+                view["result"] = self.result if of_result is None else of_result(self.result)
             if b"\\u0000" in to_json(view, fallback=str) and holds_nul(view):
                 raise ValueError("an expression cannot read text with the character U+0000")
             self._view = view
         if envelope and not self.shows_envelope:
-            self._view["envelope"] = self._envelope_view()
+            self._view["envelope"] = envelope_view(self.command)
             self.shows_envelope = True
         return self._view
 
@@ -107,14 +90,24 @@ class Scope:
         self._view = within_64_bits(self.view(envelope=self.shows_envelope))
         self.activation, self.narrowed = None, True
 
-    def _envelope_view(self) -> dict[str, Any]:
-        envelope = self._envelope
-        return {
-            "envelope_id": str(envelope.envelope_id),
-            "correlation_id": str(envelope.correlation_id),
-            "causation_id": None if envelope.causation_id is None else str(envelope.causation_id),
-            "node_slug": envelope.node_slug,
-            "operation": envelope.operation,
-            "timestamp": plain(envelope.timestamp),
-            "expires_at": plain(envelope.expires_at),
-        }
+
+def envelope_view(envelope: OnexEnvelope) -> dict[str, Any]:
+    """Return what expressions may read of an envelope."""
+    return {
+        "envelope_id": str(envelope.envelope_id),
+        "correlation_id": str(envelope.correlation_id),
+        "causation_id": None if envelope.causation_id is None else str(envelope.causation_id),
+        "node_slug": envelope.node_slug,
+        "operation": envelope.operation,
+        "timestamp": plain(envelope.timestamp),
+        "expires_at": plain(envelope.expires_at),
+    }
+
+
+READERS: Mapping[str, Callable[[Scope], Any]] = {
+    "payload": attrgetter("command.payload"),
+    "metadata": attrgetter("command.metadata"),
+    "envelope": lambda scope: envelope_view(scope.command),
+    "result": attrgetter("result"),
+}
+"""How what a name stands for is read, as it came."""

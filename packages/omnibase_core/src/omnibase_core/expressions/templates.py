@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from omnibase_core.errors import ExpressionFailed, InvalidExpression
@@ -15,10 +16,10 @@ from omnibase_core.expressions.checking import Checked, check
 from omnibase_core.expressions.engine import Program, syntax_of
 from omnibase_core.expressions.guards import Steps
 from omnibase_core.expressions.limits import check_growth, check_length
-from omnibase_core.expressions.scope import ANSWER_NAMES, Scope
+from omnibase_core.expressions.scope import ANSWER_NAMES, READERS, Scope
 from omnibase_core.expressions.syntax import tree_of_path
 from omnibase_core.expressions.types import DYNAMIC, Type, scalar
-from omnibase_core.expressions.values import plain
+from omnibase_core.expressions.values import AS_IT_IS, plain
 
 Path = tuple[str | int, ...]
 Template = Callable[[Scope], Any]
@@ -39,7 +40,7 @@ class Expression:
     `type` is what it gives, as JSON; `checked` also tells what its truth says of optional keys.
     """
 
-    __slots__ = ("_field_path", "_program", "_where", "checked", "evaluate", "type")
+    __slots__ = ("_where", "checked", "evaluate", "type")
 
     def __init__(
         self, text: str, *, types: Mapping[str, Type], where: str, present: frozenset[Steps] = frozenset()
@@ -50,10 +51,10 @@ class Expression:
         """
         check_length(text)
         self._where = where
-        self._field_path = _field_path(text, types)
-        self._program, self.checked = _compiled(text, types, present, self._field_path)
+        field_path = _field_path(text, types)
+        program, self.checked = _compiled(text, types, present, field_path)
         self.type = _json_type(self.checked.type, text)
-        self.evaluate: Template = self._read_field if self._program is None else partial(self._run, self._program)
+        self.evaluate: Template = _field_reader(field_path, where) if program is None else partial(self._run, program)
         """Gives the value as JSON. Raises ExpressionFailed."""
 
     def _run(self, program: Program, scope: Scope) -> Any:
@@ -62,19 +63,35 @@ class Expression:
         except ValueError as error:
             raise ExpressionFailed(str(error), where=self._where) from error
 
-    def _read_field(self, scope: Scope) -> Any:
-        name = self._field_path[0]
-        value = scope.read(name)
-        for step in self._field_path[1:]:
-            if type(value) is not dict and not isinstance(value, Mapping):
-                raise ExpressionFailed(f"{name!r} is no object, it has no {step!r}", where=self._where)
-            if step not in value:
-                raise ExpressionFailed(f"{name!r} has no key {step!r}", where=self._where)
-            name, value = step, value[step]
-        try:
-            return plain(value)
-        except ValueError as error:
-            raise ExpressionFailed(str(error), where=self._where) from error
+
+def _field_reader(path: tuple[str, ...], where: str) -> Template:
+    """Return what reads a field: in few steps, since most leaves do that, and for each command."""
+    name, *steps = path
+    read = READERS[name]
+
+    def read_field(scope: Scope) -> Any:
+        value = read(scope)
+        for step in steps:
+            if type(value) is not dict or step not in value:
+                return _read_warily(read(scope), path, where)
+            value = value[step]
+        return value if type(value) in AS_IT_IS else _read_warily(read(scope), path, where)
+
+    return read_field
+
+
+def _read_warily(value: Any, path: tuple[str, ...], where: str) -> Any:
+    """Return a field of what may be another mapping than a dict, in its JSON form. Raises ExpressionFailed."""
+    for name, step in pairwise(path):
+        if not isinstance(value, Mapping):
+            raise ExpressionFailed(f"{name!r} is no object, it has no {step!r}", where=where)
+        if step not in value:
+            raise ExpressionFailed(f"{name!r} has no key {step!r}", where=where)
+        value = value[step]
+    try:
+        return plain(value)
+    except ValueError as error:
+        raise ExpressionFailed(str(error), where=where) from error
 
 
 @dataclass

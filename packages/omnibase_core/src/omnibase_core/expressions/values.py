@@ -9,7 +9,7 @@ from omnibase_core.expressions.types import NUMBERS, Type
 
 Coercion = Callable[[Any], Any]
 
-_AS_IT_IS = frozenset({str, int, bool, dict, list, type(None)})
+AS_IT_IS = frozenset({str, int, bool, dict, list, type(None)})
 _INT_MIN, _UINT_MAX = -(2**63), 2**64 - 1
 _LARGE = b"\xffinteger:"
 
@@ -120,7 +120,7 @@ def plain(value: Any) -> Any:
 
     Raises ValueError for what has none.
     """
-    if type(value) in _AS_IT_IS:
+    if type(value) in AS_IT_IS:
         return value
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")

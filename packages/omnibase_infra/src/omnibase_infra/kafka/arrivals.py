@@ -92,4 +92,6 @@ def delivery_of(partition: Partition, offset: int, message: Any) -> Delivery:
     except Exception as error:  # noqa: BLE001 - whatever the client makes of the bytes
         problem = f"the headers cannot be read: {error.__cause__ or error}"[:_REASON_CHARACTERS_MAX]
         return Delivery(partition, offset, message.key(), message.value(), (), message.timestamp()[1], problem)
-    return Delivery(partition, offset, message.key(), message.value(), headers, message.timestamp()[1])
+    # A named tuple at a third of what calling its class takes: this is done for each message.
+    facts = (partition, offset, message.key(), message.value(), headers, message.timestamp()[1], None)
+    return tuple.__new__(Delivery, facts)
