@@ -142,6 +142,7 @@ async def health_server(
         log_config=None,
         access_log=False,
         lifespan="off",
+        ws="none",
         timeout_graceful_shutdown=_CLOSE_S,
     )
     with _listening(host, port) as listener:
