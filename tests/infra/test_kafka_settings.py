@@ -1,6 +1,7 @@
 """The settings of the bus: what is an address of brokers, and which properties of the client may be set."""
 
 import re
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer
@@ -100,7 +101,7 @@ def test_within_its_bounds_a_property_suits_both_clients_and_beyond_them_it_is_r
     low, high, why = BOUNDED[name]
     for value in (low, high):
         settings = KafkaSettings(bootstrap_servers="127.0.0.1:9", client=_with_its_like(name, value))
-        Producer({**settings.producer(client_id="host", topics=1), "log_level": 0}).close()
+        Producer({**settings.producer(client_id="host"), "log_level": 0}).close()
         Consumer({**settings.consumer(group="group", client_id="host"), "log_level": 0}).close()
     for value in (low - 1, high + 1):
         with pytest.raises(ValidationError, match=f"{re.escape(why)}|outside allowed range"):
@@ -181,3 +182,29 @@ def test_tls_sasl_and_tuning_are_passed_through() -> None:
         "transaction.timeout.ms": 900_000,
     }
     assert KafkaSettings(client=client).client == client
+
+
+@pytest.mark.parametrize(
+    ("topics", "settings", "transacts", "count"),
+    [
+        (1, {}, False, 1),
+        (32, {}, False, 1),
+        (33, {}, False, 2),
+        (500, {"partitions": 1}, False, 4),
+        (10_000, {}, False, 8),
+        (2, {"partitions": 1000}, False, 2),
+        (500, {"consumers": 1}, False, 1),
+        (500, {"consumers": 20}, False, 20),
+        (5, {"consumers": 20}, False, 5),
+        (500, {}, True, 1),
+        (500, {"bootstrap_servers": "embedded"}, False, 1),
+    ],
+)
+def test_a_host_has_a_consumer_for_each_128_partitions(
+    topics: int,
+    settings: dict[str, Any],
+    transacts: bool,  # noqa: FBT001 - a case
+    count: int,
+) -> None:
+    """No more than there are topics, and one alone where only one can be."""
+    assert KafkaSettings(**settings).consumers_of(topics, transacts=transacts) == count

@@ -27,7 +27,7 @@ def send(broker: str, messages: list[Message]) -> list[tuple[int, str]]:
     """Publish as a host does; return the refusals."""
 
     async def scenario() -> list[tuple[int, str]]:
-        config = KafkaSettings(bootstrap_servers=broker).producer(client_id="host", topics=1)
+        config = KafkaSettings(bootstrap_servers=broker).producer(client_id="host")
         publisher = Publisher(config, on_error=lambda _: None)
         try:
             refusals = await asyncio.wait_for(publisher.publish(messages), 60)

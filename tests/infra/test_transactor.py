@@ -91,7 +91,7 @@ class World:
         """Open one, and close it in bounded time."""
         settings = self.settings(**client)
         transactor = Transactor(
-            {**settings.producer(client_id="host", topics=1), **settings.transactions},
+            {**settings.producer(client_id="host"), **settings.transactions},
             self.consumer(),
             host="host",
             membership=lambda: self.membership,

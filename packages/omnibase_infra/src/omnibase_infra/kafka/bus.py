@@ -1,11 +1,12 @@
-"""KafkaBus: the EnvelopeBus on Kafka. One consumer and one producer for all nodes of a host."""
+"""KafkaBus: the EnvelopeBus on Kafka. One group and one producer for all nodes of a host."""
 
 import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import aclosing, asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
@@ -17,6 +18,7 @@ from omnibase_core.ports import Happening, Message, Observer, Partition
 from omnibase_infra.kafka.answers import AnswerReader
 from omnibase_infra.kafka.connection import Connection
 from omnibase_infra.kafka.consumer import ConsumerThread
+from omnibase_infra.kafka.consumers import Consumers
 from omnibase_infra.kafka.embedded import embedded_broker
 from omnibase_infra.kafka.publisher import Published, Publisher
 from omnibase_infra.kafka.settings import KafkaSettings
@@ -24,6 +26,7 @@ from omnibase_infra.kafka.survey import BusSurvey
 from omnibase_infra.kafka.topic_watch import TopicWatch
 from omnibase_infra.kafka.topics import ensure_topics
 from omnibase_infra.kafka.transactor import Transactor
+from omnibase_infra.kafka.waits import PATIENCE_S
 
 _FLUSH_S = 10.0
 _LEAVE_S = 15.0
@@ -47,6 +50,8 @@ class KafkaBusFactory:
             raise BusError(
                 "the embedded broker has no transactions: guarantee: exactly_once needs a real Kafka (--broker ADDRESS)"
             )
+        if (settings.consumers or 1) > 1 and host.guarantee is Guarantee.EXACTLY_ONCE:
+            raise BusError("with guarantee: exactly_once a host is one member of its group: leave bus.consumers out")
         broker = embedded_broker() if settings.embedded else nullcontext(settings.bootstrap_servers)
         with broker as address:
             bus = KafkaBus(settings, address=address, host=host, topics=topics, observer=observer)
@@ -77,12 +82,11 @@ class KafkaBus:
         self._host = host
         self._observer = observer
         self._topics = topics
-        self._consumer: Consumer | None = None
-        self._thread: ConsumerThread | None = None
+        self._consumers: Consumers | None = None
         self._watch: TopicWatch | None = None
         self.ends_by: float | None = None
         """A moment of time.monotonic() that all phases of closing share; None: each has a bound of its own."""
-        producer = {**settings.producer(client_id=host.name, topics=len(topics)), "bootstrap.servers": address}
+        producer = {**settings.producer(client_id=host.name), "bootstrap.servers": address}
         self._publisher = Publisher(producer, on_error=self.connection.error)
         self._transactor: Transactor | None = None
         if host.guarantee is Guarantee.EXACTLY_ONCE:
@@ -90,7 +94,7 @@ class KafkaBus:
                 {**producer, **settings.transactions},
                 self._consumer_config,
                 host=host.name,
-                membership=lambda: self._thread and self._thread.membership,
+                membership=lambda: self._consumers and self._consumers.first.membership,
                 on_error=self.connection.transaction_error,
                 tell=observer.event,
                 fail=self._fail,
@@ -102,29 +106,20 @@ class KafkaBus:
 
         Raises BusError when the clients cannot go on; a broker that is away is waited for.
         """
-        loop = asyncio.get_running_loop()
-        happenings: asyncio.Queue[Happening | BaseException] = asyncio.Queue()
-
-        def hand_over(happening: Happening | BaseException) -> None:
-            loop.call_soon_threadsafe(happenings.put_nowait, happening)
-
-        thread = self._join_group(topics, hand_over)
-        thread.start(self._prepare, topics)
+        consumers = self._consumers = self._join_group(topics)
+        consumers.start(self._prepare)
         try:
             if self._watch is not None:
-                self._watch.start(standings=thread.owned.standings, identified=thread.identified, waits=thread.waits)
-            while not isinstance(happening := await happenings.get(), BaseException):
-                yield happening
-                thread.taken()
-            raise BusError(str(happening)) from happening
+                self._watch.start(standings=consumers.standings, identified=consumers.identified, waits=consumers.waits)
+            async with aclosing(consumers.happenings()) as happenings:
+                async for happening in happenings:
+                    yield happening
         finally:
-            thread.stop()
-            if not await asyncio.to_thread(thread.join, self._at_most(_LEAVE_S)):
-                reason = thread.waits.longer_than(0) or "the broker did not answer in time"
+            if (reason := await consumers.leave(self._at_most(_LEAVE_S))) is not None:
                 self._observer.event("warning", "group_not_left", reason=reason)
             if self._watch is not None:
                 await asyncio.to_thread(self._watch.stop, within_s=self._at_most(_LEAVE_S))
-            self._consumer = self._thread = self._watch = None
+            self._consumers = self._watch = None
 
     def publish(self, messages: Sequence[Message], /) -> Published:
         """Queue the messages in order. On a host of exactly once these are not part of any transaction: logs, say."""
@@ -137,33 +132,33 @@ class KafkaBus:
 
     def commit(self, offsets: Mapping[Partition, int], /) -> None:
         """Note the offsets: they are committed twice a second, on revoke and when the iterator is closed."""
-        if self._thread is not None:
-            self._thread.note(offsets)
+        if self._consumers is not None:
+            self._consumers.note(offsets)
 
     def pause(self, partitions: Iterable[Partition], /) -> None:
         """Fetch nothing more of these partitions, from the next turn of the consumer on."""
-        if self._thread is not None:
-            self._thread.pause(partitions)
+        if self._consumers is not None:
+            self._consumers.pause(partitions)
 
     def resume(self, partitions: Iterable[Partition], /) -> None:
         """Fetch these partitions again, from the next turn of the consumer on."""
-        if self._thread is not None:
-            self._thread.resume(partitions)
+        if self._consumers is not None:
+            self._consumers.resume(partitions)
 
     def rewind(self, partition: Partition, offset: int, /) -> None:
         """Read the partition again from the offset on, from the next turn of the consumer on."""
-        if self._thread is not None:
-            self._thread.rewind(partition, offset)
+        if self._consumers is not None:
+            self._consumers.rewind(partition, offset)
 
     def place(self, partition: Partition, offset: int) -> TopicPartition:
         """Return an offset as it is to be committed, by the consumer or in a transaction. Any thread's."""
-        thread = self._thread
-        return TopicPartition(*partition, offset) if thread is None else thread.owned.place(partition, offset)
+        consumers = self._consumers
+        return TopicPartition(*partition, offset) if consumers is None else consumers.place(partition, offset)
 
     def survey(self) -> BusSurvey:
         """Return what is known of the topics and of the consumer; nothing while the host consumes nothing."""
         seen = BusSurvey() if self._watch is None else self._watch.survey()
-        return seen if self._thread is None else replace(seen, waiting=self._thread.waits.longer_than())
+        return seen if self._consumers is None else replace(seen, waiting=self._consumers.waiting(PATIENCE_S))
 
     def lag_s(self, partition: Partition, watermark: int) -> float:
         """Return for how long, at least, there has been a message at the watermark; 0.0 where there is none."""
@@ -202,23 +197,27 @@ class KafkaBus:
             return bound_s
         return max(_CLOSE_LEAST_S, min(bound_s, self.ends_by - time.monotonic()))
 
-    def _join_group(
-        self, topics: Sequence[str], hand_over: Callable[[Happening | BaseException], None]
-    ) -> ConsumerThread:
-        callbacks = {"error_cb": self.connection.error, "on_commit": self._on_commit}
-        self._consumer = Consumer({**self._consumer_config, **callbacks})
+    def _join_group(self, topics: Sequence[str]) -> Consumers:
         self._watch = self._topic_watch(topics)
-        self._thread = ConsumerThread(
-            self._consumer,
+        count = self._settings.consumers_of(len(topics), transacts=self._transactor is not None)
+        return Consumers(self._consumer, topics, count=count)
+
+    def _consumer(self, *, hand_over: Callable[[Happening | BaseException], None]) -> ConsumerThread:
+        def committed(error: KafkaError | None, places: Sequence[TopicPartition]) -> None:
+            thread.committed(error, places)
+
+        consumer = Consumer({**self._consumer_config, "error_cb": self.connection.error, "on_commit": committed})
+        thread = ConsumerThread(
+            consumer,
             hand_over=hand_over,
             warn=self.connection.error,
             event=self.connection.event,
-            check=self._check,
+            check=partial(self._check, consumer),
             topic_ids=self._watch.ids_of if self._watch is not None else lambda _: {},
             release_s=self._host.limits.revoke_s + _RELEASE_BEYOND_S,
             transacts=self._transactor is not None,
         )
-        return self._thread
+        return thread
 
     def _topic_watch(self, topics: Sequence[str]) -> TopicWatch | None:
         if self._settings.embedded:
@@ -253,16 +252,11 @@ class KafkaBus:
     def _fail(self, reason: str) -> None:
         self.connection.fatal = reason
 
-    def _check(self) -> None:
-        """Look after the connection now and then, on the consumer's thread. Raises BusError when a client is lost."""
+    def _check(self, consumer: Consumer) -> None:
+        """Look after the connection now and then, on a consumer's thread. Raises BusError when a client is lost."""
         if self.connection.fatal is not None:
             raise BusError(f"the Kafka client cannot go on: {self.connection.fatal}")
-        if self._consumer is not None:
-            self.connection.check(self._consumer.list_topics)
-
-    def _on_commit(self, error: KafkaError | None, places: Sequence[TopicPartition]) -> None:
-        if self._thread is not None:
-            self._thread.committed(error, places)
+        self.connection.check(consumer.list_topics)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, whom: Callable[[Any], None], what: Any) -> None:

@@ -1,4 +1,4 @@
-"""The host's one consumer, on a thread that waits on librdkafka and hands over batches.
+"""A consumer of the host, on a thread that waits on librdkafka and hands over batches.
 
 Everything but `note`, `pause`, `resume`, `rewind`, `identified` and `taken` runs on that thread. It never waits for a
 handler: only for the loop to take what it was handed, and, for a bounded time, for the runtime to release partitions.

@@ -14,10 +14,9 @@ from omnibase_infra.kafka.properties import Property, problems_of
 EMBEDDED = "embedded"
 """Stands for the embedded broker wherever an address may be given."""
 
-_TOPICS_A_MS = 200
-"""For each so many topics an answer waits a millisecond for others: 500 nodes answer a fifth faster by it."""
-_LINGER_MOST_MS = 5
-
+_PARTITIONS_EACH = 128
+_CONSUMERS_MAX = 8
+"""Each costs threads, connections and some megabytes."""
 
 _TRANSACTIONS: Mapping[str, Property] = {
     # The broker refuses the first request of a transaction while it still writes the markers of the one before. The
@@ -54,6 +53,8 @@ class KafkaSettings(BaseModel):
     `client` passes properties of librdkafka through, TLS and SASL above all; a value `${secret.NAME}` is a secret.
     `message_bytes_max` must not be above the broker's `message.max.bytes`. `group_protocol` consumer is KIP-848's,
     in which the broker assigns partitions and no member waits for another; Kafka has it from version 4.0 on.
+    `consumers` is how many members of the group the host is, each with topics of its own and connections of its own:
+    by default one for each 128 partitions, at most 8.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -62,6 +63,7 @@ class KafkaSettings(BaseModel):
     partitions: Annotated[int, Field(ge=1, le=10_000)] = 4
     replicas: Annotated[int, Field(ge=1, le=15)] | None = None
     group_protocol: Literal["classic", "consumer"] = "classic"
+    consumers: Annotated[int, Field(ge=1, le=32)] | None = None
     message_bytes_max: Annotated[int, Field(ge=10_000, le=100_000_000)] = 1_000_000
     client: dict[str, Property] = Field(default_factory=dict)
 
@@ -78,7 +80,7 @@ class KafkaSettings(BaseModel):
         return self.bootstrap_servers == EMBEDDED
 
     def consumer(self, *, group: str, client_id: str) -> dict[str, Any]:
-        """Configure the host's one consumer."""
+        """Configure each of the host's consumers."""
         return {
             # What is prefetched is bounded by size: otherwise a loaded consumer takes 100 MB more. What came in one
             # fetch is held until the last of it is taken, so that a fetch is bounded likewise. Where the bound is
@@ -115,16 +117,24 @@ class KafkaSettings(BaseModel):
             "allow.auto.create.topics": self.embedded,
         }
 
+    def consumers_of(self, topics: int, *, transacts: bool) -> int:
+        """Return how many consumers read so many topics. A transaction commits for one member of the group."""
+        if self.embedded or transacts:
+            return 1
+        # The client names all partitions that it reads in each request: it has no fetch sessions (KIP-227).
+        by_default = min(-(-topics * self.partitions // _PARTITIONS_EACH), _CONSUMERS_MAX)
+        return max(1, min(self.consumers or by_default, topics))
+
     def _group_protocol(self) -> dict[str, Any]:
         if self.group_protocol == "consumer":
             return {"group.protocol": "consumer"}
         return {"partition.assignment.strategy": "cooperative-sticky"}
 
-    def producer(self, *, client_id: str, topics: int) -> dict[str, Any]:
-        """Configure the host's one producer, which is to write to so many topics."""
+    def producer(self, *, client_id: str) -> dict[str, Any]:
+        """Configure the host's one producer."""
         return {
-            # A request to the broker carries the messages of one partition: where there are many, they are collected.
-            "linger.ms": min(topics // _TOPICS_A_MS, _LINGER_MOST_MS),
+            # What is finished together is published together: to wait for more would be latency for nothing.
+            "linger.ms": 0,
             # For so long a topic that the broker does not know may be one that was just created; the default is 30 s.
             "topic.metadata.propagation.max.ms": 2000,
             # Java's clients put a key there, too: whatever reads a topic finds all of a key in one partition.

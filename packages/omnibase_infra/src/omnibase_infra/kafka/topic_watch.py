@@ -47,17 +47,21 @@ class TopicWatch:
         self._surveyor = Surveyor(event)
         self._ids: dict[str, str] = {}
         self._misses: dict[str, int] = {}
-        self._wait_told: tuple[str, float] | None = None
+        self._told: set[tuple[str, float]] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kafka-topic-watch", daemon=True)
 
     def start(
-        self, *, standings: Callable[[], Sequence[Standing]], identified: Callable[[str, str], None], waits: Waits
+        self,
+        *,
+        standings: Callable[[], Sequence[Standing]],
+        identified: Callable[[str, str], None],
+        waits: Sequence[Waits],
     ) -> None:
         """Begin with the first round.
 
-        `standings` gives where the consumer stands with each owned partition. `identified` is called with a topic and
-        its id where a partition was assigned under another id, or under none. `waits` are the consumer's.
+        `standings` gives where the consumers stand with each owned partition. `identified` is called with a topic and
+        its id where a partition was assigned under another id, or under none. `waits` are the consumers'.
         """
         self._standings = standings
         self._identified = identified
@@ -107,11 +111,12 @@ class TopicWatch:
 
     def _look_at_waits(self) -> None:
         """Tell once of each wait that is so long that the client may never come back from it."""
-        current = self._waits.current
-        if current is None or current == self._wait_told or time.monotonic() - current[1] < _LONG_WAIT_S:
-            return
-        self._wait_told = current
-        self._event("error", "consumer_waits", on=current[0], for_s=round(time.monotonic() - current[1], 1))
+        now_s = time.monotonic()
+        current = [wait for it in self._waits if (wait := it.current) is not None]
+        long = {wait for wait in current if now_s - wait[1] >= _LONG_WAIT_S}
+        for name, since_s in long - self._told:
+            self._event("error", "consumer_waits", on=name, for_s=round(now_s - since_s, 1))
+        self._told = long
 
     def _look(self) -> None:
         """Make one round."""
