@@ -188,10 +188,10 @@ def test_tls_sasl_and_tuning_are_passed_through() -> None:
     ("topics", "settings", "transacts", "count"),
     [
         (1, {}, False, 1),
-        (32, {}, False, 1),
-        (33, {}, False, 2),
-        (500, {"partitions": 1}, False, 4),
-        (10_000, {}, False, 8),
+        (16, {}, False, 1),
+        (17, {}, False, 2),
+        (500, {"partitions": 1}, False, 8),
+        (10_000, {}, False, 16),
         (2, {"partitions": 1000}, False, 2),
         (500, {"consumers": 1}, False, 1),
         (500, {"consumers": 20}, False, 20),
@@ -200,7 +200,7 @@ def test_tls_sasl_and_tuning_are_passed_through() -> None:
         (500, {"bootstrap_servers": "embedded"}, False, 1),
     ],
 )
-def test_a_host_has_a_consumer_for_each_128_partitions(
+def test_a_host_has_a_consumer_for_each_64_partitions(
     topics: int,
     settings: dict[str, Any],
     transacts: bool,  # noqa: FBT001 - a case

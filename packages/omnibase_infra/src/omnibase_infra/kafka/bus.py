@@ -231,7 +231,9 @@ class KafkaBus:
 
     @property
     def _consumer_config(self) -> dict[str, Any]:
-        config = self._settings.consumer(group=self._host.namespace.group(self._host.pool), client_id=self._host.name)
+        config = self._settings.consumer(
+            group=self._host.namespace.group(self._host.pool), client_id=self._host.name, topics=len(self._topics)
+        )
         return {**config, "bootstrap.servers": self.address}
 
     def _prepare(self, give_up: threading.Event) -> None:

@@ -22,6 +22,8 @@ from omnibase_infra.kafka.places import Places
 from omnibase_infra.kafka.waits import Waits
 
 _WAIT_S = 0.05
+_IDLE_WAIT_S = 0.2
+"""Where nothing is paused nothing is asked in a hurry: while messages come, no turn waits."""
 _BATCH_MAX = 249
 """As many as make one request of the producer; more are in memory twice, and no faster."""
 _COMMIT_EVERY_S = 0.5
@@ -72,6 +74,7 @@ class ConsumerThread:
         )
         self._collecting = False
         self._requests: deque[Callable[[], None]] = deque()
+        self._paused: set[Partition] = set()
         self._room = threading.Semaphore(_HANDED_OVER_MAX)
         self._stopping = threading.Event()
         self._next_commit_s = 0.0
@@ -148,8 +151,9 @@ class ConsumerThread:
             self._requests.popleft()()
         self._note_membership()
         self._places.settle()
+        is_idle = self._places.are_settled and not self._paused
         with self.waits.on("poll"):
-            first = self._consumer.poll(_WAIT_S)
+            first = self._consumer.poll(_IDLE_WAIT_S if is_idle else _WAIT_S)
         if first is not None:
             # poll returns a message as soon as there is one, so that it cannot stem from before a rebalance in the same
             # call. consume collects: what it returns may be older than an assignment that began meanwhile.
@@ -167,11 +171,13 @@ class ConsumerThread:
         if current := self._current(partitions):
             with self.waits.on("pause"):
                 self._consumer.pause(current)
+            self._paused.update(Partition(it.topic, it.partition) for it in current)
 
     def _resume(self, partitions: Iterable[Partition]) -> None:
         if current := self._current(partitions):
             with self.waits.on("resume"):
                 self._consumer.resume(current)
+            self._paused.difference_update(Partition(it.topic, it.partition) for it in current)
             self._wake(current)
 
     def _wake(self, resumed: Sequence[TopicPartition]) -> None:
@@ -229,6 +235,7 @@ class ConsumerThread:
     def _begin(self, partitions: Sequence[Partition]) -> list[OwnedPartition]:
         ids = self._places.look_up({it.topic for it in partitions})
         begun: list[OwnedPartition] = []
+        self._paused.difference_update(partitions)
         for partition, target in zip(partitions, self._places.targets(partitions, ids), strict=True):
             certain = target is not None and not self._collecting
             owned = self.owned.begin(partition, topic_id=ids.get(partition.topic), target=target, placed=certain)
@@ -243,6 +250,7 @@ class ConsumerThread:
         if self._give_up(leaving, lost=False):
             self._commits.send_all(leaving)
         self.owned.end(leaving)
+        self._paused -= leaving
 
     def _on_lost(self, _consumer: Consumer, places: Sequence[TopicPartition]) -> None:
         self.membership = None
@@ -251,6 +259,7 @@ class ConsumerThread:
     def _lose(self, partitions: frozenset[Partition]) -> None:
         # What is noted is forgotten first: it must not be committed while the runtime lets go, nor afterwards.
         self.owned.end(partitions)
+        self._paused -= partitions
         self._give_up(partitions, lost=True)
 
     def _note_membership(self) -> None:

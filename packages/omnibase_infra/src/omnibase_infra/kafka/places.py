@@ -48,6 +48,11 @@ class Places:
         self._unplaced.add(owned)
         self._next_place_s = 0.0
 
+    @property
+    def are_settled(self) -> bool:
+        """Whether every partition is read from its target on."""
+        return not self._unplaced
+
     def settle(self) -> None:
         """Send partitions to their targets. What fails is tried again: the partition delivers nothing until then."""
         if not self._unplaced or time.monotonic() < self._next_place_s:

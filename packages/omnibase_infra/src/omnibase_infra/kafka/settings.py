@@ -14,9 +14,12 @@ from omnibase_infra.kafka.properties import Property, problems_of
 EMBEDDED = "embedded"
 """Stands for the embedded broker wherever an address may be given."""
 
-_PARTITIONS_EACH = 128
-_CONSUMERS_MAX = 8
-"""Each costs threads, connections and some megabytes."""
+_PARTITIONS_EACH = 64
+_CONSUMERS_MAX = 16
+"""Each costs threads, connections and a megabyte."""
+_FETCH_WAIT_MS, _FETCH_WAIT_MOST_MS = 100, 500
+_NAMED_A_MS = 4
+"""An idle host names so many partitions in each millisecond, at most: 1,000 take 2 % of a core."""
 
 _TRANSACTIONS: Mapping[str, Property] = {
     # The broker refuses the first request of a transaction while it still writes the markers of the one before. The
@@ -54,7 +57,7 @@ class KafkaSettings(BaseModel):
     `message_bytes_max` must not be above the broker's `message.max.bytes`. `group_protocol` consumer is KIP-848's,
     in which the broker assigns partitions and no member waits for another; Kafka has it from version 4.0 on.
     `consumers` is how many members of the group the host is, each with topics of its own and connections of its own:
-    by default one for each 128 partitions, at most 8.
+    by default one for each 64 partitions, at most 16.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -79,8 +82,10 @@ class KafkaSettings(BaseModel):
         """Whether the broker is the one inside the host."""
         return self.bootstrap_servers == EMBEDDED
 
-    def consumer(self, *, group: str, client_id: str) -> dict[str, Any]:
-        """Configure each of the host's consumers."""
+    def consumer(self, *, group: str, client_id: str, topics: int = 1) -> dict[str, Any]:
+        """Configure each of the host's consumers, which read so many topics together."""
+        # What is resumed waits for the request to fetch that is under way. A request names every partition.
+        wait_ms = min(max(_FETCH_WAIT_MS, topics * self.partitions // _NAMED_A_MS), _FETCH_WAIT_MOST_MS)
         return {
             # What is prefetched is bounded by size: otherwise a loaded consumer takes 100 MB more. What came in one
             # fetch is held until the last of it is taken, so that a fetch is bounded likewise. Where the bound is
@@ -91,7 +96,7 @@ class KafkaSettings(BaseModel):
             "fetch.max.bytes": max(1_000_000, self.message_bytes_max),
             "max.partition.fetch.bytes": self.message_bytes_max,
             # The embedded broker does not wake a fetch that waits.
-            "fetch.wait.max.ms": 5 if self.embedded else 100,
+            "fetch.wait.max.ms": 5 if self.embedded else wait_ms,
             # Partitions that are added are found soon.
             "topic.metadata.refresh.interval.ms": 10_000,
             **self.common(client_id),
@@ -108,7 +113,7 @@ class KafkaSettings(BaseModel):
     def listener(self, *, client_id: str) -> dict[str, Any]:
         """Configure a consumer that reads what is new, for itself alone."""
         return {
-            "fetch.wait.max.ms": 5 if self.embedded else 100,
+            "fetch.wait.max.ms": 5 if self.embedded else _FETCH_WAIT_MS,
             **self.common(client_id),
             # A group is a must of the client; nothing is ever committed to this one.
             "group.id": f"{client_id}-answers",
