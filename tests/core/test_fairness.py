@@ -9,7 +9,7 @@ from omnibase_core.testing import MemoryBroker
 from tests.gear.commands import loaded_host, node
 from tests.gear.stage import Stage, on_stage, play
 
-PARTITIONS, COMMANDS, KEYS = 3, 1800, 60
+PARTITIONS, COMMANDS, KEYS = 3, 6000, 60
 
 
 def test_no_partition_of_a_full_node_starves() -> None:
@@ -37,15 +37,15 @@ def test_no_partition_of_a_full_node_starves() -> None:
 
 
 def test_a_partition_that_is_busy_alone_has_all_places_of_its_node() -> None:
-    """Its share of a node with 24 partitions would be 41; it has as many under way as the node may have, 50."""
+    """Its share of a node with 100 partitions would be 30; it has as many under way as the node may have, 50."""
 
     async def behave(request: dict[str, Any]) -> Mapping[str, Any]:
         await asyncio.sleep(0.05 + request["n"] * 7919 % 100 / 1000)
         return request
 
     async def scenario() -> None:
-        stage = Stage(behave, MemoryBroker(partitions=24))
-        keys = [key for n in range(6000) if crc32(key := b"%d" % n) % 24 == 7][:200]
+        stage = Stage(behave, MemoryBroker(partitions=100))
+        keys = [key for n in range(30_000) if crc32(key := b"%d" % n) % 100 == 7][:200]
         for n in range(6000):
             stage.send("a", n, keys[n % len(keys)])
         async with on_stage(stage, loaded_host({"a": node("a", delivery="{max_in_flight: 50}")})):

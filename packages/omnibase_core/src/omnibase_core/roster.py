@@ -27,8 +27,9 @@ from omnibase_core.strays import Strays
 from omnibase_core.work import PARKED, Assignment, Work
 
 _UNBOUNDED = 1_000_000
-_WAITING = 1000
-"""So many commands of a node may wait here for one of its places: about as many as come in one fetch."""
+_WAITING = 3000
+"""So many commands of a node may wait here for one of its places: more than it serves until a partition that was
+paused is fetched again, which takes a tenth of a second where the others have nothing."""
 
 
 class Roster:

@@ -101,7 +101,7 @@ class Limits(ContractModel):
       hosts of the pool, in seconds, before it becomes a dead letter.
     """
 
-    max_in_flight: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000
+    max_in_flight: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     bytes_in_flight_max: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
     ahead_max: Annotated[int, Field(ge=10, le=10_000_000)] = 10_000
     depth_max: Annotated[int, Field(ge=8, le=512)] = 64
