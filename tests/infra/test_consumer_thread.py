@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from omnibase_core.errors import BusError
 from omnibase_core.ports import Batch, Happening, Message, Partition, Revoked
 from omnibase_infra.kafka.consumer import ConsumerThread
 from omnibase_infra.kafka.embedded import embedded_broker
@@ -66,17 +67,22 @@ class Run:
         self.events: list[str] = []
         self.values: list[bytes | None] = []
         self.partition = Partition(TOPIC, 0)
+        self.fails = False
         self.thread = ConsumerThread(
             self.consumer,
             hand_over=self.happenings.put,
             warn=lambda _: None,
             event=lambda _level, name, **_: self.events.append(name),
-            check=lambda: None,
+            check=self._check,
             topic_ids=lambda _: {},
             release_s=0.5,
             transacts=False,
         )
         self.thread.start(lambda _: None, [TOPIC])
+
+    def _check(self) -> None:
+        if self.fails:
+            raise BusError("the client cannot go on")
 
     def until(self, holds: Callable[[], object], *, releases: bool = True) -> None:
         """Take happenings until something holds."""
@@ -180,7 +186,8 @@ def test_the_thread_tells_how_it_ended(address: str) -> None:
 
     run.thread.owned.at = fail  # type: ignore[method-assign]
     publish(address, [Message(TOPIC, b"k", b"10")])
-    ended = run.happenings.get(timeout=_PATIENCE_S)
+    while isinstance(ended := run.happenings.get(timeout=_PATIENCE_S), Revoked):
+        ended.release()
     assert isinstance(ended, SystemExit)
     assert run.thread.join(_PATIENCE_S)
 
@@ -193,4 +200,23 @@ def test_a_pause_in_a_full_queue_takes_hold_once_there_is_room(address: str) -> 
         assert time.monotonic() < deadline_s
         publish(address, [Message(TOPIC, b"k", b"more")])
     run.thread.pause([run.partition])
+    run.end()
+
+
+def test_a_client_that_fails_for_good_leaves_the_group_once_nothing_is_published_any_more(address: str) -> None:
+    """The runtime hears that its partitions are lost, and lets go of them, before anybody else may have them."""
+    run = Run(address, "group")
+    run.until(lambda: len(run.values) == 10)
+    run.fails = True
+    happening = run.happenings.get(timeout=_PATIENCE_S)
+    while not isinstance(happening, Revoked):
+        run.thread.taken()
+        happening = run.happenings.get(timeout=_PATIENCE_S)
+    assert happening.lost
+    assert run.partition in happening.partitions
+    with pytest.raises(queue.Empty):
+        run.happenings.get(timeout=0.2)
+    assert not run.thread.join(0)
+    happening.release()
+    assert isinstance(run.happenings.get(timeout=_PATIENCE_S), BusError)
     run.end()

@@ -136,13 +136,15 @@ class ConsumerThread:
             while not self._stopping.is_set():
                 self._turn()
         except BaseException as error:  # noqa: BLE001 - the loop has to hear of it, whatever it is
-            self._end(error)
+            self._fail(error)
         finally:
             self._stopping.set()
             self._leave()
 
-    def _end(self, error: BaseException) -> None:
+    def _fail(self, error: BaseException) -> None:
         with suppress(RuntimeError):  # A loop that is closed has nobody left who listens.
+            # Before the group is left: what the runtime publishes then could come behind what the next owner does.
+            self._lose(frozenset(it.partition for it in self.owned.all()))
             self._hand_over(error)
 
     def _turn(self) -> None:
