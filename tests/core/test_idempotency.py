@@ -726,6 +726,7 @@ def test_a_store_in_memory_that_is_full_refuses_rather_than_forgets() -> None:
         for _ in range(2):
             with pytest.raises(StoreFailed, match="full: 2 keys"):
                 await store.claim("c", owner="x", lease_s=10)
+        assert store.used >= 1
         assert len(told) == 1
         assert isinstance(await store.claim("b", owner="x", lease_s=20), Granted)
         await asyncio.sleep(11)
@@ -737,6 +738,7 @@ def test_a_store_in_memory_that_is_full_refuses_rather_than_forgets() -> None:
         assert len(told) == 2
         await asyncio.sleep(11)
         assert isinstance(await store.claim("d", owner="x", lease_s=10), Granted)
+        assert 0 < store.used < 1
         held_bytes = store.size_bytes
         await store.release("d", token=4711)
         assert store.size_bytes == held_bytes

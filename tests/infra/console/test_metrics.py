@@ -39,6 +39,8 @@ def test_the_page_tells_of_the_host_and_its_nodes() -> None:
     assert found["onex_node_commands_total", ("echo",)] == 3
     assert found["onex_node_degraded", ("pay",)] == 1
     assert samples(page_of(replace(report, stopping=True), {}))["onex_ready", ()] == 0
+    assert ("onex_idempotency_store_used", ()) not in found
+    assert samples(page_of(replace(report, store_used=0.25), {}))["onex_idempotency_store_used", ()] == 0.25
     away = replace(report, watches={"fleet": "unreachable: nobody there"})
     assert samples(page_of(away, {}))["onex_watch_failing", ("fleet",)] == 1
 

@@ -50,6 +50,11 @@ class MemoryStore:
         """Count the keys that are claimed or recorded, or were so until the last claim."""
         return len(self._entries)
 
+    @property
+    def used(self) -> float:
+        """How much of its room is taken, from 0 up to 1 and a little more, as of the last claim."""
+        return self.size_bytes / self._bytes_max
+
     async def claim(self, key: str, /, *, owner: str, lease_s: float) -> Granted | Recorded | Taken:
         """Take the key if it is free, or the owner's already."""
         now_s = self._now_s()

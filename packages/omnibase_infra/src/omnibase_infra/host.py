@@ -10,7 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, cast
 
+from omnibase_core.idempotency_store import IdempotencyStore
 from omnibase_core.loaded import LoadedHost
+from omnibase_core.memory_store import MemoryStore
 from omnibase_core.ports import Handler, InlineHandler
 from omnibase_core.runtime import NodeRuntime
 from omnibase_infra.calls import Asked, CallFigures
@@ -98,6 +100,7 @@ class RuntimeHostProcess:
         self._stack = AsyncExitStack()
         self._stopping = Stopping(loaded.contract.limits.stop_s, observer=self._log, abandon=abandon)
         self._watchers: list[Watcher] = []
+        self._store: IdempotencyStore | None = None
         names = loaded.contract.namespace
         self._nodes_by_topic = {
             names.command(node.contract.name, node.contract.major): node.contract.name for node in loaded.nodes
@@ -120,7 +123,8 @@ class RuntimeHostProcess:
                 self.runtime.register_handler(handler_type, handler)
                 self._watchers.extend(self._watchers_of(handler_type, handler))
             if any(node.contract.idempotency for node in self._loaded.nodes):
-                self.runtime.register_store(await self._open(stack, "idempotency store", self._openings.store()))
+                self._store = await self._open(stack, "idempotency store", self._openings.store())
+                self.runtime.register_store(self._store)
             self.runtime.load_nodes(self._loaded.nodes, tracer=self._tracer)
             endpoint = self.contract.health
             serving = health_server(host=endpoint.address, port=endpoint.port, report=self.report, metrics=self.metrics)
@@ -209,6 +213,7 @@ class RuntimeHostProcess:
             nodes=nodes,
             partitions=partitions,
             topics_gone=survey.gone,
+            store_used=round(self._store.used, 4) if isinstance(self._store, MemoryStore) else None,
         )
 
     def _client_trouble(self, waiting: str | None) -> str | None:

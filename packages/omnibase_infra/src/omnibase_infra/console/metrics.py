@@ -53,6 +53,11 @@ def _of_host(report: HealthReport) -> Iterator[str]:
     yield from _family("breaker_open", "gauge", "Whether a circuit breaker lets nothing through.")
     for name, state in report.breakers.items():
         yield _sample("breaker_open", {"breaker": name}, int(state == "open"))
+    if report.store_used is not None:
+        yield from _family(
+            "idempotency_store_used", "gauge", "How much of its room the store in memory has taken: 1 is full."
+        )
+        yield _sample("idempotency_store_used", {}, report.store_used)
     yield from _family("watch_failing", "gauge", "Whether a watch of this host cannot read what it watches.")
     for name in report.watches:
         yield _sample("watch_failing", {"watch": name}, int(report.fails(name)))
