@@ -56,3 +56,25 @@ def test_a_partition_that_is_busy_alone_has_all_places_of_its_node() -> None:
             assert sum(standing.watermark is not None for standing in stage.runtime.standings.values()) == 1
 
     play(scenario)
+
+
+def test_what_is_done_behind_a_long_command_is_no_part_of_a_share() -> None:
+    """One command takes ten minutes. What follows it in its partition is served as what is in the others."""
+
+    async def behave(request: dict[str, Any]) -> Mapping[str, Any]:
+        await asyncio.sleep(600 if request["n"] == 0 else 0.1)
+        return request
+
+    async def scenario() -> None:
+        stage = Stage(behave, MemoryBroker(partitions=2))
+        of_partition = [[key for n in range(200) if crc32(key := b"%d" % n) % 2 == number][:30] for number in (0, 1)]
+        for n in range(16_000):
+            keys = of_partition[n % 2]
+            stage.send("a", n, b"long" if n == 0 else keys[n // 2 % 30])
+        delivery = "{max_in_flight: 20, timeout_s: 1000, deadline_s: 2000}"
+        async with on_stage(stage, loaded_host({"a": node("a", delivery=delivery)})):
+            await asyncio.sleep(60)
+            served = [sum(n % 2 == number for n in stage.effects) for number in (0, 1)]
+            assert min(served) > 0.8 * max(served), served
+
+    play(scenario)

@@ -1,8 +1,8 @@
 """Which partitions are not fetched for now, and why: the one place that pauses and resumes them.
 
 A partition is paused as long as there is a reason: its node is full, or the host; its node rests after a flood of dead
-letters; or too much of it is done behind a command that is not. Every reason can be told, so that nothing is held in
-silence.
+letters; too much of it is done behind a command that is not; or it has its share of a busy node. Every reason can be
+told, so that nothing is held in silence.
 """
 
 import asyncio
@@ -122,16 +122,18 @@ class Backpressure:
         if topic == self._requests:
             return
         ahead = assignment.ahead or unfinished >= self._ahead_max
-        sated = assignment.sated or (self.intake.is_busy(topic) and unfinished >= self._share(topic))
+        sated = assignment.sated or (self.intake.is_busy(topic) and assignment.ledger.open >= self._share(topic))
         if sated and not assignment.sated:
             self._sated.add(topic)
         self._hold(assignment, ahead=ahead, sated=sated)
 
     def moved(self, assignment: Assignment) -> None:
-        """Go on with a partition that was held, once its watermark has caught up by half."""
+        """Go on with a partition that was held, once its watermark has caught up by half, or what is open of it."""
+        if not (assignment.ahead or assignment.sated):
+            return
         unfinished = assignment.ledger.unfinished
         ahead = assignment.ahead and unfinished > self._ahead_max // 2
-        sated = assignment.sated and unfinished > self._share(assignment.partition.topic) // 2
+        sated = assignment.sated and assignment.ledger.open > self._share(assignment.partition.topic) / 2
         self._hold(assignment, ahead=ahead, sated=sated)
 
     def _hold(self, assignment: Assignment, *, ahead: bool, sated: bool) -> None:
@@ -177,7 +179,7 @@ class Backpressure:
         if assignment.ahead:
             return f"{assignment.ledger.unfinished} commands taken behind one that is not done"
         if assignment.sated:
-            return f"{assignment.ledger.unfinished} commands taken, its share of what its node may hold"
+            return f"{assignment.ledger.open} commands in flight, its share of what its node may hold"
         if (reason := self.intake.reason(assignment.partition.topic)) is not None:
             return reason
         return "sent back: there was no room for its next command" if assignment.rewinding else None

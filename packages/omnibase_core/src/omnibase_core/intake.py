@@ -178,7 +178,7 @@ class Intake:
     def is_busy(self, topic: str) -> bool:
         """Whether a topic's partitions have to share: as many commands wait as are under way, or it is half full.
 
-        From there on one that was full is fetched again: what comes then has to be shared, or the first take it all.
+        From there on a partition gets no more than its share. Otherwise the one that is fetched first takes all room.
         """
         return self._counts[topic] >= self._busy_at[topic]
 

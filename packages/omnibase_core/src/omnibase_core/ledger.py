@@ -57,6 +57,11 @@ class PartitionLedger:
         return self._begun[0] if self._begun else self._next
 
     @property
+    def open(self) -> int:
+        """How many commands are begun and not done."""
+        return len(self._begun) - len(self._done)
+
+    @property
     def unfinished(self) -> int:
         """How many commands hold the watermark back or wait behind the one that does."""
         return len(self._begun)

@@ -319,10 +319,10 @@ class NodeRuntime(RuntimeView):
         for assignment, ended in offsets.items():
             before = assignment.ledger.watermark
             assignment.ledger.complete(ended)
+            self._flow.moved(assignment)
             if assignment.ledger.watermark == before:
                 continue
             assignment.moved_s = now_s
-            self._flow.moved(assignment)
             if not (assignment.closed or self._transactions) and assignment.ledger.watermark is not None:
                 watermarks[assignment.partition] = assignment.ledger.watermark
         if watermarks:
