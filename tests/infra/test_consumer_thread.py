@@ -1,6 +1,7 @@
 """The consumer's thread with a client that fails now and then: it neither stands still nor ends in silence."""
 
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -68,12 +69,14 @@ class Run:
         self.values: list[bytes | None] = []
         self.partition = Partition(TOPIC, 0)
         self.fails = False
+        self.room = threading.Semaphore(2)
         self.thread = ConsumerThread(
             self.consumer,
             hand_over=self.happenings.put,
             warn=lambda _: None,
             event=lambda _level, name, **_: self.events.append(name),
             check=self._check,
+            room=self.room,
             topic_ids=lambda _: {},
             release_s=0.5,
             transacts=False,
@@ -94,12 +97,13 @@ class Run:
             except queue.Empty:
                 continue
             assert not isinstance(happening, BaseException), happening
+            if not isinstance(happening, Revoked):
+                self.room.release()
             if isinstance(happening, Batch) and happening.deliveries:
                 self.partition = happening.deliveries[0].partition
                 self.values += [it.value for it in happening.deliveries]
             elif isinstance(happening, Revoked) and releases:
                 happening.release()
-            self.thread.taken()
 
     def end(self) -> None:
         """End it."""
@@ -210,7 +214,7 @@ def test_a_client_that_fails_for_good_leaves_the_group_once_nothing_is_published
     run.fails = True
     happening = run.happenings.get(timeout=_PATIENCE_S)
     while not isinstance(happening, Revoked):
-        run.thread.taken()
+        run.room.release()
         happening = run.happenings.get(timeout=_PATIENCE_S)
     assert happening.lost
     assert run.partition in happening.partitions

@@ -155,7 +155,7 @@ def test_a_host_that_is_well_is_live_ready_and_ok() -> None:
             {"partitions": {Partition("commands", 1): replace(QUIET, open_transaction=5)}},
             "5 messages of commands[1] wait behind an open transaction of another producer",
         ),
-        ({"store_used": 1.0}, "the idempotency store in memory is full: commands with new keys wait"),
+        ({"store_used": 1.0}, "the idempotency store in memory is full: nodes with idempotency may wait"),
     ],
 )
 def test_what_somebody_should_look_at_is_said_beside_ready(change: dict[str, Any], warning: str) -> None:

@@ -52,7 +52,8 @@ class MemoryStore:
 
     @property
     def used(self) -> float:
-        """How much of its room is taken, from 0 up to 1 and a little more, as of the last claim."""
+        """How much of its room is taken: from 0 to 1, or a little more where answers came once it was full."""
+        self._sweep(self._now_s())
         return self.size_bytes / self._bytes_max
 
     async def claim(self, key: str, /, *, owner: str, lease_s: float) -> Granted | Recorded | Taken:

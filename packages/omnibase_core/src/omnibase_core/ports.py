@@ -239,7 +239,7 @@ class Outlet(Protocol):
 
 
 class EnvelopeBus(Protocol):
-    """Where commands come from and answers go: one group and one producer for the whole host."""
+    """Where commands come from and answers go: one consumer group and one producer for the whole host."""
 
     message_bytes_max: int
     """The largest message (key, value and headers) that `publish` takes, in bytes."""

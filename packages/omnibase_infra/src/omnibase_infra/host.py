@@ -213,7 +213,7 @@ class RuntimeHostProcess:
             nodes=nodes,
             partitions=partitions,
             topics_gone=survey.gone,
-            store_used=round(self._store.used, 4) if isinstance(self._store, MemoryStore) else None,
+            store_used=self._store.used if isinstance(self._store, MemoryStore) else None,
         )
 
     def _client_trouble(self, waiting: str | None) -> str | None:

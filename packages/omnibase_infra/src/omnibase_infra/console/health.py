@@ -74,7 +74,7 @@ class HealthReport:
     - `in_flight`, `bytes_in_flight`: commands that are taken and not done, and what they and their answers hold.
     - `partitions`: of each partition what is left to read, and why it is not read.
     - `topics_gone`: topics of the host that are not there any more.
-    - `store_used`: how much of its room the store in memory of answers has taken, up to 1; None where there is none.
+    - `store_used`: how much of its room the store in memory of answers has taken: 1 is full. None where there is none.
     - `watches`: the state of each watch: `elsewhere` (another host watches), `watching`, or the error that it meets.
     """
 
@@ -113,7 +113,7 @@ class HealthReport:
         """What else somebody should look at, with numbers; the host serves all the same."""
         warnings = [f"topic {topic} is gone" for topic in sorted(self.topics_gone)]
         if self.store_used is not None and self.store_used >= 1:
-            warnings.append("the idempotency store in memory is full: commands with new keys wait")
+            warnings.append("the idempotency store in memory is full: nodes with idempotency may wait")
         for (topic, number), it in self.partitions.items():
             if it.expired:
                 warnings.append(f"retention took {it.expired} messages of {topic}[{number}] before they were read")

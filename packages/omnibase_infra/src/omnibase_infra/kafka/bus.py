@@ -92,7 +92,7 @@ class KafkaBus:
         if host.guarantee is Guarantee.EXACTLY_ONCE:
             self._transactor = Transactor(
                 {**producer, **settings.transactions},
-                self._consumer_config,
+                self._consumer_config(topics=1),
                 host=host.name,
                 membership=lambda: self._consumers and self._consumers.first.membership,
                 on_error=self.connection.transaction_error,
@@ -200,19 +200,30 @@ class KafkaBus:
     def _join_group(self, topics: Sequence[str]) -> Consumers:
         self._watch = self._topic_watch(topics)
         count = self._settings.consumers_of(len(topics), transacts=self._transactor is not None)
-        return Consumers(self._consumer, topics, count=count)
+        return Consumers(partial(self._consumer, len(topics)), topics, count=count)
 
-    def _consumer(self, *, hand_over: Callable[[Happening | BaseException], None]) -> ConsumerThread:
+    def _consumer(
+        self,
+        topics: int,
+        /,
+        *,
+        hand_over: Callable[[Happening | BaseException], None],
+        room: threading.Semaphore,
+        probes: bool,
+    ) -> ConsumerThread:
         def committed(error: KafkaError | None, places: Sequence[TopicPartition]) -> None:
             thread.committed(error, places)
 
-        consumer = Consumer({**self._consumer_config, "error_cb": self.connection.error, "on_commit": committed})
+        consumer = Consumer(
+            {**self._consumer_config(topics=topics), "error_cb": self.connection.error, "on_commit": committed}
+        )
         thread = ConsumerThread(
             consumer,
             hand_over=hand_over,
             warn=self.connection.error,
             event=self.connection.event,
-            check=partial(self._check, consumer),
+            check=partial(self._check, consumer if probes else None),
+            room=room,
             topic_ids=self._watch.ids_of if self._watch is not None else lambda _: {},
             release_s=self._host.limits.revoke_s + _RELEASE_BEYOND_S,
             transacts=self._transactor is not None,
@@ -229,11 +240,9 @@ class KafkaBus:
             event=self.connection.event,
         )
 
-    @property
-    def _consumer_config(self) -> dict[str, Any]:
-        config = self._settings.consumer(
-            group=self._host.namespace.group(self._host.pool), client_id=self._host.name, topics=len(self._topics)
-        )
+    def _consumer_config(self, *, topics: int) -> dict[str, Any]:
+        group = self._host.namespace.group(self._host.pool)
+        config = self._settings.consumer(group=group, client_id=self._host.name, topics=topics)
         return {**config, "bootstrap.servers": self.address}
 
     def _prepare(self, give_up: threading.Event) -> None:
@@ -254,11 +263,12 @@ class KafkaBus:
     def _fail(self, reason: str) -> None:
         self.connection.fatal = reason
 
-    def _check(self, consumer: Consumer) -> None:
-        """Look after the connection now and then, on a consumer's thread. Raises BusError when a client is lost."""
+    def _check(self, consumer: Consumer | None) -> None:
+        """Look whether a client is lost, and with a consumer for the connection; on its thread. Raises BusError."""
         if self.connection.fatal is not None:
             raise BusError(f"the Kafka client cannot go on: {self.connection.fatal}")
-        self.connection.check(consumer.list_topics)
+        if consumer is not None:
+            self.connection.check(consumer.list_topics)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, whom: Callable[[Any], None], what: Any) -> None:

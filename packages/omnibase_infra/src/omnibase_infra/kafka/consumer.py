@@ -1,6 +1,6 @@
 """A consumer of the host, on a thread that waits on librdkafka and hands over batches.
 
-Everything but `note`, `pause`, `resume`, `rewind`, `identified` and `taken` runs on that thread. It never waits for a
+Everything but `note`, `pause`, `resume`, `rewind` and `identified` runs on that thread. It never waits for a
 handler: only for the loop to take what it was handed, and, for a bounded time, for the runtime to release partitions.
 """
 
@@ -27,7 +27,6 @@ _IDLE_WAIT_S = 0.2
 _BATCH_MAX = 249
 """As many as make one request of the producer; more are in memory twice, and no faster."""
 _COMMIT_EVERY_S = 0.5
-_HANDED_OVER_MAX = 2
 _WAKE_S = 1.0
 
 
@@ -35,7 +34,8 @@ class ConsumerThread:
     """Polls until it is told to stop; then commits what is noted and leaves the group.
 
     `hand_over` is called on this thread with each happening, in order, and must only pass it on; at last, perhaps,
-    with the error that ended the thread. At most two are on their way at a time: `taken` makes room again.
+    with the error that ended the thread. Each but a `Revoked` takes a place in the `room`, given back when it has been
+    taken on: few are on their way at a time.
     `topic_ids` looks topics' ids up, in bounded time; `event` reports one to the observer. A partition that the runtime
     does not release within `release_s` goes as one that is lost.
     """
@@ -48,6 +48,7 @@ class ConsumerThread:
         warn: Callable[[KafkaError], None],
         event: Callable[..., None],
         check: Callable[[], None],
+        room: threading.Semaphore,
         topic_ids: Callable[[Collection[str]], Mapping[str, str]],
         release_s: float,
         transacts: bool,
@@ -75,7 +76,7 @@ class ConsumerThread:
         self._collecting = False
         self._requests: deque[Callable[[], None]] = deque()
         self._paused: set[Partition] = set()
-        self._room = threading.Semaphore(_HANDED_OVER_MAX)
+        self._room = room
         self._stopping = threading.Event()
         self._next_commit_s = 0.0
         self.membership: object | None = None
@@ -96,10 +97,6 @@ class ConsumerThread:
         """Wait until the consumer is closed, and return whether it is."""
         self._thread.join(within_s)
         return not self._thread.is_alive()
-
-    def taken(self) -> None:
-        """Make room for the next happening. Called by the loop."""
-        self._room.release()
 
     def note(self, offsets: Mapping[Partition, int]) -> None:
         """Note what may be committed. Called by the loop."""
@@ -144,7 +141,7 @@ class ConsumerThread:
     def _fail(self, error: BaseException) -> None:
         with suppress(RuntimeError):  # A loop that is closed has nobody left who listens.
             # Before the group is left: what the runtime publishes then could come behind what the next owner does.
-            self._lose(frozenset(it.partition for it in self.owned.all()))
+            self._give_up(frozenset(it.partition for it in self.owned.all()), lost=True)
             self._hand_over(error)
 
     def _turn(self) -> None:
@@ -212,6 +209,10 @@ class ConsumerThread:
         self._places.settle()
 
     def _hand(self, happening: Happening) -> None:
+        if isinstance(happening, Revoked):
+            # It has a deadline, and brings nothing that would need room.
+            self._hand_over(happening)
+            return
         with self.waits.on("the loop to take a batch"):
             while not self._room.acquire(timeout=_WAIT_S):
                 if self._stopping.is_set():

@@ -6,24 +6,31 @@ the broker in each answer. With a thousand partitions a message would wait for t
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from confluent_kafka import TopicPartition
 
 from omnibase_core.errors import BusError
-from omnibase_core.ports import Happening, Partition
+from omnibase_core.ports import Happening, Partition, Revoked
 from omnibase_infra.kafka.consumer import ConsumerThread
 from omnibase_infra.kafka.owned import Standing
 from omnibase_infra.kafka.waits import Waits
 
+_HANDED_OVER_MAX = 2
 _LOOK_EVERY_S = 0.05
 
 
 class MakesConsumer(Protocol):
-    """Makes one of the consumers, which hands over what happens on its thread."""
+    """Makes one of the consumers, which hands over what happens on its thread while there is `room` for that.
 
-    def __call__(self, *, hand_over: Callable[[Happening | BaseException], None]) -> ConsumerThread:
+    The one that `probes` looks after the connection for all.
+    """
+
+    def __call__(
+        self, *, hand_over: Callable[[Happening | BaseException], None], room: threading.Semaphore, probes: bool
+    ) -> ConsumerThread:
         """Return the consumer, which is not started yet."""
 
 
@@ -34,15 +41,17 @@ class Consumers:
         """Deal the topics out to so many, no more than there are topics. Nothing starts before `start`."""
         self._loop = asyncio.get_running_loop()
         self._happened: asyncio.Queue[tuple[ConsumerThread, Happening | BaseException]] = asyncio.Queue()
-        self._shares = {self._made(make): topics[number::count] for number in range(count)}
+        # Of all of them together: a revocation waits behind no more batches than with one.
+        self._room = threading.Semaphore(_HANDED_OVER_MAX)
+        self._shares = {self._made(make, number): topics[number::count] for number in range(count)}
         self._of_topic = {topic: thread for thread, share in self._shares.items() for topic in share}
         self._prepared = threading.Event()
 
-    def _made(self, make: MakesConsumer) -> ConsumerThread:
+    def _made(self, make: MakesConsumer, number: int) -> ConsumerThread:
         def hand_over(happening: Happening | BaseException) -> None:
             self._loop.call_soon_threadsafe(self._happened.put_nowait, (thread, happening))
 
-        thread = make(hand_over=hand_over)
+        thread = make(hand_over=hand_over, room=self._room, probes=number == 0)
         return thread
 
     @property
@@ -74,18 +83,26 @@ class Consumers:
         while True:
             thread, happening = await self._happened.get()
             if isinstance(happening, BaseException):
+                # Before they leave the group, too.
+                for other in self._shares.keys() - {thread}:
+                    if owned := frozenset(it.partition for it in other.owned.all()):
+                        yield Revoked(owned, lost=True, release=lambda: None)
                 raise BusError(str(happening)) from happening
             yield happening
-            thread.taken()
+            if not isinstance(happening, Revoked):
+                self._room.release()
 
     async def leave(self, within_s: float) -> str | None:
         """Let all of them commit and leave the group. Return why one has not in so many seconds; None if all have."""
         for thread in self._shares:
             thread.stop()
-        ended = await asyncio.gather(*(asyncio.to_thread(it.join, within_s) for it in self._shares))
-        if all(ended):
+        if await asyncio.to_thread(self._join, time.monotonic() + within_s):
             return None
         return self.waiting(0) or "the broker did not answer in time"
+
+    def _join(self, until_s: float) -> bool:
+        ended = [it.join(max(0.0, until_s - time.monotonic())) for it in self._shares]
+        return all(ended)
 
     def waiting(self, patience_s: float) -> str | None:
         """Describe what one of them has been waiting for, if for so many seconds."""
