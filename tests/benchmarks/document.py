@@ -133,8 +133,7 @@ Ten nodes, idle, in the two ways:
   more, which its latency shows, as does its CPU when idle.
 - Quix commits every 5 s and waits for its producer only then: that is its default, and more is repeated after a crash
   than with the others (host and bare loops: 0.5 s; FastStream: one message or batch). Its producer collects for
-  librdkafka's default of 5 ms, the host's for as long where it has a thousand topics; all others send at once. It pins
-  an older confluent-kafka.
+  librdkafka's default of 5 ms; all others send at once. It pins an older confluent-kafka.
 - The nodes of the 100 and the 500 have topics of their own, so that their requests to the broker carry less each, and
   the broker has more to do for every message: part of what these rows lose is the broker's time, not the host's CPU.
   Their `up s` holds the subscription to all topics.
