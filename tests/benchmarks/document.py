@@ -137,8 +137,6 @@ Ten nodes, idle, in the two ways:
 - The nodes of the 100 and the 500 have topics of their own, so that their requests to the broker carry less each, and
   the broker has more to do for every message: part of what these rows lose is the broker's time, not the host's CPU.
   Their `up s` holds the subscription to all topics.
-- A fetch of librdkafka names every partition: at a steady load of few commands, that is most of what the broker does
-  for the 100 and the 500 nodes, and of their latency.
 - Where `others%` is not near nothing, the machine was shared while it was measured. The ranges then say more than the
   medians: differences that are smaller than a range are none. Compare `CPU us` first.
 - Sender, broker and contestant share the CPUs named above. Latencies hold the broker and the measuring client, and
@@ -149,8 +147,8 @@ Ten nodes, idle, in the two ways:
 
 ## Many partitions and latency
 
-librdkafka names every partition in every fetch (it has no incremental fetch sessions, KIP-227): at 200 commands a
-second the broker looks at 400 or 500 partitions for each of them: it was seen to need 0.7 to 1.3 CPUs for that alone.
-Where it has none to spare, requests queue up, and the median may grow to seconds. It is the broker's CPU and not the
-host's: host and sender wait 20 to 150 ms for an acknowledgement then.
+librdkafka names every partition in every fetch (it has no incremental fetch sessions, KIP-227), and the broker looks at
+all of them for each message. So the host reads with a consumer for each 64 partitions: what that is worth at 200
+commands a second is in [decision 32](decisions/0032-speed.md). What is left is the broker's CPU and not the host's:
+where it has none to spare, requests queue up.
 """
