@@ -1,6 +1,7 @@
 """What the clients say in an unusual place is heard, and what they raise there ends nothing."""
 
 import asyncio
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,6 +26,7 @@ def thread_on(**place: Any) -> tuple[ConsumerThread, list[int], list[dict[str, A
         warn=lambda error: warned.append(error.code()),
         event=lambda _level, name, **fields: told.append({"name": name, **fields}),
         check=lambda: None,
+        room=threading.Semaphore(1),
         topic_ids=lambda _: {"t": "new"},
         release_s=1,
         transacts=False,
