@@ -31,7 +31,7 @@ def conditions(broker: str, bin_folder: Path, *, commands: int, rounds: int, sec
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; load before: {os.getloadavg()[0]:.2f}",
         f"{psutil.cpu_count()} CPUs, {_cpu_model()}, {memory_gib:.0f} GiB; {platform.system()} {platform.release()}",
         f"{broker}; Python {platform.python_version()}",
-        f"{rounds} rounds; backlog of {commands:,} commands; steady load for {seconds:g} s",
+        f"{rounds} round{'s' if rounds > 1 else ''}; backlog of {commands:,} commands; steady load for {seconds:g} s",
         f"host: {versions(bin_folder / 'python', _HOST_PACKAGES)}",
         *(f"{name}: {peer_versions(name)}" for name in PINS),
     ]

@@ -24,13 +24,16 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class Footprint:
-    """What processes take when idle, in MiB. `pss` shares out the pages that several of them hold."""
+    """What processes take when idle, in MiB. `pss` shares out the pages that several of them hold.
+
+    `others` are the Kafka clients that are not consumers: a producer, and the client that watches the topics.
+    """
 
     processes: int
     rss: float
     pss: float
     consumers: int
-    producers: int
+    others: int
 
 
 def footprints(folder: Path, broker: str, bin_folder: Path) -> list[str]:
@@ -86,7 +89,7 @@ def _footprint(machines: Sequence[tuple[Machine, Sequence[str]]]) -> Footprint:
         rss=sum(it.rss for it in memory) / MIB,
         pss=sum(it.pss for it in memory) / MIB,
         consumers=sum(consumers for consumers, _ in clients),
-        producers=sum(producers for _, producers in clients),
+        others=sum(others for _, others in clients),
     )
 
 
@@ -111,11 +114,11 @@ def _topic(machine: Machine, stream: str, name: str) -> str:
 
 
 def _table(one: Footprint, ten: Footprint) -> list[str]:
-    columns = f"{'RSS MiB':>8} {'PSS MiB':>9} {'consumers':>10} {'producers':>10}"
+    columns = f"{'RSS MiB':>8} {'PSS MiB':>9} {'consumers':>10} {'others':>8}"
     return [
         f"{'idle after 1,000 echoes, 10 nodes':<34} {columns}",
         *(
-            f"{label:<34} {it.rss:>8.1f} {it.pss:>9.1f} {it.consumers:>10} {it.producers:>10}"
+            f"{label:<34} {it.rss:>8.1f} {it.pss:>9.1f} {it.consumers:>10} {it.others:>8}"
             for label, it in (("one host of ten nodes", one), ("ten processes of one node", ten))
         ),
         f"{'the old way takes':<34} {ten.rss / one.rss:>7.1f}x {ten.pss / one.pss:>8.1f}x",
