@@ -117,7 +117,7 @@ class Backpressure:
         self._shares.clear()
 
     def begun(self, assignment: Assignment) -> None:
-        """Hold a partition where too much is begun behind a command that is not done, or more than its share."""
+        """Pause a partition where too much is begun behind a command that is not done, or more than its share."""
         unfinished, topic = assignment.ledger.unfinished, assignment.partition.topic
         if topic == self._requests:
             return

@@ -1,4 +1,4 @@
-"""KafkaBus: the EnvelopeBus on Kafka. One group and one producer for all nodes of a host."""
+"""KafkaBus: the EnvelopeBus on Kafka. One consumer group and one producer for all nodes of a host."""
 
 import asyncio
 import threading
