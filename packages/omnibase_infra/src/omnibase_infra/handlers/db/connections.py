@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import generators
-from psycopg.abc import PQGen
+from psycopg.rows import dict_row
 
 from omnibase_core.errors import HandlerError
+from omnibase_infra.handlers.db.exchange import tell
 from omnibase_infra.handlers.db.failures import Phase, absent, commit_timeout, failure_of
 from omnibase_infra.handlers.db.models import DbTarget
-from omnibase_infra.handlers.db.rows import json_row, row_adapters
+from omnibase_infra.handlers.db.rows import row_adapters
 from omnibase_infra.handlers.db.work import Result, Work
 from omnibase_infra.postgres import (
     Connection,
@@ -62,7 +62,7 @@ class _Context:
     connection: None = None
 
 
-_CONNECTION = {"context": _Context(row_adapters()), "cursor_factory": psycopg.AsyncRawCursor, "row_factory": json_row}
+_CONNECTION = {"context": _Context(row_adapters()), "cursor_factory": psycopg.AsyncRawCursor, "row_factory": dict_row}
 
 
 @dataclass(slots=True)
@@ -113,7 +113,7 @@ class OpenTarget:
         try:
             result = await work.do(connection, self.target)
             progress.phase = "commit"
-            await _told(connection, "commit")
+            await tell(connection, "commit")
             return result
         finally:
             progress.broken = connection.broken or connection.closed
@@ -125,7 +125,7 @@ class OpenTarget:
         while True:
             connection = await self.pool.take(wait_s=until_s - clock())
             try:
-                await _told(connection, work.begin(until_s - clock()))
+                await tell(connection, work.begin(until_s - clock()))
             except psycopg.OperationalError:
                 await self._put_back(connection)
                 if not connection.broken:
@@ -141,25 +141,9 @@ class OpenTarget:
         try:
             if connection.info.transaction_status in _OPEN:
                 with suppress(psycopg.Error):
-                    await _told(connection, "rollback")
+                    await tell(connection, "rollback")
         finally:
             await self.pool.put_back(connection)
-
-
-async def _told(connection: Connection, commands: str) -> None:
-    """Do commands that have neither values nor rows, without a cursor: it takes as long as a query, and a call has two.
-
-    Raises psycopg.Error as a cursor does.
-    """
-    async with connection.lock:
-        await connection.wait(_tell(connection, commands.encode()))
-
-
-def _tell(connection: Connection, commands: bytes) -> PQGen[None]:
-    connection.pgconn.send_query(commands)
-    for result in (yield from generators.execute(connection.pgconn)):
-        if result.status == psycopg.pq.ExecStatus.FATAL_ERROR:
-            raise psycopg.errors.error_from_result(result)
 
 
 def _conninfo(name: str, target: DbTarget) -> str:

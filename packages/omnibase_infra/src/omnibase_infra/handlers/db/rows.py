@@ -9,11 +9,11 @@
 """
 
 import base64
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-from psycopg import AsyncCursor, adapters
+from psycopg import adapters
 from psycopg.adapt import AdaptersMap, Buffer, Loader
 from pydantic_core import from_json
 
@@ -84,9 +84,9 @@ def row_adapters() -> AdaptersMap:
     return table
 
 
-def json_row(cursor: AsyncCursor[Any]) -> Callable[[Sequence[Any]], dict[str, Any]]:
+def named_rows(columns: Iterable[str]) -> Callable[[Sequence[Any]], dict[str, Any]]:
     """Make rows that go by the names of their columns. Raises HandlerError where two columns have one name."""
-    names = [column.name for column in cursor.description or ()]
+    names = list(columns)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise HandlerError("statement_invalid", f"two columns are named {twice!r}; give one another name by 'as'")

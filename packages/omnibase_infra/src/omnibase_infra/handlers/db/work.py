@@ -1,16 +1,15 @@
 """What a call does within its transaction: its statements with their values, and what comes of them."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from omnibase_core.errors import HandlerError
 from omnibase_core.ports import HandlerCall
 from omnibase_infra.handlers.db.bindings import Copied, Sets, Step, bound_rows, bound_sets, bound_step, bound_steps
+from omnibase_infra.handlers.db.exchange import ask
 from omnibase_infra.handlers.db.models import (
     BatchRequest,
     CopyRequest,
@@ -124,37 +123,27 @@ def _copy(copied: Copied) -> Do:
 
 
 async def _stepped(step: Step, connection: Connection, target: DbTarget) -> Result:
-    """Do one statement, and give its rows, no further than the target allows."""
-    async with connection.cursor() as cursor:
-        if step.statement.returns_rows:
-            rows = await _rows(cursor, step, target)
-            count = len(rows)
-        else:
-            # A procedure may answer with one row, which is read as any other.
-            await cursor.execute(step.statement.text, step.values)
-            rows = await cursor.fetchall() if cursor.description else []
-            count = max(cursor.rowcount, 0)
+    """Do one statement, and give its rows, no further than the target allows: no more is in memory than may be."""
+    rows: list[dict[str, Any]] = []
+    left = target.result_bytes_max
+
+    def take(row: dict[str, Any]) -> None:
+        nonlocal left
+        left -= size_of(row)
+        if left < 0:
+            raise _too_large(f"{target.result_bytes_max} bytes (result_bytes_max of the target)")
+        if len(rows) == target.rows_max:
+            raise _too_large(f"{target.rows_max} rows (rows_max of the target)")
+        if (error := unfit_row(step, row)) is not None:
+            raise error
+        rows.append(row)
+
+    at_once = min(_ROWS_AT_ONCE, target.rows_max)
+    touched = await ask(connection, step.statement.text, step.values, take, at_once=at_once)
+    count = len(rows) if step.statement.returns_rows else touched
     if (error := unexpected_rows(step, count)) is not None:
         raise error
     return {"rows": rows, "row_count": count}
-
-
-async def _rows(cursor: Any, step: Step, target: DbTarget) -> list[dict[str, Any]]:
-    """Read rows as they come, so that no more is in memory than may be. What is left is taken back at the server."""
-    rows: list[dict[str, Any]] = []
-    left = target.result_bytes_max
-    at_once = min(_ROWS_AT_ONCE, target.rows_max) if psycopg.capabilities.has_stream_chunked() else 1
-    async with aclosing(cursor.stream(step.statement.text, step.values, size=at_once)) as stream:
-        async for row in stream:
-            left -= size_of(row)
-            if left < 0:
-                raise _too_large(f"{target.result_bytes_max} bytes (result_bytes_max of the target)")
-            if len(rows) == target.rows_max:
-                raise _too_large(f"{target.rows_max} rows (rows_max of the target)")
-            if (error := unfit_row(step, row)) is not None:
-                raise error
-            rows.append(row)
-    return rows
 
 
 def _too_large(limit: str) -> HandlerError:
