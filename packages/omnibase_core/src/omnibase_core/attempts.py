@@ -5,7 +5,6 @@ Where the node has idempotency, the command claims its key before each attempt, 
 What waits here holds back its own lane and no other, and has one of its node's places only while the handler works.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +20,7 @@ from omnibase_core.idempotency_store import Recorded
 from omnibase_core.instance import NodeInstance
 from omnibase_core.leaving import Place, is_set_within
 from omnibase_core.logic import Plan
+from omnibase_core.places import Places
 from omnibase_core.policies import RetryPolicy
 from omnibase_core.ports import Clock, Delivery, Message
 from omnibase_core.retry_topic import Tried, retry_message
@@ -43,7 +43,7 @@ class Attempts:
     """The node's command topic."""
     retries: str | None
     """The topic on which a command waits for its next attempt; None where its lane waits for it."""
-    places: asyncio.Semaphore
+    places: Places
     clock: Clock
     once: Once | None = None
     """What lets an effect happen once a key; None for a node without idempotency."""
@@ -60,7 +60,7 @@ class Attempts:
             deadline_s=delivery.deadline_s,
             topic=topic,
             retries=retries if delivery.on_retry is OnRetry.OVERTAKE else None,
-            places=asyncio.Semaphore(delivery.max_in_flight),
+            places=Places(delivery.max_in_flight),
             clock=clock,
             once=once,
         )
@@ -141,7 +141,9 @@ class Attempts:
         breaker = self.instance.breaker
         period, well = breaker.period, None
         try:
-            async with self.places:
+            if not self.places.take():
+                await self.places.wait()
+            try:
                 if trial.place.leaving.is_set():
                     return None
                 if trial.command.expires_at is not None and trial.command.expires_at <= self.clock.now():
@@ -150,6 +152,8 @@ class Attempts:
                 outcome = await self.instance.attempt(
                     trial.delivery, trial.command, planned, number=number, closed=trial.place.is_closed
                 )
+            finally:
+                self.places.give_back()
             if isinstance(outcome, TargetBusy):
                 return outcome  # the target was not asked: it is no attempt, and the breaker hears nothing of it
             well = not (isinstance(outcome, CommandFailed) and outcome.tells_of_trouble)

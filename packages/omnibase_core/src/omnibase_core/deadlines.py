@@ -28,17 +28,20 @@ class Deadline:
 class Deadlines:
     """Cancels the tasks whose calls take longer than `timeout_s` seconds: calls are over in the order they began in."""
 
-    __slots__ = ("_calls", "_timeout_s", "_timer")
+    __slots__ = ("_calls", "_loop", "_timeout_s", "_timer")
 
     def __init__(self, timeout_s: float) -> None:
         """Watch nothing yet."""
         self._timeout_s = timeout_s
         self._calls: dict[Deadline, None] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> Deadline:
         """Watch a call of the current task from now on, until `end`."""
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        # To ask for the loop is a call to the system; all calls of a node are made on the same one.
+        loop = self._loop = self._loop or asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         assert task is not None  # noqa: S101 - narrows the type: calls are made in tasks
         deadline = Deadline(task, loop.time() + self._timeout_s)
         self._calls[deadline] = None

@@ -279,7 +279,7 @@ class NodeInstance:
         handler: Any = self.handler
         deadline = self.deadlines.begin()
         try:
-            result: Mapping[str, Any] = await handler.execute(HandlerCall(*call[:-1], outlet))
+            result: Mapping[str, Any] = await handler.execute(tuple.__new__(HandlerCall, (*call[:-1], outlet)))
         except BaseException as error:
             if deadline.is_why(error) or isinstance(error, TimeoutError):
                 message = f"no result within {call.timeout_s:g} s (delivery.timeout_s)"

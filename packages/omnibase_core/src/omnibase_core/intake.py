@@ -97,11 +97,13 @@ class Intake:
         """
         self._add(topic, 1, size_bytes, apart=apart)
 
-    def give_back(self, topic: str, size_bytes: int, *, apart: bool = False, answer_bytes: int | None = None) -> None:
-        """Count a command that is done or dropped, as it was taken, answered and as it has grown."""
-        if answer_bytes is not None:
-            self._count_answer(topic, -1, -answer_bytes, apart=apart)
-        self._add(topic, -1, -size_bytes, apart=apart)
+    def give_back(
+        self, topic: str, size_bytes: int, *, count: int = 1, answers: int = 0, answer_bytes: int = 0, apart: bool = False
+    ) -> None:
+        """Count commands that are done or dropped, as they were taken, and those of them that were answered."""
+        if answers:
+            self._count_answer(topic, -answers, -answer_bytes, apart=apart)
+        self._add(topic, -count, -size_bytes, apart=apart)
         if topic in self._crowded:
             self._needed = min(self._needed, 2 * self._share_of(topic))
 

@@ -1,6 +1,5 @@
 """The nodes of a host: who serves what arrives on which topic, with which handler and behind which breaker."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,6 +18,7 @@ from omnibase_core.idempotency_store import IdempotencyStore
 from omnibase_core.instance import NodeFigures, NodeInstance, is_inline
 from omnibase_core.intake import Intake
 from omnibase_core.outlet import ADDRESSEE, CommandOutlet
+from omnibase_core.places import Places
 from omnibase_core.policies import CircuitBreaker
 from omnibase_core.ports import Clock, Delivery, EnvelopeBus, Handler, InlineHandler, Message, Observer, Tracer
 from omnibase_core.replies import Replies
@@ -74,7 +74,7 @@ class Roster:
         # A request that waited for a place behind commands that wait for it would wait for ever.
         self._asked[topic] = attempts
         if node.asks_a_node:
-            self._asked[topic] = replace(attempts, places=asyncio.Semaphore(_UNBOUNDED))
+            self._asked[topic] = replace(attempts, places=Places(_UNBOUNDED))
         self.topics.append(topic)
         if node.contract.delivery.on_retry is OnRetry.OVERTAKE and self.retries not in self.topics:
             self.topics.append(self.retries)

@@ -259,8 +259,8 @@ class NodeRuntime(RuntimeView):
             else:
                 self._publish_soon(work, messages)
 
-    async def _serve(self, work: Work) -> Sequence[Message] | None:
-        return await serve(self._roster, work)
+    def _serve(self, work: Work) -> Coroutine[None, None, Sequence[Message] | None]:
+        return serve(self._roster, work)
 
     def _publish_soon(self, work: Work, messages: Sequence[Message]) -> None:
         """Publish together what is finished within one turn of the event loop: alone, each costs as much as a call."""

@@ -237,6 +237,16 @@ def count_growth(intake: Intake, work: Work, grown_bytes: int) -> None:
 def count_done(intake: Intake, works: Sequence[Work | Run]) -> None:
     """Count work that is done or dropped, as it was taken."""
     count_through(intake, works, sign=-1)
+    accounts: dict[tuple[str, bool], list[int]] = {}
     for work in works:
         if isinstance(work, Work) and work.in_line:
-            intake.give_back(work.account, work.size_bytes, apart=work.is_apart, answer_bytes=work.answer_bytes)
+            sums = accounts.setdefault((work.account, work.is_apart), [0, 0, 0, 0])
+            sums[0] += work.size_bytes
+            sums[1] += 1
+            if work.answer_bytes is not None:
+                sums[2] += 1
+                sums[3] += work.answer_bytes
+    for (account, is_apart), (size_bytes, count, answers, answer_bytes) in accounts.items():
+        intake.give_back(
+            account, size_bytes, count=count, answers=answers, answer_bytes=answer_bytes, apart=is_apart
+        )
