@@ -7,6 +7,7 @@ it is imported only where a database is used.
 import asyncio
 import logging
 import re
+import select
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -214,7 +215,7 @@ class ConnectionPool:
             task.cancel()
 
     async def take(self, *, wait_s: float) -> Connection:
-        """Give a connection, which has to be put back. Raises NoConnection."""
+        """Give a connection that is well, as far as is known here, and has to be put back. Raises NoConnection."""
         wait_s = max(0.001, min(wait_s, self._bounds.connect_timeout_s))
         until_s = asyncio.get_running_loop().time() + wait_s
         if self._places.locked():
@@ -228,6 +229,9 @@ class ConnectionPool:
             await self._places.acquire()
         try:
             connection: Connection = await self._pool.getconn(timeout=wait_s)
+            while _has_died(connection):
+                await self._pool.putconn(connection)  # It is thrown away.
+                connection = await self._pool.getconn(timeout=max(0.001, until_s - asyncio.get_running_loop().time()))
         except BaseException as error:
             self._places.release()
             if isinstance(error, PoolTimeout):
@@ -284,6 +288,18 @@ class ConnectionPool:
         self._awaited.discard(task)
         if not task.cancelled():
             task.exception()
+
+
+def _has_died(connection: Connection) -> bool:
+    """Look whether the server has ended a connection while it was idle: then its last words wait to be read."""
+    waiting = select.poll()
+    waiting.register(connection.pgconn.socket, select.POLLIN)
+    try:
+        while waiting.poll(0):
+            connection.pgconn.consume_input()
+    except psycopg.OperationalError:
+        return True
+    return False
 
 
 async def _connected(conninfo: str, options: Mapping[str, Any]) -> Connection:

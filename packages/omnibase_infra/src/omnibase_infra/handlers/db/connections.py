@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from omnibase_core.errors import HandlerError
-from omnibase_infra.handlers.db.exchange import tell
+from omnibase_infra.handlers.db.exchange import Transaction
 from omnibase_infra.handlers.db.failures import Phase, absent, commit_timeout, failure_of
 from omnibase_infra.handlers.db.models import DbTarget
 from omnibase_infra.handlers.db.rows import row_adapters
@@ -25,8 +25,6 @@ from omnibase_infra.postgres import (
     conninfo,
     opened_pool,
 )
-
-_OPEN = (psycopg.pq.TransactionStatus.INTRANS, psycopg.pq.TransactionStatus.INERROR)
 
 
 @asynccontextmanager
@@ -108,42 +106,26 @@ class OpenTarget:
     async def _do(self, work: Work, progress: _Progress, *, timeout_s: float) -> Result:
         clock = asyncio.get_running_loop().time
         until_s = clock() + timeout_s
-        connection = await self._begun(work, until_s)
+        connection = await self.pool.take(wait_s=until_s - clock())
         progress.connected = True
+        transaction = Transaction(connection, work.begins(until_s - clock()))
         try:
-            result = await work.do(connection, self.target)
-            progress.phase = "commit"
-            await tell(connection, "commit")
+            result = await work.do(transaction, self.target)
+            if not transaction.committed:
+                progress.phase = "commit"
+                await transaction.commit()
             return result
         finally:
             progress.broken = connection.broken or connection.closed
-            await self._put_back(connection)
+            await self._put_back(transaction)
 
-    async def _begun(self, work: Work, until_s: float) -> Connection:
-        """Give a connection in a transaction. One that died while it was idle is thrown away for the next."""
-        clock = asyncio.get_running_loop().time
-        while True:
-            connection = await self.pool.take(wait_s=until_s - clock())
-            try:
-                await tell(connection, work.begin(until_s - clock()))
-            except psycopg.OperationalError:
-                await self._put_back(connection)
-                if not connection.broken:
-                    raise
-            except BaseException:
-                await self._put_back(connection)
-                raise
-            else:
-                return connection
-
-    async def _put_back(self, connection: Connection) -> None:
+    async def _put_back(self, transaction: Transaction) -> None:
         """Roll back what is open, and give the connection back."""
         try:
-            if connection.info.transaction_status in _OPEN:
-                with suppress(psycopg.Error):
-                    await tell(connection, "rollback")
+            with suppress(psycopg.Error):
+                await transaction.end()
         finally:
-            await self.pool.put_back(connection)
+            await self.pool.put_back(transaction.connection)
 
 
 def _conninfo(name: str, target: DbTarget) -> str:

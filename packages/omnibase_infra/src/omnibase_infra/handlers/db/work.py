@@ -1,6 +1,6 @@
 """What a call does within its transaction: its statements with their values, and what comes of them."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from psycopg import sql
 from omnibase_core.errors import HandlerError
 from omnibase_core.ports import HandlerCall
 from omnibase_infra.handlers.db.bindings import Copied, Sets, Step, bound_rows, bound_sets, bound_step, bound_steps
-from omnibase_infra.handlers.db.exchange import ask
+from omnibase_infra.handlers.db.exchange import Transaction
 from omnibase_infra.handlers.db.models import (
     BatchRequest,
     CopyRequest,
@@ -20,19 +20,21 @@ from omnibase_infra.handlers.db.models import (
 )
 from omnibase_infra.handlers.db.rows import size_of
 from omnibase_infra.handlers.db.verdicts import bound, unexpected_rows, unfit_row
-from omnibase_infra.postgres import Connection
 
 _ROWS_AT_ONCE = 100
 _MARGIN = 0.95
 """The share of the time that the server gets, so that it is the server who says what took so long."""
-_CLEAN = (
-    "set local timezone = 'UTC'; set local datestyle = 'ISO'; set local intervalstyle = 'iso_8601';"
-    " set local bytea_output = 'hex'; set local standard_conforming_strings = on"
-)
+_CLEAN = {
+    "timezone": "UTC",
+    "datestyle": "ISO",
+    "intervalstyle": "iso_8601",
+    "bytea_output": "hex",
+    "standard_conforming_strings": "on",
+}
 """How the server writes values, whatever it is set to."""
 
 Result = Mapping[str, Any]
-Do = Callable[[Connection, DbTarget], Awaitable[Result]]
+Do = Callable[[Transaction, DbTarget], Awaitable[Result]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,32 +46,34 @@ class Work:
     repeatable: bool = False
     isolation: str = "read committed"
 
-    def begin(self, rest_s: float) -> str:
-        """Give the commands that begin the transaction. No text of anybody's stands in them."""
+    def begins(self, rest_s: float) -> Sequence[str]:
+        """Return the commands that begin the transaction. No text of anybody's stands in them."""
         milliseconds = max(1, int(rest_s * 1000))
+        settings = {
+            "statement_timeout": max(1, int(milliseconds * _MARGIN)),
+            "lock_timeout": max(1, int(milliseconds * _MARGIN * _MARGIN)),
+            "idle_in_transaction_session_timeout": milliseconds + 1000,
+            **_CLEAN,
+        }
         access = "read only" if self.reads else "read write"
-        return (
-            f"begin isolation level {self.isolation} {access};"
-            f" set local statement_timeout = {max(1, int(milliseconds * _MARGIN))};"
-            f" set local lock_timeout = {max(1, int(milliseconds * _MARGIN * _MARGIN))};"
-            f" set local idle_in_transaction_session_timeout = {milliseconds + 1000}; {_CLEAN}"
-        )
+        set_each = ", ".join(f"pg_catalog.set_config('{name}', '{it}', true)" for name, it in settings.items())
+        return [f"begin isolation level {self.isolation} {access}", f"select {set_each}"]
 
 
 def work_of(call: HandlerCall) -> Work:
     """Bind everything before a connection is asked for. Raises HandlerError."""
     match call.request:
         case QueryRequest() as request:
-            return Work(do=_one(bound(bound_step, request)), reads=True, repeatable=True)
+            return Work(do=_one(bound(bound_step, request), reads=True), reads=True, repeatable=True)
         case ExecuteRequest() as request:
-            return Work(do=_one(bound(bound_step, request)), repeatable=request.idempotent)
+            return Work(do=_one(bound(bound_step, request), reads=False), repeatable=request.idempotent)
         case BatchRequest() as request:
             return Work(do=_batch(bound(bound_sets, request)), repeatable=request.idempotent)
         case CopyRequest() as request:
             return Work(do=_copy(bound(bound_rows, request)), repeatable=request.idempotent)
         case TransactionRequest() as request:
             return Work(
-                do=_several(bound(bound_steps, request)),
+                do=_several(bound(bound_steps, request), reads=request.read_only),
                 reads=request.read_only,
                 repeatable=request.read_only or request.idempotent,
                 isolation=request.isolation,
@@ -77,19 +81,20 @@ def work_of(call: HandlerCall) -> Work:
     raise HandlerError("request_invalid", f"there is no operation {call.operation!r}")
 
 
-def _one(step: Step) -> Do:
-    async def do(connection: Connection, target: DbTarget) -> Result:
-        return await _stepped(step, connection, target)
+def _one(step: Step, *, reads: bool) -> Do:
+    async def do(transaction: Transaction, target: DbTarget) -> Result:
+        return await _stepped(step, transaction, target, last=reads)
 
     return do
 
 
-def _several(steps: Mapping[str, Step]) -> Do:
-    async def do(connection: Connection, target: DbTarget) -> Result:
+def _several(steps: Mapping[str, Step], *, reads: bool) -> Do:
+    async def do(transaction: Transaction, target: DbTarget) -> Result:
         results: dict[str, Any] = {}
         left = target
-        for name, step in steps.items():
-            results[name] = await _stepped(step, connection, left)
+        for number, (name, step) in enumerate(steps.items(), start=1):
+            last = reads and number == len(steps)
+            results[name] = await _stepped(step, transaction, left, last=last)
             spent = sum(map(size_of, results[name]["rows"]))
             left = left.model_copy(update={"result_bytes_max": left.result_bytes_max - spent})
         return {"results": results}
@@ -98,8 +103,9 @@ def _several(steps: Mapping[str, Step]) -> Do:
 
 
 def _batch(sets: Sets) -> Do:
-    async def do(connection: Connection, _: DbTarget) -> Result:
-        async with connection.cursor() as cursor:
+    async def do(transaction: Transaction, _: DbTarget) -> Result:
+        await transaction.begin()
+        async with transaction.connection.cursor() as cursor:
             if sets.values:
                 await cursor.executemany(sets.statement.text, sets.values)
             return {"row_count": max(cursor.rowcount, 0)}
@@ -112,8 +118,9 @@ def _copy(copied: Copied) -> Do:
     names = sql.SQL(", ").join(map(sql.Identifier, copied.columns))
     command = sql.SQL("copy {} ({}) from stdin").format(table, names)
 
-    async def do(connection: Connection, _: DbTarget) -> Result:
-        async with connection.cursor() as cursor:
+    async def do(transaction: Transaction, _: DbTarget) -> Result:
+        await transaction.begin()
+        async with transaction.connection.cursor() as cursor:
             async with cursor.copy(command) as copy:
                 for row in copied.rows:
                     await copy.write_row(row)
@@ -122,7 +129,7 @@ def _copy(copied: Copied) -> Do:
     return do
 
 
-async def _stepped(step: Step, connection: Connection, target: DbTarget) -> Result:
+async def _stepped(step: Step, transaction: Transaction, target: DbTarget, *, last: bool) -> Result:
     """Do one statement, and give its rows, no further than the target allows: no more is in memory than may be."""
     rows: list[dict[str, Any]] = []
     left = target.result_bytes_max
@@ -139,7 +146,7 @@ async def _stepped(step: Step, connection: Connection, target: DbTarget) -> Resu
         rows.append(row)
 
     at_once = min(_ROWS_AT_ONCE, target.rows_max)
-    touched = await ask(connection, step.statement.text, step.values, take, at_once=at_once)
+    touched = await transaction.ask(step.statement.text, step.values, take, rows_at_once=at_once, last=last)
     count = len(rows) if step.statement.returns_rows else touched
     if (error := unexpected_rows(step, count)) is not None:
         raise error
