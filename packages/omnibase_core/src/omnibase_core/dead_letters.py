@@ -76,7 +76,10 @@ def raw_dead_letter(
 
 def generation_of(headers: Headers) -> int:
     """Give how often a command was redriven: 0 where no header says so, or where it says no such number."""
-    found = dict(headers).get(REDRIVE) if headers else None
+    found = None
+    for name, it in headers:
+        if name == REDRIVE:
+            found = it  # The last one counts.
     return int(found) if found and len(found) < _DIGITS_MAX and found.isdigit() else 0
 
 
@@ -93,9 +96,9 @@ def size_of(message: Message | Delivery) -> int:
     """Return the size in bytes of key, value and headers, with what Kafka adds for each."""
     key, value = message.key, message.value
     size_bytes = 70 + (len(key) if key else 0) + (len(value) if value else 0)
-    if not message.headers:
-        return size_bytes
-    return size_bytes + sum(len(name.encode(errors="replace")) + len(it or b"") + 10 for name, it in message.headers)
+    for name, it in message.headers:
+        size_bytes += 10 + (len(name) if name.isascii() else len(name.encode(errors="replace"))) + (len(it) if it else 0)
+    return size_bytes
 
 
 def _cut(whole: Message, delivery: Delivery, described: list[tuple[str, bytes | None]], bytes_max: int) -> Message:

@@ -295,8 +295,9 @@ class NodeInstance:
         self, delivery: Delivery, command: OnexEnvelope, payload: Mapping[str, Any], now: datetime
     ) -> Sequence[Message]:
         messages = self.replies.result(delivery, self.answers, command, payload, now)
-        self.figures.answers += 1
-        self.figures.degraded = None
+        figures = self.figures
+        figures.answers += 1
+        figures.degraded = None
         if self.observer.verbose:
             self.observer.event("debug", "command_answered", **self._place(delivery, command))
         return messages

@@ -27,7 +27,12 @@ def plan(node: CompiledNode, envelope: OnexEnvelope, *, now: datetime) -> Plan:
 
     Raises CommandRejected for what the sender did wrong, CommandFailed for what the contract did.
     """
-    _check_address(node, envelope, now)
+    if (
+        envelope.node_slug != node.name
+        or envelope.handler_type not in node.addressees
+        or (envelope.expires_at is not None and envelope.expires_at <= now)
+    ):
+        raise _misdirected(node, envelope)
     operation = node.operations.get(envelope.operation or "") or _operation(node, envelope)
     if faults := operation.input.faults(envelope.payload):
         raise CommandRejected("payload_invalid", "; ".join(faults), details={"faults": list(faults)})
@@ -67,18 +72,19 @@ def error_of(error: CommandRejected | CommandFailed) -> EnvelopeError:
     )
 
 
-def _check_address(node: CompiledNode, envelope: OnexEnvelope, now: datetime) -> None:
-    if envelope.node_slug != node.contract.name:
-        raise CommandRejected(
-            "node_mismatch", f"the command is for node {envelope.node_slug!r}, this topic is {node.contract.name!r}'s"
+def _misdirected(node: CompiledNode, envelope: OnexEnvelope) -> CommandRejected:
+    """Say why a command is not for this node now."""
+    if envelope.node_slug != node.name:
+        return CommandRejected(
+            "node_mismatch", f"the command is for node {envelope.node_slug!r}, this topic is {node.name!r}'s"
         )
-    if envelope.handler_type not in (None, node.handler_type):
-        raise CommandRejected(
+    if envelope.handler_type not in node.addressees:
+        return CommandRejected(
             "handler_mismatch",
             f"handler_type {envelope.handler_type!r} is not that of the contract, {node.handler_type!r}; leave it out",
         )
-    if envelope.expires_at is not None and envelope.expires_at <= now:
-        raise CommandRejected("expired", f"the command expired at {envelope.expires_at.isoformat()}")
+    assert envelope.expires_at is not None  # noqa: S101 - narrows the type: there is no other reason
+    return CommandRejected("expired", f"the command expired at {envelope.expires_at.isoformat()}")
 
 
 def _operation(node: CompiledNode, envelope: OnexEnvelope) -> CompiledOperation:
@@ -105,10 +111,9 @@ def _call(node: CompiledNode, operation: CompiledOperation, scope: Scope, envelo
             f"{'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}" for fault in error.errors()
         )
         raise CommandFailed("request_invalid", f"the contract's request is off: {faults}") from error
-    contract = node.contract
-    timeout_s = contract.delivery.timeout_s
-    facts = (node.handler_type, operation.call.operation, request, contract.target, timeout_s, envelope.envelope_id)
-    return tuple.__new__(HandlerCall, (*facts, contract.name, None))
+    called, identity = operation.call.operation, envelope.envelope_id
+    facts = (node.handler_type, called, request, node.target, node.timeout_s, identity, node.name, None)
+    return tuple.__new__(HandlerCall, facts)
 
 
 def _declared(code: str, message: str | None, *, retryable: bool) -> CommandRejected | CommandFailed:

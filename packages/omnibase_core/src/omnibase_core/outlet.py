@@ -86,4 +86,7 @@ class CommandOutlet:
 
 def trace_of(headers: Headers) -> Headers:
     """Give what of a command's headers is carried on."""
-    return [header for header in headers if header[0] in _TRACE_HEADERS] if headers else ()
+    for header in headers:
+        if header[0] not in _TRACE_HEADERS:
+            return [header for header in headers if header[0] in _TRACE_HEADERS]
+    return headers

@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from omnibase_core.errors import OnexError
+from omnibase_core.places import Places
 
 T = TypeVar("T")
 Connection = psycopg.AsyncConnection[Any]
@@ -166,7 +167,7 @@ class ConnectionPool:
         self._taken: set[Connection] = set()
         self._returning: set[asyncio.Task[Any]] = set()
         """What gives its connection back just now, which must not be cut short."""
-        self._places = asyncio.Semaphore(bounds.connections_max)
+        self._places = Places(bounds.connections_max)
         """Who waits for a connection waits here: the pool's own line takes a task for each."""
         self._closed = False
 
@@ -218,22 +219,20 @@ class ConnectionPool:
         """Give a connection that is well, as far as is known here, and has to be put back. Raises NoConnection."""
         wait_s = max(0.001, min(wait_s, self._bounds.connect_timeout_s))
         until_s = asyncio.get_running_loop().time() + wait_s
-        if self._places.locked():
+        if not self._places.take():
             try:
                 async with asyncio.timeout_at(until_s):
-                    await self._places.acquire()
+                    await self._places.wait()
             except TimeoutError as error:
                 raise self.absence(wait_s) from error
             wait_s = max(0.001, until_s - asyncio.get_running_loop().time())
-        else:
-            await self._places.acquire()
         try:
             connection: Connection = await self._pool.getconn(timeout=wait_s)
             while _has_died(connection):
                 await self._pool.putconn(connection)  # It is thrown away.
                 connection = await self._pool.getconn(timeout=max(0.001, until_s - asyncio.get_running_loop().time()))
         except BaseException as error:
-            self._places.release()
+            self._places.give_back()
             if isinstance(error, PoolTimeout):
                 raise self.absence(wait_s) from error
             if isinstance(error, PoolClosed):
@@ -251,7 +250,7 @@ class ConnectionPool:
         try:
             await self._pool.putconn(connection)
         finally:
-            self._places.release()
+            self._places.give_back()
             self._returning.discard(task)  # type: ignore[arg-type]  # None is not in it
 
     def absence(self, waited_s: float) -> NoConnection:

@@ -1,7 +1,7 @@
 """A node contract that is ready to run: its schemas and mappings as they were compiled. Values only."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
@@ -62,6 +62,18 @@ class CompiledNode:
     contract: NodeContract
     handler_type: str
     operations: Mapping[str, CompiledOperation]
+    name: str = field(init=False)
+    target: str | None = field(init=False)
+    timeout_s: float = field(init=False)
+    addressees: tuple[str | None, ...] = field(init=False)
+    """What a command may say of the handler that is to serve it."""
+
+    def __post_init__(self) -> None:
+        """Have at hand what is looked at for each command."""
+        facts = {"name": self.contract.name, "target": self.contract.target}
+        facts |= {"timeout_s": self.contract.delivery.timeout_s, "addressees": (None, self.handler_type)}
+        for name, fact in facts.items():
+            object.__setattr__(self, name, fact)
 
     @property
     def asks_a_node(self) -> bool:

@@ -164,8 +164,9 @@ def sendable(headers: Headers) -> list[tuple[str, str | bytes | None]]:
     The client itself does not check names: it crashes the process.
     """
     for name, _ in headers:
-        name.encode()
-    return list(headers)
+        if not name.isascii():
+            name.encode()
+    return headers if type(headers) is list else list(headers)
 
 
 def unqueued(error: Exception) -> PublishFailed:
