@@ -4,7 +4,7 @@ from confluent_kafka import TopicPartition
 
 from omnibase_core.backpressure import Standing
 from omnibase_core.ports import Partition
-from omnibase_infra.console.partitions import partitions_health
+from omnibase_infra.console.partitions import partition_healths
 from omnibase_infra.kafka.owned import OwnedPartitions
 from omnibase_infra.kafka.survey import BusSurvey, Ends
 
@@ -27,5 +27,5 @@ def test_a_partition_of_which_nothing_was_read_yet_has_a_lag() -> None:
     """A new group begins at the beginning: what is there is not done, whether or not anything arrives."""
     survey = BusSurvey(ends={PLACE: Ends(10, 100, 100, 0.0)})
     standings = {PLACE: Standing(watermark=None, still_s=900.0, held=None)}
-    health = partitions_health({}, survey, standings, lag_s=lambda *_: 800.0)[PLACE]
+    health = dict(partition_healths({}, survey, standings, lag_s=lambda *_: 800.0))[PLACE]
     assert (health.lag, health.still_s) == (90, 800.0)

@@ -5,16 +5,25 @@ import http.client
 import json
 import signal
 import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
 
 from omnibase_core.ports import Partition
-from omnibase_infra.console.health import HealthReport, HealthUnavailable, NodeHealth, SecretsHealth, health_server
+from omnibase_infra.console.health import (
+    HealthReport,
+    HealthUnavailable,
+    NodeHealth,
+    SecretsHealth,
+    health_server,
+    in_turns,
+)
 from omnibase_infra.console.partitions import PartitionHealth
 
 HERE = "127.0.0.1"
@@ -56,6 +65,7 @@ REPORT = HealthReport(
     topics_gone=frozenset(),
 )
 Answer = tuple[int, dict[str, Any]]
+T = TypeVar("T")
 
 
 def fetch(url: str, path: str, method: str) -> Answer:
@@ -75,11 +85,20 @@ async def asked(url: str, path: str, method: str = "GET") -> Answer:
     return await asyncio.to_thread(fetch, url, path, method)
 
 
+def at_hand(it: T) -> Callable[[], Awaitable[T]]:
+    """Return what gives this at once, whenever it is asked."""
+
+    async def give() -> T:
+        return it
+
+    return give
+
+
 def answers(report: HealthReport, *paths: str, method: str = "GET") -> list[Answer]:
     """Serve a report, and ask for each path."""
 
     async def scenario() -> list[Answer]:
-        async with health_server(host=HERE, port=0, report=lambda: report, metrics=str) as url:
+        async with health_server(host=HERE, port=0, report=at_hand(report), metrics=at_hand("")) as url:
             return [await asked(url, path, method) for path in paths]
 
     return asyncio.run(scenario())
@@ -227,7 +246,11 @@ def test_each_answer_tells_of_its_own_moment() -> None:
 
     async def scenario() -> None:
         now = REPORT
-        async with health_server(host=HERE, port=0, report=lambda: now, metrics=str) as url:
+
+        async def report() -> HealthReport:
+            return now
+
+        async with health_server(host=HERE, port=0, report=report, metrics=at_hand("")) as url:
             assert (await asked(url, "/ready"))[0] == 200
             now = replace(REPORT, stopping=True)
             assert (await asked(url, "/ready"))[0] == 503
@@ -244,7 +267,11 @@ def test_the_figures_are_served_as_prometheus_asks_for_them() -> None:
 
     async def scenario() -> list[tuple[str, str]]:
         pages = ["a 1\n", "a 2\n"]
-        async with health_server(host=HERE, port=0, report=lambda: REPORT, metrics=lambda: pages.pop(0)) as url:
+
+        async def metrics() -> str:
+            return pages.pop(0)
+
+        async with health_server(host=HERE, port=0, report=at_hand(REPORT), metrics=metrics) as url:
             return [await asyncio.to_thread(ask, url) for _ in range(2)]
 
     kind = "text/plain; version=0.0.4; charset=utf-8"
@@ -258,11 +285,44 @@ def test_an_unknown_path_is_told_what_there_is() -> None:
     assert answers(REPORT, "/live", method="POST") == [(405, {"error": "Method Not Allowed", "there_are": there_are})]
 
 
+def test_an_error_with_half_a_character_is_told_all_the_same() -> None:
+    """What a function raises may hold half a surrogate pair, which has no form in UTF-8."""
+    ill = replace(ILL, reason="topic \ud800", last_error="topic \ud800")
+    [(status, body)] = answers(replace(REPORT, nodes={"echo": ill}), "/health")
+    assert (status, body["nodes"]["echo"]["reason"]) == (200, "topic \ud800")
+
+
+def test_others_have_their_turns_while_a_long_page_is_made() -> None:
+    """A scrape of a thousand nodes holds up no command for more than a few milliseconds."""
+
+    async def scenario() -> int:
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        def slow() -> Iterator[int]:
+            for n in range(320):
+                if not n % 16:
+                    time.sleep(0.002)
+                yield n
+
+        beside = asyncio.create_task(others())
+        assert await in_turns(slow()) == list(range(320))
+        beside.cancel()
+        return turns
+
+    assert asyncio.run(scenario()) >= 19
+
+
 def test_a_port_in_use_is_refused_by_its_number() -> None:
     """The message says where to write another."""
 
     async def scenario(port: int) -> None:
-        async with health_server(host=HERE, port=port, report=lambda: REPORT, metrics=str):
+        async with health_server(host=HERE, port=port, report=at_hand(REPORT), metrics=at_hand("")):
             pytest.fail("it listens where another does")
 
     with socket.create_server((HERE, 0)) as other:
@@ -276,11 +336,11 @@ def test_two_hosts_cannot_share_a_port() -> None:
     """The second one is told, however close together they start."""
 
     async def scenario() -> None:
-        async with health_server(host=HERE, port=0, report=lambda: REPORT, metrics=str) as url:
+        async with health_server(host=HERE, port=0, report=at_hand(REPORT), metrics=at_hand("")) as url:
             port = urlsplit(url).port
             assert port is not None
             with pytest.raises(HealthUnavailable, match=f"{port}: it is in use"):
-                async with health_server(host=HERE, port=port, report=lambda: REPORT, metrics=str):
+                async with health_server(host=HERE, port=port, report=at_hand(REPORT), metrics=at_hand("")):
                     pytest.fail("it listens where another does")
 
     asyncio.run(scenario())
@@ -291,7 +351,7 @@ def test_an_address_of_ipv6_makes_a_url() -> None:
     """The brackets belong to the URL, not to the contract."""
 
     async def scenario() -> None:
-        async with health_server(host="::1", port=0, report=lambda: REPORT, metrics=str) as url:
+        async with health_server(host="::1", port=0, report=at_hand(REPORT), metrics=at_hand("")) as url:
             assert url.startswith("http://[::1]:")
             assert (await asked(url, "/live"))[0] == 200
 
@@ -302,11 +362,11 @@ def test_the_port_is_free_again_at_the_end() -> None:
     """A host may start where one has just stopped."""
 
     async def scenario() -> None:
-        async with health_server(host=HERE, port=0, report=lambda: REPORT, metrics=str) as url:
+        async with health_server(host=HERE, port=0, report=at_hand(REPORT), metrics=at_hand("")) as url:
             assert (await asked(url, "/live"))[0] == 200
         port = urlsplit(url).port
         assert port is not None
-        async with health_server(host=HERE, port=port, report=lambda: REPORT, metrics=str) as again:
+        async with health_server(host=HERE, port=port, report=at_hand(REPORT), metrics=at_hand("")) as again:
             assert again == url
             assert (await asked(again, "/live"))[0] == 200
 
@@ -318,7 +378,7 @@ def test_signals_are_left_to_the_host() -> None:
 
     async def scenario() -> None:
         before = [signal.getsignal(it) for it in (signal.SIGINT, signal.SIGTERM)]
-        async with health_server(host=HERE, port=0, report=lambda: REPORT, metrics=str) as url:
+        async with health_server(host=HERE, port=0, report=at_hand(REPORT), metrics=at_hand("")) as url:
             await asked(url, "/live")
             assert [signal.getsignal(it) for it in (signal.SIGINT, signal.SIGTERM)] == before
 

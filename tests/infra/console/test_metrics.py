@@ -5,7 +5,8 @@ from dataclasses import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from omnibase_infra.calls import Asked, CallFigures
-from omnibase_infra.console.metrics import page_of
+from omnibase_infra.console.health import HealthReport
+from omnibase_infra.console.metrics import lines_of
 from tests.infra.console.test_health import FINE, ILL, REPORT
 
 CALLS = {Asked("http", "pay", "request"): CallFigures(), Asked("odd", 'a"b\\c\nd', "do"): CallFigures()}
@@ -13,6 +14,11 @@ for _figures in CALLS.values():
     _figures.note("ok", seconds=0.02)
     _figures.note("timeout", seconds=7.0)
     _figures.note("ok", seconds=100.0)
+
+
+def page_of(report: HealthReport, calls: dict[Asked, CallFigures]) -> str:
+    """Give the page."""
+    return "".join(lines_of(report, calls))
 
 
 def samples(page: str) -> dict[tuple[str, tuple[str, ...]], float]:

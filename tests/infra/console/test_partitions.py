@@ -2,7 +2,7 @@
 
 from omnibase_core.backpressure import Standing
 from omnibase_core.ports import Partition
-from omnibase_infra.console.partitions import PartitionHealth, partitions_health
+from omnibase_infra.console.partitions import PartitionHealth, partition_healths
 from omnibase_infra.kafka.survey import BusSurvey, Ends, OpenTransaction
 
 HERE = Partition("commands", 0)
@@ -10,7 +10,8 @@ HERE = Partition("commands", 0)
 
 def health_of(standing: Standing, survey: BusSurvey, *, lag_s: float = 0.0) -> PartitionHealth:
     """Return what is said of the one partition."""
-    return partitions_health({"commands": "echo"}, survey, {HERE: standing}, lag_s=lambda *_: lag_s)[HERE]
+    [(_, health)] = partition_healths({"commands": "echo"}, survey, {HERE: standing}, lag_s=lambda *_: lag_s)
+    return health
 
 
 def survey_of(begin: int, stable_end: int, end: int, *, position: int) -> BusSurvey:

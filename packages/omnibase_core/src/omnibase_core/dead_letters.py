@@ -97,7 +97,9 @@ def size_of(message: Message | Delivery) -> int:
     key, value = message.key, message.value
     size_bytes = 70 + (len(key) if key else 0) + (len(value) if value else 0)
     for name, it in message.headers:
-        size_bytes += 10 + (len(name) if name.isascii() else len(name.encode(errors="replace"))) + (len(it) if it else 0)
+        size_bytes += (
+            10 + (len(name) if name.isascii() else len(name.encode(errors="replace"))) + (len(it) if it else 0)
+        )
     return size_bytes
 
 

@@ -98,7 +98,14 @@ class Intake:
         self._add(topic, 1, size_bytes, apart=apart)
 
     def give_back(
-        self, topic: str, size_bytes: int, *, count: int = 1, answers: int = 0, answer_bytes: int = 0, apart: bool = False
+        self,
+        topic: str,
+        size_bytes: int,
+        *,
+        count: int = 1,
+        answers: int = 0,
+        answer_bytes: int = 0,
+        apart: bool = False,
     ) -> None:
         """Count commands that are done or dropped, as they were taken, and those of them that were answered."""
         if answers:

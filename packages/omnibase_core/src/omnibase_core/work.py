@@ -247,6 +247,4 @@ def count_done(intake: Intake, works: Sequence[Work | Run]) -> None:
                 sums[2] += 1
                 sums[3] += work.answer_bytes
     for (account, is_apart), (size_bytes, count, answers, answer_bytes) in accounts.items():
-        intake.give_back(
-            account, size_bytes, count=count, answers=answers, answer_bytes=answer_bytes, apart=is_apart
-        )
+        intake.give_back(account, size_bytes, count=count, answers=answers, answer_bytes=answer_bytes, apart=is_apart)

@@ -16,9 +16,9 @@ from omnibase_core.memory_store import MemoryStore
 from omnibase_core.ports import Handler, InlineHandler
 from omnibase_core.runtime import NodeRuntime
 from omnibase_infra.calls import Asked, CallFigures
-from omnibase_infra.console.health import HealthReport, NodeHealth, SecretsHealth, health_server
-from omnibase_infra.console.metrics import page_of
-from omnibase_infra.console.partitions import partitions_health
+from omnibase_infra.console.health import HealthReport, SecretsHealth, health_server, in_turns, node_health
+from omnibase_infra.console.metrics import lines_of
+from omnibase_infra.console.partitions import partition_healths
 from omnibase_infra.handlers.kafka import Place
 from omnibase_infra.logs import open_log
 from omnibase_infra.opening import Openings, configured_tracer, vaults_of
@@ -165,32 +165,13 @@ class RuntimeHostProcess:
             ended.result()
         ended.cancel()
 
-    def report(self) -> HealthReport:
-        """Say how the host and each of its nodes are."""
+    async def report(self) -> HealthReport:
+        """Return how the host and each of its nodes are. With a thousand of them, others have their turns meanwhile."""
         runtime = self.runtime
         survey = self.bus.survey()
-        partitions = partitions_health(
-            self._nodes_by_topic,
-            survey,
-            runtime.standings,
-            lag_s=self.bus.lag_s,
-        )
-        nodes = {
-            name: NodeHealth(
-                state="degraded" if figures.degraded else "ok",
-                reason=figures.degraded,
-                commands=figures.commands,
-                answers=figures.answers,
-                error_answers=figures.error_answers,
-                retries=figures.retries,
-                dead_letters=figures.dead_letters,
-                replays=figures.replays,
-                unprotected=figures.unprotected,
-                last_error=figures.last_error,
-                last_error_at=figures.last_error_at,
-            )
-            for name, figures in runtime.figures.items()
-        }
+        healths = partition_healths(self._nodes_by_topic, survey, runtime.standings, lag_s=self.bus.lag_s)
+        partitions = dict(await in_turns(healths))
+        nodes = dict(await in_turns((name, node_health(it)) for name, it in runtime.figures.items()))
         return HealthReport(
             host=self.contract.name,
             uptime_s=(self._clock.now() - self._started_at).total_seconds(),
@@ -222,9 +203,9 @@ class RuntimeHostProcess:
             return self.bus.trouble
         return None if waiting is None else f"the consumer waits for {waiting}"
 
-    def metrics(self) -> str:
-        """Give the figures of the host, its nodes and its handlers' calls, for Prometheus."""
-        return page_of(self.report(), self._calls)
+    async def metrics(self) -> str:
+        """Return the figures of the host, its nodes and its handlers' calls, for Prometheus."""
+        return "".join(await in_turns(lines_of(await self.report(), self._calls)))
 
     async def _open(self, stack: AsyncExitStack, phase: str, context: AbstractAsyncContextManager[Opened]) -> Opened:
         """Enter a context. When it is left, that is the phase of stopping that the host is in."""

@@ -251,7 +251,7 @@ class ConnectionPool:
             await self._pool.putconn(connection)
         finally:
             self._places.give_back()
-            self._returning.discard(task)  # type: ignore[arg-type]  # None is not in it
+            self._returning.discard(task)
 
     def absence(self, waited_s: float) -> NoConnection:
         """Say why there was no connection in that time."""

@@ -70,8 +70,12 @@ class CompiledNode:
 
     def __post_init__(self) -> None:
         """Have at hand what is looked at for each command."""
-        facts = {"name": self.contract.name, "target": self.contract.target}
-        facts |= {"timeout_s": self.contract.delivery.timeout_s, "addressees": (None, self.handler_type)}
+        facts: dict[str, object] = {
+            "name": self.contract.name,
+            "target": self.contract.target,
+            "timeout_s": self.contract.delivery.timeout_s,
+            "addressees": (None, self.handler_type),
+        }
         for name, fact in facts.items():
             object.__setattr__(self, name, fact)
 

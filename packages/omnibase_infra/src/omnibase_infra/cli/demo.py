@@ -65,7 +65,7 @@ async def _demo(contracts: Path, *, once: bool) -> bool:
         )
         host = await stack.enter_async_context(process)
         _introduce(loaded, host)
-        while host.report().hindrances:  # noqa: ASYNC110 - asked as a load balancer would ask
+        while (await host.report()).hindrances:  # noqa: ASYNC110 - asked as a load balancer would ask
             await asyncio.sleep(_ASK_S)
         all_answered = await asyncio.to_thread(_call_each, loaded, host.bus.address)
         if not once:

@@ -32,10 +32,13 @@ _OF_PARTITIONS = {
 _ALWAYS = frozenset({"lag", "committed"})
 
 
-def page_of(report: HealthReport, calls: Mapping[Asked, CallFigures]) -> str:
-    """Give the page."""
-    parts = (_of_host(report), _of_secrets(report.secrets), _of_nodes(report), _of_partitions(report), _of_calls(calls))
-    return "".join(f"{line}\n" for part in parts for line in part)
+def lines_of(report: HealthReport, calls: Mapping[Asked, CallFigures]) -> Iterator[str]:
+    """Yield the lines of the page. Whoever takes his time may let calls go on meanwhile."""
+    of_calls = list(_of_calls(calls))
+    parts = (_of_host(report), _of_secrets(report.secrets), _of_nodes(report), _of_partitions(report), of_calls)
+    for part in parts:
+        for line in part:
+            yield f"{line}\n"
 
 
 def _of_host(report: HealthReport) -> Iterator[str]:

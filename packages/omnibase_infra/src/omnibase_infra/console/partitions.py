@@ -1,6 +1,6 @@
 """How each partition of a host is: how much is left to read, for how long, and why it is not read. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from omnibase_core.backpressure import Standing
@@ -39,18 +39,16 @@ class PartitionHealth:
         return not (self.lag or self.held or self.expired or self.open_transaction)
 
 
-def partitions_health(
+def partition_healths(
     nodes: Mapping[str, str],
     survey: BusSurvey,
     standings: Mapping[Partition, Standing],
     *,
     lag_s: Callable[[Partition, int], float],
-) -> Mapping[Partition, PartitionHealth]:
-    """Put together what the runtime and the bus know. `nodes` are names by topics."""
-    return {
-        partition: _of(partition, nodes.get(partition.topic), survey, standing, lag_s)
-        for partition, standing in sorted(standings.items())
-    }
+) -> Iterator[tuple[Partition, PartitionHealth]]:
+    """Put together what the runtime and the bus know, one partition after the other. `nodes` are names by topics."""
+    for partition, standing in sorted(standings.items()):
+        yield partition, _of(partition, nodes.get(partition.topic), survey, standing, lag_s)
 
 
 def _of(

@@ -97,8 +97,8 @@ class KafkaSettings(BaseModel):
             "max.partition.fetch.bytes": self.message_bytes_max,
             # The embedded broker does not wake a fetch that waits.
             "fetch.wait.max.ms": 5 if self.embedded else wait_ms,
-            # Partitions that are added are found soon.
-            "topic.metadata.refresh.interval.ms": 10_000,
+            # Partitions that are added are found soon. Each look is at all topics.
+            "topic.metadata.refresh.interval.ms": min(max(10_000, topics * 60), 60_000),
             **self.common(client_id),
             "group.id": group,
             "auto.offset.reset": "earliest",
