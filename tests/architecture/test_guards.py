@@ -104,7 +104,7 @@ BREACHES = {
     ),
     "h11": (f"{INFRA}/handlers/http/client.py", "import h11", "One importer of h11"),
     "opentelemetry": (f"{INFRA}/host.py", "import opentelemetry.trace", "One importer of OpenTelemetry"),
-    "web": (f"{INFRA}/host.py", "import starlette.applications", "One room that serves HTTP"),
+    "web": (f"{INFRA}/host.py", "import uvicorn", "One room that serves HTTP"),
     "click": (f"{INFRA}/host.py", "import click", "One room that knows the command line"),
 }
 
