@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema_rs
 
 from omnibase_core.errors import OnexError
+from omnibase_core.explanations import Explainer
 
 _FAULTS_MAX = 5
 _MESSAGE_LENGTH_MAX = 300
@@ -31,11 +32,13 @@ _ANY_OBJECT: tuple[dict[str, Any], ...] = ({}, {"type": "object"})
 class Schema:
     """A compiled schema. Constructing it raises InvalidSchema."""
 
-    __slots__ = ("_takes_objects", "_validator")
+    __slots__ = ("_explainer", "_schema", "_takes_objects", "_validator")
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         """Compile; references may only point into the schema itself."""
+        self._schema = schema
         self._takes_objects = dict(schema) in _ANY_OBJECT
+        self._explainer: Explainer | None = None
         try:
             jsonschema_rs.meta.validate(dict(schema))
             self._validator = jsonschema_rs.Draft202012Validator(dict(schema), offline=True, validate_formats=True)
@@ -52,9 +55,12 @@ class Schema:
         return tuple(f"{_json_path(path)}: {message}" for path, message in self.places(value))
 
     def places(self, value: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
-        """Say what is wrong with a value, each fault with the steps that lead to it; the first few of them."""
-        for error in islice(self._validator.iter_errors(value), _FAULTS_MAX):
-            yield tuple(error.instance_path), _shortened(error.message)
+        """Yield what is wrong with a value, each fault with the steps that lead to it; the first few of them."""
+        if self._validator.is_valid(value):
+            return
+        self._explainer = self._explainer or Explainer(self._schema)
+        for path, message in islice(self._explainer.places(value), _FAULTS_MAX):
+            yield path, _shortened(message)
 
 
 _TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
