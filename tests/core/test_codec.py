@@ -216,3 +216,13 @@ def test_only_json_is_encoded(value: Any) -> None:
     )
     with pytest.raises(ValueError, match=r".+"):
         encode(answer)
+
+
+@pytest.mark.parametrize("name", ["node_slug", "handler_type", "operation"])
+def test_names_have_a_length(name: str) -> None:
+    """A name of a megabyte would be in each error, each line of the log and each answer."""
+    assert decode(json.dumps(whole(**{name: "é" * 200})).encode())
+    with pytest.raises(UndecodableEnvelope) as raised:
+        decode(json.dumps(whole(**{name: "é" * 201})).encode())
+    assert raised.value.code == "invalid_envelope"
+    assert str(raised.value) == f"Expected `str` of length <= 200 - at `$.{name}`"

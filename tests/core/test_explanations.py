@@ -53,8 +53,8 @@ def _objects(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]
         "items": inner,
         "contains": inner,
         "minContains": st.integers(0, 2),
-        "unevaluatedProperties": st.just(False),
-        "unevaluatedItems": st.just(False),
+        "unevaluatedProperties": st.sampled_from([False]),
+        "unevaluatedItems": st.sampled_from([False]),
         "type": st.sampled_from(["object", "array", "string"]),
     }
     return st.lists(st.sampled_from(sorted(keywords)), max_size=3, unique=True).flatmap(

@@ -158,9 +158,9 @@ LARGE = b"x" * 2600
     [
         (LARGE, (), None, {}),
         (b"k", (("traceparent", LARGE),), None, {}),
-        (b"k", (), "o" * 2600, {}),
+        (b"k", (("traceparent", LARGE),), "o" * 200, {}),
         (b"k", (), None, {"m": "x" * 2600}),
-        (LARGE, (("tracestate", LARGE),), "o" * 900, {"m": "x" * 900}),
+        (LARGE, (("tracestate", LARGE),), "o" * 200, {"m": "x" * 1600}),
     ],
     ids=["key", "trace", "operation", "metadata", "all"],
 )

@@ -10,6 +10,8 @@ from msgspec import Meta, Struct, convert, field, json
 from pydantic import AfterValidator, AwareDatetime, JsonValue
 
 ENVELOPE_VERSION: Literal[1] = 1
+NAME_LENGTH_MAX = 200
+"""In characters: of nodes, handlers, operations and codes of errors, in contracts and in what is sent."""
 
 ANSWER_IDS = UUID("6f2d5c1e-3f0b-5d0e-9a55-0c6f4f1f2a77").bytes
 """Name space of answer ids (RFC 9562, version 5). Changing it changes the id of every answer."""
@@ -27,6 +29,7 @@ UtcDatetime = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 JsonObject = dict[str, JsonValue]
 """A JSON object in a pydantic model."""
 _Moment = Annotated[datetime, Meta(tz=True)]
+_Name = Annotated[str, Meta(max_length=NAME_LENGTH_MAX)]
 
 
 def _nothing() -> dict[str, Any]:
@@ -37,7 +40,7 @@ def _nothing() -> dict[str, Any]:
 class EnvelopeError(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Why a command has no result. `code` is stable and `retryable` says whether the same command may succeed later."""
 
-    code: str
+    code: _Name
     message: str
     retryable: bool = False
     details: dict[str, Any] = field(default_factory=dict)
@@ -58,9 +61,9 @@ class OnexEnvelope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     envelope_id: UUID
     correlation_id: UUID
     causation_id: UUID | None = None
-    node_slug: str
-    handler_type: str | None = None
-    operation: str | None = None
+    node_slug: _Name
+    handler_type: _Name | None = None
+    operation: _Name | None = None
     payload: dict[str, Any] = field(default_factory=_nothing)
     metadata: dict[str, Any] = field(default_factory=_nothing)
     timestamp: _Moment

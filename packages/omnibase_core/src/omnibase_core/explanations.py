@@ -15,13 +15,37 @@ _STEPS_MAX = 30_000
 """Parts of the value that are looked at: about 30 ms of work."""
 _NAMES_A_STEP = 20
 _ROOT = "urn:onex:schema"
-_SHALLOW = frozenset({"type", "required", "minProperties", "maxProperties", "minItems", "maxItems", "dependentRequired"})
+_SHALLOW = frozenset(
+    {"type", "required", "minProperties", "maxProperties", "minItems", "maxItems", "dependentRequired"}
+)
 """What can be said of an object or a list without looking into its members."""
 _OF_ITS_WHOLE = ("unevaluatedProperties", "unevaluatedItems")
 """What depends on all its neighbours."""
 _SILENT = frozenset(
-    "then else minContains maxContains $id $schema $vocabulary $anchor $dynamicAnchor $defs definitions $comment title"
-    " description default examples deprecated readOnly writeOnly contentEncoding contentMediaType contentSchema".split()
+    [
+        "then",
+        "else",
+        "minContains",
+        "maxContains",
+        "$id",
+        "$schema",
+        "$vocabulary",
+        "$anchor",
+        "$dynamicAnchor",
+        "$defs",
+        "definitions",
+        "$comment",
+        "title",
+        "description",
+        "default",
+        "examples",
+        "deprecated",
+        "readOnly",
+        "writeOnly",
+        "contentEncoding",
+        "contentMediaType",
+        "contentSchema",
+    ]
 )
 """What refuses nothing, or is looked at with another keyword."""
 

@@ -212,7 +212,9 @@ class NodeInstance:
             if said.error is None:
                 return self._answered(delivery, command, said.payload, self.clock.now())
             error = said.error
-            return self.give_up(delivery, command, CommandRejected(error.code, error.message, details=error.details))
+            return self.give_up(
+                delivery, command, CommandRejected(error.code or "unknown", error.message, details=error.details)
+            )
         except UndecodableEnvelope as unreadable:
             # A host of a later version may have written it: to serve the command would be its second effect.
             message = f"what was recorded for its key cannot be read: {unreadable}"

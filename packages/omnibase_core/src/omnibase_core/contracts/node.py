@@ -9,7 +9,7 @@ from omnibase_core.contracts import forms
 from omnibase_core.contracts.document import nearest
 from omnibase_core.contracts.faults import Refused
 from omnibase_core.contracts.scalars import shown
-from omnibase_core.envelope import JsonObject
+from omnibase_core.envelope import NAME_LENGTH_MAX, JsonObject
 from omnibase_core.policies import RetryPolicy
 from omnibase_core.topics import SLUG_LENGTH_MAX
 
@@ -17,7 +17,7 @@ Slug = Annotated[str, StringConstraints(pattern=forms.SLUG, max_length=SLUG_LENG
 """Lower-case words joined by hyphens: what may stand in a topic's name."""
 Version = Annotated[str, StringConstraints(pattern=forms.VERSION)]
 """Semantic version; its major part names the topics."""
-Identifier = Annotated[str, StringConstraints(pattern=forms.IDENTIFIER)]
+Identifier = Annotated[str, StringConstraints(pattern=forms.IDENTIFIER, max_length=NAME_LENGTH_MAX)]
 """The name of an operation or the code of an error."""
 FunctionName = Annotated[str, StringConstraints(pattern=forms.FUNCTION)]
 """A Python function as `package.module:function`."""
