@@ -88,7 +88,7 @@ BREACHES = {
     "chance in core": (f"{CORE}/runtime.py", "import random", "No code in core or spi does I/O"),
     "an address in spi": (f"{SPI}/sources.py", "import urllib.request", "No code in core or spi does I/O"),
     "expressions": (f"{CORE}/logic.py", "import cel_expr_python", "One importer of the expression engine"),
-    "schemas": (f"{CORE}/logic.py", "import jsonschema_rs", "One importer of the schema validator"),
+    "schemas": (f"{CORE}/logic.py", "import jsonschema_rs", "The importers of the schema validator"),
     "yaml": (f"{INFRA}/files.py", "import yaml", "One reader of YAML, and one formatter"),
     "kafka": (f"{INFRA}/host.py", "import confluent_kafka", "One room that imports the Kafka client"),
     "httpcore": (f"{INFRA}/demo/server.py", "import httpcore", "One importer of the HTTP client"),

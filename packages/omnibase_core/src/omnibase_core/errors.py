@@ -29,10 +29,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Literal, Self
 
-CODE_LENGTH_MAX = 200
-"""In characters."""
-_TEXT_LENGTH_MAX = 1000
-"""Of an error's message: a quarter of a megabyte of a command's text in each line fills disks, and `/health`."""
+CODE_LENGTH_MAX, _TEXT_LENGTH_MAX = 200, 1000
+"""In characters. A megabyte of a command's own text in each message would fill the log, and `/health`."""
 
 ProblemCode = Literal[
     # The file
@@ -197,24 +195,36 @@ class UndecodableEnvelope(OnexError):
         super().__init__(message)
 
 
-class CommandRejected(OnexError):
-    """The command itself is at fault (off its schema, expired, unknown operation): it gets an error answer.
+class _Answered(OnexError):
+    """What a command is answered with in place of a result. Its fields are checked where it is made.
 
-    Serving it again could not help, so it is not retried and gets no dead letter.
+    A field of another type would end an attempt, a lane or an answer, far from whoever wrote it.
     """
 
     def __init__(
         self, code: str, message: str, *, retryable: bool = False, details: Mapping[str, Any] | None = None
     ) -> None:
-        """Say what the sender has to change, or that it may send the same again. Raises TypeError, ValueError."""
-        _check(code, message, retryable=retryable, details=details)
+        """Say what it is, and whether the same may succeed later. Raises TypeError, ValueError."""
+        if not (isinstance(code, str) and 0 < len(code) <= CODE_LENGTH_MAX):
+            raise ValueError(f"code: found {_cut(repr(code))}, expected a text of 1 to {CODE_LENGTH_MAX} characters")
+        fields = {"message": (message, str), "retryable": (retryable, bool), "details": (details, Mapping | None)}
+        for name, (found, expected) in fields.items():
+            if not isinstance(found, expected):
+                raise TypeError(f"{name}: found {type(found).__name__}, expected {expected}")
         self.code = code
         self.retryable = retryable
         self.details = dict(details or {})
         super().__init__(_cut(message))
 
 
-class CommandFailed(OnexError):
+class CommandRejected(_Answered):
+    """The command itself is at fault (off its schema, expired, unknown operation): it gets an error answer.
+
+    Serving it again could not help, so it is not retried and gets no dead letter.
+    """
+
+
+class CommandFailed(_Answered):
     """Serving the command failed: it gets an error answer and, at the end of its attempts, a dead letter too."""
 
     def __init__(
@@ -226,18 +236,11 @@ class CommandFailed(OnexError):
         retry_after_s: float | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> None:
-        """Say what failed, whether a later attempt may succeed, and in how many seconds the other side wants it.
-
-        Raises TypeError and ValueError: what a handler gets wrong here would break whoever reads it, much later.
-        """
-        _check(code, message, retryable=retryable, details=details)
+        """Say what failed, whether a later attempt may succeed, and in how many seconds the other side wants it."""
+        super().__init__(code, message, retryable=retryable, details=details)
         if retry_after_s is not None and not (isinstance(retry_after_s, int | float) and 0 <= retry_after_s < inf):
             raise ValueError(f"retry_after_s: found {retry_after_s!r}, expected seconds, or None")
-        self.code = code
-        self.retryable = retryable
         self.retry_after_s = retry_after_s
-        self.details = dict(details or {})
-        super().__init__(_cut(message))
 
     @property
     def tells_of_trouble(self) -> bool:
@@ -351,21 +354,7 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {_cut(sendable(error))}"
 
 
-def _check(code: object, message: object, *, retryable: object, details: object) -> None:
-    """Hold an error to what its readers rely on."""
-    if not (isinstance(code, str) and 0 < len(code) <= CODE_LENGTH_MAX):
-        raise ValueError(f"code: found {_cut(repr(code))}, expected a text of 1 to {CODE_LENGTH_MAX} characters")
-    if not isinstance(message, str):
-        raise TypeError(f"message: found {type(message).__name__}, expected a text")
-    if not isinstance(retryable, bool):
-        raise TypeError(f"retryable: found {type(retryable).__name__}, expected True or False")
-    if not (details is None or isinstance(details, Mapping)):
-        raise TypeError(f"details: found {type(details).__name__}, expected a mapping, or None")
-
-
 def _cut(text: str) -> str:
     """Leave out the middle of what is too long for a log: a sender's own text may be most of it."""
-    if len(text) <= _TEXT_LENGTH_MAX:
-        return text
     half = _TEXT_LENGTH_MAX // 2
-    return f"{text[:half]} ... {text[-half:]}"
+    return text if len(text) <= _TEXT_LENGTH_MAX else f"{text[:half]} ... {text[-half:]}"

@@ -7,7 +7,6 @@ and the validator is only asked whether a part fits, which it answers in a time 
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote
 
 import jsonschema_rs
 
@@ -49,6 +48,7 @@ _SILENT = frozenset(
 )
 """What refuses nothing, or is looked at with another keyword."""
 
+_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
 Steps = tuple[str | int, ...]
 Place = tuple[Steps, str]
 Validator = jsonschema_rs.Draft202012Validator
@@ -82,10 +82,10 @@ class Explainer:
 
     def resolved(self, reference: str) -> tuple[Any, str] | None:
         """Return what a reference within the schema leads to, and its pointer; None for one of another form."""
-        if reference != "#" and not reference.startswith("#/"):
+        if (reference != "#" and not reference.startswith("#/")) or "%" in reference:
             return None
         found: Any = self._schema
-        for step in unquote(reference[2:]).split("/") if reference != "#" else ():
+        for step in reference[2:].split("/") if reference != "#" else ():
             name = step.replace("~1", "/").replace("~0", "~")
             found = found[int(name)] if isinstance(found, list) else found[name]
         return found, reference[1:]
@@ -297,5 +297,6 @@ def _size(value: Any, most: int) -> int:
 
 
 def _escaped(name: str) -> str:
-    """Write a name as a step of a JSON Pointer (RFC 6901) in a URI's fragment."""
-    return quote(name.replace("~", "~0").replace("/", "~1"), safe="~!$&'()*+,;=:@")
+    """Return a name as a step of a JSON Pointer in the fragment of a URI (RFC 6901, section 6)."""
+    step = name.replace("~", "~0").replace("/", "~1").encode(errors="replace")
+    return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in step)

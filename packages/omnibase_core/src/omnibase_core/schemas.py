@@ -1,4 +1,4 @@
-"""JSON Schema (draft 2020-12) of payloads: compiled once, never fetched. The only importer of the validator."""
+"""JSON Schema (draft 2020-12) of payloads: compiled once, never fetched. It imports the validator."""
 
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches

@@ -13,6 +13,7 @@ from typing import Any
 
 from omnibase_core.errors import InvalidExpression
 from omnibase_core.expressions.functions import FUNCTIONS, call_in_words
+from omnibase_core.expressions.input_bounds import Bounds
 from omnibase_core.expressions.scope import ANSWER_NAMES, Scope
 from omnibase_core.expressions.syntax import Tree, read_tree
 from omnibase_core.expressions.types import KINDS
@@ -34,11 +35,12 @@ _TOO_LARGE = re.compile(r"Integer value '(-?\d+)' out of range")
 class Program:
     """A compiled expression. Constructing it raises InvalidExpression for text that the engine refuses."""
 
-    __slots__ = ("_compiled", "_reads_envelope")
+    __slots__ = ("_bounds", "_compiled", "_reads_envelope")
 
     def __init__(self, text: str, *, names: Sequence[str]) -> None:
         """Compile against the names that may be read, which may hold anything."""
         self._reads_envelope = "envelope" in text
+        self._bounds = Bounds(text)
         try:
             self._compiled = _environment(tuple(names), _extensions_of(text)).compile(text)
         except RuntimeError as error:  # the engine has no error class of its own
@@ -64,6 +66,8 @@ class Program:
         if scope.activation is None or (self._reads_envelope and not scope.shows_envelope):
             view = scope.view(envelope=self._reads_envelope)
             scope.activation = _environment(ANSWER_NAMES, frozenset()).Activation(view)
+        if self._bounds and (fault := self._bounds.fault(scope.view(envelope=False))) is not None:
+            raise ValueError(fault)
         try:
             return self._compiled.eval(scope.activation)
         except RuntimeError as error:
