@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
 from pydantic import JsonValue
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from omnibase_core.errors import HandlerError
+from omnibase_infra.json_values import json_value
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SECRET_LENGTH_MIN = 4
@@ -110,11 +111,10 @@ class RestReply:
     def json(self, what: str) -> JsonValue:
         """Read the body. Raises HandlerError `invalid_response`, which names the request, where it is no JSON."""
         try:
-            value: JsonValue = from_json(self.body, allow_inf_nan=False)
+            return json_value(self.body)
         except ValueError as error:
             reason = str(error).partition("\n")[0]
             raise HandlerError("invalid_response", f"{what}: the reply is no JSON: {reason}") from error
-        return value
 
     @property
     def retry_after_s(self) -> float | None:

@@ -7,7 +7,7 @@ from base64 import b64decode, b64encode
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, PlainValidator, TypeAdapter, model_validator
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from omnibase_infra.handlers.consul.grammar import (
     ConsulModel,
@@ -20,6 +20,7 @@ from omnibase_infra.handlers.consul.grammar import (
     segments_of_prefix,
 )
 from omnibase_infra.handlers.consul.operations import Answer, Operation
+from omnibase_infra.json_values import json_value
 from omnibase_infra.rest import RestRequest
 from omnibase_infra.rest.grammar import Name
 
@@ -310,8 +311,7 @@ def _read(value: bytes, read: Read) -> JsonValue:
         return b64encode(value).decode()
     if read == "text":
         return value.decode()
-    parsed: JsonValue = from_json(value, allow_inf_nan=False)
-    return parsed
+    return json_value(value)
 
 
 _ENTRIES = TypeAdapter(list[_WireEntry])

@@ -7,11 +7,12 @@ from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote, quote_plus
 
-from pydantic import ConfigDict, JsonValue, TypeAdapter
-from pydantic_core import from_json, to_json
+from pydantic import JsonValue
+from pydantic_core import to_json
 
 from omnibase_infra.handlers.http.grammar import Parameters
 from omnibase_infra.handlers.http.models import HttpRequest, Part
+from omnibase_infra.json_values import json_value
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.ASCII | re.IGNORECASE)
@@ -22,7 +23,6 @@ _CHARSETS = frozenset(
     | {f"windows-125{page}" for page in range(9)}
 )
 """The text encodings of the web. Python knows others, by which a server could keep the loop busy for minutes."""
-_FINITE: TypeAdapter[JsonValue] = TypeAdapter(JsonValue, config=ConfigDict(allow_inf_nan=False))
 
 
 def query_of(request: HttpRequest) -> str:
@@ -58,7 +58,7 @@ def is_json(content_type: str) -> bool:
 def json_of(body: bytes) -> JsonValue:
     """Read a body as JSON. Raises ValueError, also for a number such as 1e999, which would become infinity."""
     # Some servers begin with a byte order mark.
-    return _FINITE.validate_python(from_json(body.removeprefix(_BYTE_ORDER_MARK), allow_inf_nan=False))
+    return json_value(body.removeprefix(_BYTE_ORDER_MARK))
 
 
 def text_of(body: bytes, content_type: str) -> str:

@@ -4,16 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import ConfigDict, JsonValue, TypeAdapter
-from pydantic_core import from_json
+from pydantic import JsonValue, TypeAdapter
 
 from omnibase_core.errors import HandlerError
 from omnibase_core.schemas import Schema
 from omnibase_infra.handlers.llm.models import CallId, ChatRequest, ChatResult, ToolCall
+from omnibase_infra.json_values import json_value
 
 Stop = Literal["end", "length", "tool_calls", "refusal"]
 
-_FINITE: TypeAdapter[JsonValue] = TypeAdapter(JsonValue, config=ConfigDict(allow_inf_nan=False))
 _CALL_ID: TypeAdapter[str] = TypeAdapter(CallId)
 _FENCE = "```"
 
@@ -173,7 +172,7 @@ def _json_of(text: str) -> JsonValue:
 
 
 def _finite(text: str) -> JsonValue:
-    return _FINITE.validate_python(from_json(text, allow_inf_nan=False))
+    return json_value(text.encode(errors="surrogatepass"))
 
 
 def _counted_tokens(said: Any, known: int | None) -> int | None:
