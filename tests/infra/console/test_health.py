@@ -157,6 +157,7 @@ def test_a_host_that_is_well_is_live_ready_and_ok() -> None:
                 }
             },
             "topics_gone": [],
+            "background": {},
             "store_used": None,
         },
     )

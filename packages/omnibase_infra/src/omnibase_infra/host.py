@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, cast
@@ -15,6 +16,7 @@ from omnibase_core.loaded import LoadedHost
 from omnibase_core.memory_store import MemoryStore
 from omnibase_core.ports import Handler, InlineHandler
 from omnibase_core.runtime import NodeRuntime
+from omnibase_infra.background import Troubles, in_background
 from omnibase_infra.calls import Asked, CallFigures
 from omnibase_infra.console.health import HealthReport, SecretsHealth, health_server, in_turns, node_health
 from omnibase_infra.console.metrics import lines_of
@@ -98,6 +100,7 @@ class RuntimeHostProcess:
             tracer=self._tracer,
         )
         self._stack = AsyncExitStack()
+        self._troubles = Troubles(self._log, redact=redactor.redacted)
         self._stopping = Stopping(loaded.contract.limits.stop_s, observer=self._log, abandon=abandon)
         self._watchers: list[Watcher] = []
         self._store: IdempotencyStore | None = None
@@ -109,6 +112,9 @@ class RuntimeHostProcess:
     async def __aenter__(self) -> Self:
         """Open bus, handlers and health, and start serving."""
         async with AsyncExitStack() as stack:
+            loop = asyncio.get_running_loop()
+            stack.callback(loop.set_exception_handler, loop.get_exception_handler())
+            loop.set_exception_handler(self._troubles.take)
             stack.push_async_callback(self._reader.close)
             stack.callback(self._stopping.enter, "secrets")
             await self._secrets.load(self._openings.names_of_secrets())
@@ -194,6 +200,7 @@ class RuntimeHostProcess:
             nodes=nodes,
             partitions=partitions,
             topics_gone=survey.gone,
+            background=self._troubles.latest(asyncio.get_running_loop().time()),
             store_used=self._store.used if isinstance(self._store, MemoryStore) else None,
         )
 
@@ -227,26 +234,22 @@ class RuntimeHostProcess:
     @asynccontextmanager
     async def _watching(self) -> AsyncIterator[None]:
         """Run the watches, beside the work."""
-        runs = (watcher.run(lambda: self.runtime.assigned, self._clock.now) for watcher in self._watchers)
-        tasks = [asyncio.create_task(run) for run in runs]
-        try:
+        async with AsyncExitStack() as stack:
+            for watcher in self._watchers:
+                run = partial(watcher.run, lambda: self.runtime.assigned, self._clock.now)
+                await stack.enter_async_context(in_background(f"watch {watcher.name}", run))
             yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     @asynccontextmanager
     async def _log_shipping(self) -> AsyncIterator[None]:
         """Send log lines to the host's own topic, beside the work."""
         topic = self.contract.namespace.log(self.contract.name)
-        task = asyncio.create_task(self._shipper.run(self.bus.publish, topic, self.contract.name))
-        try:
-            yield
-        finally:
-            self._log.event("info", "host_stopped")
-            task.cancel()
-            await asyncio.wait({task})
+        run = partial(self._shipper.run, self.bus.publish, topic, self.contract.name)
+        async with in_background("shipping of the log", run):
+            try:
+                yield
+            finally:
+                self._log.event("info", "host_stopped")
 
     async def _stop(self) -> None:
         self._stopping.enter("drain, commit and leaving the group")

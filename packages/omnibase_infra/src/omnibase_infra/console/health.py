@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, NamedTuple, TypeVar
@@ -88,6 +88,7 @@ class HealthReport:
     - `in_flight`, `bytes_in_flight`: commands that are taken and not done, and what they and their answers hold.
     - `partitions`: of each partition what is left to read, and why it is not read.
     - `topics_gone`: topics of the host that are not there any more.
+    - `background`: what runs beside the work and failed within the last five minutes, with the reason. It goes on.
     - `store_used`: how much of its room the store in memory of answers has taken: 1 is full. None where there is none.
     - `watches`: the state of each watch: `elsewhere` (another host watches), `watching`, or the error that it meets.
     """
@@ -108,6 +109,7 @@ class HealthReport:
     nodes: Mapping[str, NodeHealth]
     partitions: Mapping[Partition, PartitionHealth]
     topics_gone: frozenset[str]
+    background: Mapping[str, str] = field(default_factory=dict)
     store_used: float | None = None
 
     @property
@@ -126,6 +128,7 @@ class HealthReport:
     def warnings(self) -> list[str]:
         """What else somebody should look at, with numbers; the host serves all the same."""
         warnings = [f"topic {topic} is gone" for topic in sorted(self.topics_gone)]
+        warnings += [f"{name} failed: {reason}" for name, reason in sorted(self.background.items())]
         if self.store_used is not None and self.store_used >= 1:
             warnings.append("the idempotency store in memory is full: nodes with idempotency may wait")
         for (topic, number), it in self.partitions.items():

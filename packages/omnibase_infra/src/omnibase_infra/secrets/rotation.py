@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from omnibase_core.instance import is_inline
 from omnibase_core.policies import RetryPolicy
+from omnibase_infra.background import in_background
 from omnibase_infra.secrets.current import CurrentSecrets
 from omnibase_infra.secrets.opening import Open, Opening
 from omnibase_spi import (
@@ -77,12 +78,8 @@ class Rotation:
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Watch while the context is open."""
-        task = asyncio.create_task(self._watch(), name="secrets")
-        try:
+        async with in_background("watch of the secrets", self._watch):
             yield
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
 
     @asynccontextmanager
     async def handler(
@@ -108,12 +105,10 @@ class Rotation:
         kept = Kept(name, open_, secrets, drain_s, self._observer)
         await kept.open()
         self._kept[name] = kept
-        task = asyncio.create_task(kept.replace_when_changed(), name=f"rotation of {name}")
         try:
-            yield kept
+            async with in_background(f"rotation of {name}", kept.replace_when_changed):
+                yield kept
         finally:
-            task.cancel()
-            await asyncio.wait({task})
             await kept.close()
 
     async def _watch(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from omnibase_core.errors import HandlerError
 from omnibase_core.policies import RetryPolicy
+from omnibase_infra.background import in_background
 from omnibase_infra.vault.client import Answer, Denied, VaultClient, vault_client
 from omnibase_infra.vault.target import AppRole, VaultTarget
 
@@ -14,6 +15,7 @@ _RENEWED_AT = 2 / 3
 """The share of a token's time after which it is renewed: what fails then has time to be tried again."""
 _WORTH_RENEWING_S = 2.0
 _PAUSE_LEAST_S = 0.5
+_LEASE_MOST_S = 10 * 365 * 86_400
 _LOGIN_S = 30.0
 _RETRY = RetryPolicy(initial_s=0.5, max_s=15.0, jitter=0.0)
 
@@ -165,7 +167,8 @@ class Session:
         """Note for how long the token is in force, and when it is to be renewed; gives the seconds, 0 for good."""
         self._is_known = True
         self._renewable = renewable is True
-        found_s = float(lease_s) if isinstance(lease_s, int) else 0.0
+        # A server may say any number.
+        found_s = float(min(max(lease_s, 0), _LEASE_MOST_S)) if isinstance(lease_s, int) else 0.0
         can_be = self._renewable or self._target.approle is not None
         wait_s = max(found_s * _RENEWED_AT, _PAUSE_LEAST_S)
         self._due_s = asyncio.get_running_loop().time() + wait_s if found_s and can_be else None
@@ -183,12 +186,10 @@ async def vault_session(target: VaultTarget) -> AsyncIterator[Session]:
     """Give a session with its own connections and its renewal, which ends with it."""
     async with vault_client(target) as client:
         session = Session(client, target)
-        renewal = asyncio.create_task(session.renew_for_ever(), name="vault renewal")
         try:
-            yield session
+            async with in_background("vault renewal", session.renew_for_ever):
+                yield session
         finally:
-            renewal.cancel()
-            await asyncio.wait({renewal})
             await session.close()
 
 

@@ -6,10 +6,12 @@ The table is created on first use. Times are the server's, so that the clocks of
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import psycopg
 
+from omnibase_infra.background import in_background
 from omnibase_infra.postgres import Connection, ConnectionPool, NoConnection, PoolBounds, conninfo, opened_pool
 from omnibase_spi import Granted, Recorded, StoreFailed, Taken
 
@@ -72,12 +74,8 @@ async def postgres_store(
 
     async with opened_pool(settings, bounds, connection={}, configure=bound) as pool:
         store = PostgresStore(pool, timeout_s=timeout_s)
-        sweeping = asyncio.create_task(_sweep(store, sweep_every_s))
-        try:
+        async with in_background("sweeping of the idempotency store", partial(_sweep, store, sweep_every_s)):
             yield store
-        finally:
-            sweeping.cancel()
-            await asyncio.wait({sweeping})
 
 
 class PostgresStore:
