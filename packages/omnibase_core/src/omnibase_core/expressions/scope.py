@@ -37,7 +37,7 @@ def request_types(payload: Type) -> Mapping[str, Type]:
 class Coercions(NamedTuple):
     """What brings the payload and the result to the types of their schemas, for the engine; None where nothing has to.
 
-    A leaf that only reads a field gets the value as it came.
+    A leaf that only reads a field gets the value as it came, and a whole number as an integer where it is one.
     """
 
     payload: Coercion | None = None

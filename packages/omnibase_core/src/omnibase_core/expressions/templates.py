@@ -18,8 +18,8 @@ from omnibase_core.expressions.guards import Steps
 from omnibase_core.expressions.limits import check_growth, check_length
 from omnibase_core.expressions.scope import ANSWER_NAMES, READERS, Scope
 from omnibase_core.expressions.syntax import tree_of_path
-from omnibase_core.expressions.types import DYNAMIC, Type, scalar
-from omnibase_core.expressions.values import AS_IT_IS, plain
+from omnibase_core.expressions.types import DYNAMIC, NUMBERS, Type, scalar
+from omnibase_core.expressions.values import AS_IT_IS, as_integer, plain
 
 Path = tuple[str | int, ...]
 Template = Callable[[Scope], Any]
@@ -54,7 +54,9 @@ class Expression:
         field_path = _field_path(text, types)
         program, self.checked = _compiled(text, types, present, field_path)
         self.type = _json_type(self.checked.type, text)
-        self.evaluate: Template = _field_reader(field_path, where) if program is None else partial(self._run, program)
+        self.evaluate: Template = (
+            _typed(_field_reader(field_path, where), self.type) if program is None else partial(self._run, program)
+        )
         """Gives the value as JSON. Raises ExpressionFailed."""
 
     def _run(self, program: Program, scope: Scope) -> Any:
@@ -78,6 +80,13 @@ def _field_reader(path: tuple[str, ...], where: str) -> Template:
         return value if type(value) in AS_IT_IS else _read_warily(read(scope), path, where)
 
     return read_field
+
+
+def _typed(read: Template, declared: Type) -> Template:
+    """Return what reads an integer as one, where the schema says so: in JSON it may be written 3.0, or 1e2."""
+    if declared.kinds & NUMBERS != {"int"}:
+        return read
+    return lambda scope: as_integer(read(scope))
 
 
 def _read_warily(value: Any, path: tuple[str, ...], where: str) -> Any:

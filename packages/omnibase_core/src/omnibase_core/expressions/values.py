@@ -66,11 +66,12 @@ def _to_number(value: Any) -> Any:
         return value
 
 
-def _to_integer(value: Any) -> Any:
+def as_integer(value: Any) -> Any:
+    """Return a whole number as an integer; anything else as it is."""
     return int(value) if type(value) is float and value.is_integer() else value
 
 
-_NUMERIC: Mapping[frozenset[str], Coercion] = {frozenset({"double"}): _to_number, frozenset({"int"}): _to_integer}
+_NUMERIC: Mapping[frozenset[str], Coercion] = {frozenset({"double"}): _to_number, frozenset({"int"}): as_integer}
 
 
 # --- What the engine cannot hold ------------------------------------------------------------------------------------

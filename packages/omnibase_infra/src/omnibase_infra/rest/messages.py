@@ -9,6 +9,7 @@ from pydantic_core import to_json
 
 from omnibase_core.errors import HandlerError
 from omnibase_infra.json_values import json_value
+from omnibase_infra.retry_after import retry_after_s
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SECRET_LENGTH_MIN = 4
@@ -118,9 +119,8 @@ class RestReply:
 
     @property
     def retry_after_s(self) -> float | None:
-        """When to ask again, where the server says it in seconds."""
-        said = self.headers.get("retry-after", "")
-        return float(said[:9]) if said.isascii() and said.isdigit() else None
+        """In how many seconds to ask again, where the server says so."""
+        return retry_after_s(self.headers)
 
     @property
     def text(self) -> str:

@@ -1,13 +1,12 @@
 """When an exchange is an error of the `http` handler, and which one. Without I/O: tests of contracts ask here too."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from pydantic_core import to_json
 
 from omnibase_core.errors import HandlerError
 from omnibase_infra.handlers.http.models import HttpRequest, HttpResponse
+from omnibase_infra.retry_after import retry_after_s
 
 _RETRYABLE_STATUSES = frozenset({408, 429, *range(500, 600)})
 _UNDONE_STATUSES = frozenset({408, 429, 503})
@@ -36,7 +35,7 @@ def status_error(
         "http_status",
         f"{what}: status {status}{expected}",
         retryable=status in (_RETRYABLE_STATUSES if repeatable else _UNDONE_STATUSES),
-        retry_after_s=_seconds(headers.get("retry-after", "")),
+        retry_after_s=retry_after_s(headers),
         details={"status": status, "body": body[:_EXCERPT_LENGTH_MAX]},
     )
 
@@ -58,13 +57,3 @@ def late(request: HttpRequest, timeout_s: float) -> HandlerError:
 
 def _what(request: HttpRequest) -> str:
     return f"{request.method} {request.escaped_path}"
-
-
-def _seconds(retry_after: str) -> float | None:
-    """Read `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date; None for anything else."""
-    if retry_after.isascii() and retry_after.isdigit():
-        return float(retry_after[:9])
-    try:
-        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None

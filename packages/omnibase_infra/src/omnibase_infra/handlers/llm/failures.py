@@ -1,13 +1,12 @@
 """What went wrong between the handler and a server, as HandlerErrors. Without any vendor's library."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from pydantic_core import to_json
 
 from omnibase_core.errors import HandlerError
+from omnibase_infra.retry_after import retry_after_s
 
 _EXCERPT_LENGTH_MAX = 500
 _OK = 200
@@ -53,19 +52,6 @@ def status_error(
     )
 
 
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Read in how many seconds the server wants to be asked again (RFC 9110, section 10.2.3, and in milliseconds)."""
-    if (milliseconds := _number(headers.get("retry-after-ms", ""))) is not None:
-        return milliseconds / 1000
-    written = headers.get("retry-after", "")
-    if (seconds := _number(written)) is not None:
-        return seconds
-    try:
-        return max(0.0, (parsedate_to_datetime(written) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
-
-
 def redacted(text: str, secret: str | None) -> str:
     """Give a text without the API key: servers and vendors like to repeat what they were sent."""
     return text.replace(secret, "***") if secret else text
@@ -99,8 +85,3 @@ def _kinds(body: object) -> list[str]:
         *([inner.get("type"), inner.get("code")] if isinstance(inner, Mapping) else []),
     ]
     return [name for name in named if isinstance(name, str)]
-
-
-def _number(text: str) -> float | None:
-    text = text.strip()[:12]
-    return float(text) if text.isascii() and text.replace(".", "", 1).isdigit() else None
