@@ -2,7 +2,7 @@
 
 httpcore's own pool is not used: a call that is cancelled at a bad moment takes its place in that pool with it for good
 (https://github.com/encode/httpcore/issues/1093), and any call can be cancelled. Here a connection that was not left
-in order is thrown away, and its place is free.
+in order is thrown away, and its place is free. In order is one on which nothing is left: see `leftovers`.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ import certifi
 import httpcore
 
 from omnibase_core.errors import HandlerError
+from omnibase_infra.leftovers import frames_twice, is_clean
 
 Locate = Callable[[str, int], Awaitable[Sequence[str]]]
 """Gives what to connect to for a host and a port, in that order. Raises OSError, UnicodeError or HandlerError."""
@@ -102,14 +103,17 @@ class Connections:
         wire_request = self._wire_request(request)
         async with self._one(request.peer) as connection:
             progress.connection = connection
-            response = await connection.http.handle_async_request(wire_request)
-            stream: Any = response.aiter_stream()
-            try:
-                async with aclosing(stream) as pieces:
-                    yield Response(response.status, _headers_of(response), pieces)
-            finally:
-                # Keeps the connection for the next request where all was read, and ends it otherwise.
-                await response.aclose()
+            with _blaming_the_server():
+                response = await connection.http.handle_async_request(wire_request)
+                stream: Any = response.aiter_stream()
+                try:
+                    async with aclosing(stream) as pieces:
+                        headers = _headers_of(response)
+                        connection.is_doubtful = frames_twice(response.status, headers)
+                        yield Response(response.status, headers, pieces)
+                finally:
+                    # Keeps the connection for the next request where all was read, and ends it otherwise.
+                    await response.aclose()
 
     async def close_idle(self, *, since_s: float = inf) -> None:
         """Close the connections that have been idle since then, or all."""
@@ -211,6 +215,7 @@ class Connection:
     http: httpcore.AsyncHTTPConnection
     network: "_Network"
     idle_since_s: float = -inf
+    is_doubtful: bool = False
 
     @property
     def is_made(self) -> bool:
@@ -219,8 +224,9 @@ class Connection:
 
     @property
     def is_usable(self) -> bool:
-        """Whether it was left in order, and the other side has not ended it since."""
-        return self.http.is_idle() and not self.http.is_closed() and not self.http.has_expired()
+        """Whether it was left in order, and the other side has neither ended it nor sent anything since."""
+        is_kept = self.http.is_idle() and not self.http.is_closed() and not self.http.has_expired()
+        return is_kept and not self.is_doubtful and is_clean(self.http)
 
     async def close(self) -> None:
         """End it, wherever it is."""
@@ -296,6 +302,18 @@ def tls_context(
             message = f"{what}: tls_cert_file (or its key) cannot be used: {cert_file!r}: {error}"
             raise HandlerError("tls_cert_file_unusable", message) from error
     return context
+
+
+@contextmanager
+def _blaming_the_server() -> Iterator[None]:
+    """Raise RemoteProtocolError for frames that HTTP/2 forbids: httpcore lets h2's error out, or calls it ours."""
+    try:
+        yield
+    except Exception as error:
+        inner = error.args[0] if isinstance(error, httpcore.LocalProtocolError) and error.args else error
+        if type(inner).__module__.partition(".")[0] == "h2":
+            raise httpcore.RemoteProtocolError(str(inner) or type(inner).__name__) from error
+        raise
 
 
 def _headers_of(response: httpcore.Response) -> Mapping[str, str]:

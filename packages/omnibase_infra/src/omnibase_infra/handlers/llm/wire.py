@@ -4,7 +4,7 @@ The libraries' own way would follow redirects with the API key, remember cookies
 proxies from the environment, and collect an event that never ends. httpx2's pool is not used either: a call that is
 cancelled at a bad moment takes its place in that pool with it for good
 (https://github.com/encode/httpcore/issues/1093), and any call can be cancelled. Here a connection that was not left in
-order is thrown away.
+order is thrown away, and so is one on which anything is left: see `leftovers`.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ import httpx2
 from omnibase_core.errors import HandlerError
 from omnibase_infra.handlers.llm.failures import redacted, status_error
 from omnibase_infra.handlers.llm.target import LlmTarget
+from omnibase_infra.leftovers import frames_twice, is_clean
 
 _KEEPALIVE_S = 4.0
 _DRAIN_S = 0.1
@@ -128,6 +129,11 @@ class _Connection:
         if event == "connection.connect_tcp.complete":
             self.stream = happening["return_value"]
 
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing is left on it."""
+        return all(map(is_clean, self.transport._pool.connections))  # noqa: SLF001 - the one way to what it holds
+
     async def close(self) -> None:
         try:
             await self.transport.aclose()
@@ -150,7 +156,7 @@ class _Wire(httpx2.AsyncBaseTransport):
         """Send a request; the reply comes unpacked, bounded, and without cookies."""
         kept = {name: value for name, value in request.headers.items() if name.lower() in _KEPT_HEADERS}
         request.headers = httpx2.Headers({**kept, "accept-encoding": "identity", **self.credentials})
-        connection = self._idle.pop() if self._idle else self._fresh()
+        connection = await self._kept() or self._fresh()
         request.extensions = {**request.extensions, "trace": connection.note}
         try:
             response = await connection.transport.handle_async_request(request)
@@ -170,7 +176,10 @@ class _Wire(httpx2.AsyncBaseTransport):
         await self._close_idle(since_s=inf)
 
     async def put_back(self, connection: _Connection) -> None:
-        """Keep a connection that was left in order."""
+        """Keep a connection that was left in order, and close any other."""
+        if not connection.is_clean:
+            await connection.close()
+            return
         connection.idle_since_s = get_running_loop().time()
         self._idle.append(connection)
         await self._close_idle(since_s=connection.idle_since_s - _KEEPALIVE_S)
@@ -178,6 +187,14 @@ class _Wire(httpx2.AsyncBaseTransport):
     async def _close_idle(self, *, since_s: float) -> None:
         while self._idle and self._idle[0].idle_since_s <= since_s:
             await self._idle.popleft().close()
+
+    async def _kept(self) -> _Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_clean:
+                return connection
+            await connection.close()
+        return None
 
     def _fresh(self) -> _Connection:
         limits = httpx2.Limits(max_connections=1, keepalive_expiry=_KEEPALIVE_S)
@@ -195,6 +212,7 @@ class _Reply(httpx2.AsyncByteStream):
         self._unended_bytes = 0
         self._tail = b""
         self._whole = False
+        self._is_doubtful = frames_twice(response.status_code, response.headers)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         assert isinstance(self._body, httpx2.AsyncByteStream)  # noqa: S101 - narrows the type
@@ -218,7 +236,8 @@ class _Reply(httpx2.AsyncByteStream):
                 self._whole = False
                 raise
             finally:
-                await (self._wire.put_back(connection) if self._whole else connection.close())
+                is_kept = self._whole and not self._is_doubtful
+                await (self._wire.put_back(connection) if is_kept else connection.close())
 
     async def _drain(self) -> None:
         """Read the little that follows the last event, so that the connection can be used again."""
