@@ -19,6 +19,7 @@ from omnibase_infra.handlers.consul import ConsulHandlerFactory, ConsulSettings,
 from omnibase_infra.handlers.consul.operations import Answer, following, read
 from omnibase_infra.handlers.consul.services import ListServices
 from omnibase_infra.rest import RestReply
+from omnibase_infra.rest.grammar import leads_elsewhere
 from omnibase_spi import HandlerCall, HandlerError
 from tests.gear.consul_member import NO_SESSION
 from tests.gear.consul_standin import Agent
@@ -163,7 +164,7 @@ def test_keys_are_listed_by_prefix(consul: Agent) -> None:
 
 
 SEGMENTS = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters="/\\"), min_size=1).filter(
-    lambda text: text not in (".", "..")
+    lambda text: not leads_elsewhere(text)
 )
 
 
@@ -178,12 +179,44 @@ def test_a_segment_stays_one_whatever_it_holds(segments: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["", "/a", "a//b", "a/../b", "..", ["a", ".."], ["a/b"], ["a", ""], [], ["a\nb"], ["a\\b"], "a\x00", ["\ud800"], 7],
+    [
+        *("", "/a", "a//b", "a/../b", "..", "a\x00", "a/..;x/b", "a/%2e%2e/b", 7),
+        *(["a", ".."], ["a/b"], ["a", ""], [], ["a\nb"], ["a\\b"], ["\ud800"], ["..;x"], ["%252e%252e"], ["..%2fb"]),
+    ],
 )
 def test_a_key_that_could_leave_its_place_is_refused(key: object) -> None:
     """Before anything is sent: no escaping would keep it."""
     with pytest.raises(ValidationError):
         call_of("get", key=key)
+
+
+EXPRESSION = "${ payload.key }"
+
+
+@pytest.mark.parametrize(
+    ("operation", "written", "at"),
+    [
+        *((operation, {"key": EXPRESSION}, ("key",)) for operation in ("get", "put", "delete", "acquire", "release")),
+        *((operation, {"prefix": EXPRESSION}, ("prefix",)) for operation in ("list", "keys", "delete_tree")),
+        ("put", EXPRESSION, ()),
+    ],
+)
+def test_a_key_that_a_command_could_choose_is_told(operation: str, written: Any, at: tuple[str, ...]) -> None:
+    """Its text may be any, however well formed: `check` tells it, at its place."""
+    faults = ConsulHandlerFactory.description.operations[operation].faults
+    assert faults is not None
+    [(path, error)] = faults(written)
+    assert path == at
+    assert ("could choose any" if at else "is fixed by the contract") in str(error)
+
+
+@pytest.mark.parametrize("written", ["a/b", ["config", EXPRESSION], [EXPRESSION]])
+def test_a_key_whose_place_the_contract_fixes_is_fine(written: Any) -> None:
+    """A value of a command is one segment, which holds no slash."""
+    for operation, name in (("get", "key"), ("list", "prefix")):
+        faults = ConsulHandlerFactory.description.operations[operation].faults
+        assert faults is not None
+        assert list(faults({name: written})) == []
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,35 @@
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 _ADDRESS = re.compile(r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?/?", re.ASCII)
+_SLASH = re.compile(r"[/\\]")
+_UNESCAPES_MAX = 8
+"""How often a text is unescaped: more than any chain of servers does, and few enough to cost nothing."""
+
+
+def leads_elsewhere(path: str) -> bool:
+    """Return whether a server, or one behind it, may read a dot segment or a control character in a path.
+
+    Some unescape once more what a proxy has unescaped (`%252e`), take a backslash for a slash, or leave parameters out
+    of segments before they resolve them (`..;x`). What is not plain after eight rounds is not looked at further.
+    """
+    for _ in range(_UNESCAPES_MAX):
+        escaped, path = path, unquote(path)
+        if path == escaped:
+            parts = (part.partition(";")[0] for part in _SLASH.split(path))
+            return not {".", ".."}.isdisjoint(parts) or any(it < " " for it in path)
+    return True
 
 
 def checked_segments(segments: Iterable[str]) -> list[str]:
     """Hold path segments to what stays in its place, however a server unescapes it. Raises ValueError."""
     checked = list(segments)
     for segment in checked:
-        if segment in ("", ".", "..") or "/" in segment or "\\" in segment:
+        if not segment or _SLASH.search(segment) or leads_elsewhere(segment):
             raise ValueError(f"found the segment {segment!r}, which would name another path, however it is escaped")
         if not segment.isprintable():
             raise ValueError(f"found the segment {segment!r}, which has a character that cannot be printed")

@@ -10,12 +10,14 @@ Which agent a node asks, and as whom, is the host contract's affair alone (`Cons
     client                  the handler
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from pydantic import BaseModel
 
 from omnibase_infra.handlers.consul import kv, registration, services, sessions
+from omnibase_infra.handlers.consul.grammar import faults_of_keys
 from omnibase_infra.handlers.consul.operations import following
 from omnibase_infra.handlers.consul.target import ConsulSettings, ConsulTarget
 from omnibase_infra.handlers.consul.verdicts import late
@@ -25,11 +27,15 @@ __all__ = ["ConsulHandlerFactory", "ConsulSettings", "ConsulTarget"]
 
 
 def _read(request: type[BaseModel], result: type[BaseModel]) -> OperationDescription:
-    return OperationDescription(request=request, result=result, late=late, following=following)
+    return OperationDescription(request=request, result=result, late=late, faults=_faults(request), following=following)
 
 
 def _write(request: type[BaseModel], result: type[BaseModel]) -> OperationDescription:
-    return OperationDescription(request=request, result=result, late=late)
+    return OperationDescription(request=request, result=result, late=late, faults=_faults(request))
+
+
+def _faults(request: type[BaseModel]) -> Callable[[Any], Iterable[Any]] | None:
+    return None if request.model_fields.keys().isdisjoint({"key", "prefix"}) else faults_of_keys
 
 
 class ConsulHandlerFactory:

@@ -3,7 +3,8 @@
 Each check refuses what could leave its place: a segment its key, a name its path.
 """
 
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -16,6 +17,8 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_pascal
 
+from omnibase_core.errors import InvalidExpression
+from omnibase_core.expressions import is_expression
 from omnibase_infra.rest.grammar import Segment, checked_segments, form_of_path
 
 _WAIT_SHARE = 0.84
@@ -39,11 +42,22 @@ Key = Annotated[
     Annotated[str, StringConstraints(min_length=1), AfterValidator(_checked_text), Tag("text")] | Segments,
     Discriminator(form_of_path),
 ]
-"""A key as a list of segments, each of which stays one whatever it holds; or as a whole text, such as config/web."""
+"""A key as a list of segments, each of which stays one; or as a text that the contract fixes, such as config/web."""
 Prefix = Annotated[Annotated[str, AfterValidator(_checked_prefix), Tag("text")] | Segments, Discriminator(form_of_path)]
 """The beginning of keys: a text, which may end within a segment (all keys: ''); or a list of whole segments."""
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Index = Annotated[int, Field(ge=0)]
+
+
+def faults_of_keys(written: Any) -> Iterator[tuple[tuple[str | int, ...], InvalidExpression]]:
+    """Yield what is wrong with a request of keys as a contract writes it: the contract fixes where a key stands."""
+    if not isinstance(written, Mapping):
+        yield (), InvalidExpression("a request of keys is fixed by the contract; write its keys out")
+        return
+    for name in ("key", "prefix"):
+        if is_expression(written.get(name)):
+            instead = f'write segments, and the value as one of them: {name}: [config, "${{ payload.id }}"]'
+            yield (name,), InvalidExpression(f"whoever sends a command could choose any {name} of Consul; {instead}")
 
 
 def segments_of(key: str | list[str]) -> list[str]:

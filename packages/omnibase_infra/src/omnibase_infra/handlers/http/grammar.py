@@ -8,7 +8,9 @@ import re
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+from omnibase_infra.rest.grammar import leads_elsewhere
 
 _LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*", re.ASCII)
@@ -69,7 +71,7 @@ def checked_host(text: str) -> str:
 
 def checked_path(path: str) -> str:
     """A path that the contract fixes."""
-    if not path.startswith("/") or _FIXED_PATH.fullmatch(path) is None or {".", ".."} & set(path.split("/")):
+    if not path.startswith("/") or _FIXED_PATH.fullmatch(path) is None or leads_elsewhere(path):
         raise ValueError(
             f"found {path!r}, expected '/' and plain segments, without '%', '//', '.' or '..'; "
             "what needs escaping or comes from a command is written as a list of segments"
@@ -112,23 +114,8 @@ def checked_token(token: SecretStr) -> SecretStr:
     return token
 
 
-def checked_segment(segment: str) -> str:
-    """One segment of a path, which stays one when it is escaped."""
-    if segment in {"", ".", ".."}:
-        # RFC 3986, 6.2.2: '%2E%2E' means '..', and servers merge '//'. No escaping keeps these in their place.
-        raise ValueError(f"found {segment!r}, which would name another path, however it is escaped")
-    return checked_text(segment)
-
-
-def digits(value: Any) -> Any:
-    """A whole number as the text that it is in a path."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 Text = Annotated[str, AfterValidator(checked_text)]
 Host = Annotated[str, AfterValidator(checked_host)]
-Segment = Annotated[str, BeforeValidator(digits, json_schema_input_type=str | int), AfterValidator(checked_segment)]
-"""Any text but '', '.' and '..', or a whole number."""
 Scalar = Text | int | float | bool | None
 Parameters = dict[Text, Scalar | list[Scalar]]
 """Names with their values: booleans are `true` and `false`, a list repeats its name, null is left out."""

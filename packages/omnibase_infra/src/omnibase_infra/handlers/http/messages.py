@@ -3,12 +3,13 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from urllib.parse import unquote, urljoin
+from urllib.parse import urljoin
 
 from omnibase_core.errors import HandlerError
 from omnibase_infra.handlers.http.bodies import content_of, query_of, text_of
 from omnibase_infra.handlers.http.models import HttpRequest
 from omnibase_infra.handlers.http.target import HttpTarget, Origin
+from omnibase_infra.rest.grammar import leads_elsewhere
 
 _TARGET_LENGTH_MAX = 65_536
 _URL = re.compile(
@@ -163,11 +164,8 @@ def _joined(base: str, url: str) -> str:
 
 
 def _is_within(path: str, base_path: str) -> bool:
-    """Whether a path stays below another, also for a server that unescapes before it looks at segments."""
-    plain = unquote(path)
-    if {".", ".."} & set(plain.split("/")) or "\\" in plain or any(ord(it) < ord(" ") for it in plain):
-        return False
-    return path == base_path or path.startswith(f"{base_path}/")
+    """Return whether a path stays below another, whatever a server makes of it."""
+    return not leads_elsewhere(path) and (path == base_path or path.startswith(f"{base_path}/"))
 
 
 def _refused(name: str, what: str, why: str) -> HandlerError:

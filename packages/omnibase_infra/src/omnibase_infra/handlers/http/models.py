@@ -11,12 +11,12 @@ from omnibase_infra.handlers.http.grammar import (
     Host,
     HttpModel,
     Parameters,
-    Segment,
     Status,
     Text,
     checked_headers,
     checked_path,
 )
+from omnibase_infra.rest.grammar import Segment, form_of_path
 
 
 def _checked_base64(text: str) -> str:
@@ -28,13 +28,9 @@ Base64 = Annotated[str, AfterValidator(_checked_base64)]
 """Bytes, as standard base64."""
 
 
-def _form_of_path(path: Any) -> str:
-    return "segments" if isinstance(path, list | tuple) else "text"
-
-
 RequestPath = Annotated[
     Annotated[str, AfterValidator(checked_path), Tag("text")] | Annotated[list[Segment], Tag("segments")],
-    Discriminator(_form_of_path),
+    Discriminator(form_of_path),
 ]
 
 
@@ -75,8 +71,9 @@ class HttpRequest(HttpModel):
     """One request to the node's target.
 
     - `method`: of HTTP.
-    - `path`: a list of segments, each escaped as one whatever it holds; or a text, which is fixed by the contract.
-      What comes from a command belongs into a list: [users, "${ payload.id }"].
+    - `path`: a list of segments, each escaped as one: it holds neither slashes nor what a server could take for
+      dots; or a text, which is fixed by the contract. What comes from a command belongs into a list: [users, "${
+      payload.id }"].
     - `host`: another of the target's `allowed_hosts` than its own.
     - `query` and `form` leave nulls out; so do `headers`, by which a request can be conditional: `if-none-match: "${
       payload.etag }"` gives `result.status` 304 where the server has nothing new.
