@@ -104,14 +104,14 @@ def test_what_came_with_a_reply_answers_nobody_else(over: Over, identity: Identi
 def test_what_comes_later_answers_nobody_else(over: Over, identity: Identity, late: bytes) -> None:
     """The connection is looked at once more when it is taken."""
 
-    async def use(_server: Server, handler: Handler) -> None:
+    async def use(server: Server, handler: Handler) -> None:
         writers: list[asyncio.StreamWriter] = []
 
         async def script(seen: Seen, writer: asyncio.StreamWriter) -> None:
             writers.append(writer)
             await real(seen, writer)
 
-        _server.script = script
+        server.script = script
         assert (await handler.execute(call_of(PLAIN)))["json"] == "GET 1"
         writers[0].write(late)
         await arrival()
