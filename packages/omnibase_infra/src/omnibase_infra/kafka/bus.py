@@ -227,6 +227,7 @@ class KafkaBus:
             topic_ids=self._watch.ids_of if self._watch is not None else lambda _: {},
             release_s=self._host.limits.revoke_s + _RELEASE_BEYOND_S,
             transacts=self._transactor is not None,
+            start=self._settings.start,
         )
         return thread
 

@@ -19,6 +19,7 @@ from omnibase_infra.kafka.arrivals import Regression, sort
 from omnibase_infra.kafka.commits import Commits
 from omnibase_infra.kafka.owned import OwnedPartition, OwnedPartitions
 from omnibase_infra.kafka.places import Places
+from omnibase_infra.kafka.starts import EARLIEST
 from omnibase_infra.kafka.waits import Waits
 
 _WAIT_S = 0.05
@@ -52,6 +53,7 @@ class ConsumerThread:
         topic_ids: Callable[[Collection[str]], Mapping[str, str]],
         release_s: float,
         transacts: bool,
+        start: str = EARLIEST,
     ) -> None:
         """Take the consumer, which now belongs to this thread. With `transacts`, its place in the group is kept."""
         self._consumer = consumer
@@ -72,6 +74,7 @@ class ConsumerThread:
             event=event,
             topic_ids=topic_ids,
             rewound=lambda partition: self._hand(Rewound(partition)),
+            start=start,
         )
         self._collecting = False
         self._requests: deque[Callable[[], None]] = deque()

@@ -7,6 +7,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from omnibase_core.ports import Partition
 from omnibase_infra.kafka.owned import OwnedPartition, OwnedPartitions, starting_point
+from omnibase_infra.kafka.starts import Starts
 from omnibase_infra.kafka.waits import Waits
 
 _COMMITTED_S = 2.0
@@ -29,6 +30,7 @@ class Places:
         event: Callable[..., None],
         topic_ids: Callable[[Collection[str]], Mapping[str, str]],
         rewound: Callable[[Partition], None],
+        start: str,
     ) -> None:
         """Start with everything in its place."""
         self._consumer = consumer
@@ -38,6 +40,7 @@ class Places:
         self._event = event
         self._topic_ids = topic_ids
         self._rewound = rewound
+        self._starts = Starts(consumer, start=start, waits=waits, event=event)
         self._unplaced: set[OwnedPartition] = set()
         self._next_place_s = 0.0
 
@@ -86,6 +89,7 @@ class Places:
             return []
         ids = self.look_up({it.topic for it in partitions}) if ids is None else ids
         try:
+            self._starts.settle({it.topic for it in partitions})
             with self._waits.on("committed"):
                 places = self._consumer.committed([TopicPartition(*it) for it in partitions], timeout=_COMMITTED_S)
         except KafkaException as error:

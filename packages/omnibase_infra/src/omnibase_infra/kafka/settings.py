@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from omnibase_infra.kafka.properties import Property, problems_of
+from omnibase_infra.kafka.starts import EARLIEST, start_ms
 
 EMBEDDED = "embedded"
 """Stands for the embedded broker wherever an address may be given."""
@@ -47,6 +48,11 @@ def check_addresses(text: str) -> str:
     return text
 
 
+def _check_start(text: str) -> str:
+    start_ms(text)
+    return text
+
+
 class KafkaSettings(BaseModel):
     """The bus. `partitions` and `replicas` are those of topics that the host has to create.
 
@@ -58,6 +64,8 @@ class KafkaSettings(BaseModel):
     in which the broker assigns partitions and no member waits for another; Kafka has it from version 4.0 on.
     `consumers` is how many members of the group the host is, each with topics of its own and connections of its own:
     by default one for each 64 partitions, at most 16.
+    `start` is where a pool begins to read a topic of which it has committed nothing yet: `earliest` (all that the topic
+    has), `latest` (what comes from now on), or a time with its zone. Afterwards it has no effect.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -68,6 +76,7 @@ class KafkaSettings(BaseModel):
     group_protocol: Literal["classic", "consumer"] = "classic"
     consumers: Annotated[int, Field(ge=1, le=32)] | None = None
     message_bytes_max: Annotated[int, Field(ge=10_000, le=100_000_000)] = 1_000_000
+    start: Annotated[str, AfterValidator(_check_start)] = EARLIEST
     client: dict[str, Property] = Field(default_factory=dict)
 
     @field_validator("client")
