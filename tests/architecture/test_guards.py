@@ -102,9 +102,9 @@ BREACHES = {
         "import omnibase_infra.rest.client",
         "The layers of the client of JSON APIs",
     ),
-    "h11": (f"{INFRA}/handlers/http/client.py", "import h11", "One importer of h11"),
+    "h11": (f"{INFRA}/handlers/http/client.py", "import h11", "The importers of h11"),
     "opentelemetry": (f"{INFRA}/host.py", "import opentelemetry.trace", "One importer of OpenTelemetry"),
-    "web": (f"{INFRA}/host.py", "import uvicorn", "One room that serves HTTP"),
+    "web": (f"{INFRA}/console/server.py", "import uvicorn", "Nothing that serves HTTP but h11"),
     "click": (f"{INFRA}/host.py", "import click", "One room that knows the command line"),
 }
 

@@ -25,6 +25,7 @@ from omnibase_infra.console.health import (
     in_turns,
 )
 from omnibase_infra.console.partitions import PartitionHealth
+from tests.gear.events import Events
 
 HERE = "127.0.0.1"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -98,7 +99,9 @@ def answers(report: HealthReport, *paths: str, method: str = "GET") -> list[Answ
     """Serve a report, and ask for each path."""
 
     async def scenario() -> list[Answer]:
-        async with health_server(host=HERE, port=0, report=at_hand(report), metrics=at_hand("")) as url:
+        async with health_server(
+            host=HERE, port=0, report=at_hand(report), metrics=at_hand(""), observer=Events()
+        ) as url:
             return [await asked(url, path, method) for path in paths]
 
     return asyncio.run(scenario())
@@ -251,7 +254,7 @@ def test_each_answer_tells_of_its_own_moment() -> None:
         async def report() -> HealthReport:
             return now
 
-        async with health_server(host=HERE, port=0, report=report, metrics=at_hand("")) as url:
+        async with health_server(host=HERE, port=0, report=report, metrics=at_hand(""), observer=Events()) as url:
             assert (await asked(url, "/ready"))[0] == 200
             now = replace(REPORT, stopping=True)
             assert (await asked(url, "/ready"))[0] == 503
@@ -272,7 +275,7 @@ def test_the_figures_are_served_as_prometheus_asks_for_them() -> None:
         async def metrics() -> str:
             return pages.pop(0)
 
-        async with health_server(host=HERE, port=0, report=at_hand(REPORT), metrics=metrics) as url:
+        async with health_server(host=HERE, port=0, report=at_hand(REPORT), metrics=metrics, observer=Events()) as url:
             return [await asyncio.to_thread(ask, url) for _ in range(2)]
 
     kind = "text/plain; version=0.0.4; charset=utf-8"
@@ -323,7 +326,7 @@ def test_a_port_in_use_is_refused_by_its_number() -> None:
     """The message says where to write another."""
 
     async def scenario(port: int) -> None:
-        async with health_server(host=HERE, port=port, report=at_hand(REPORT), metrics=at_hand("")):
+        async with health_server(host=HERE, port=port, report=at_hand(REPORT), metrics=at_hand(""), observer=Events()):
             pytest.fail("it listens where another does")
 
     with socket.create_server((HERE, 0)) as other:
@@ -337,11 +340,15 @@ def test_two_hosts_cannot_share_a_port() -> None:
     """The second one is told, however close together they start."""
 
     async def scenario() -> None:
-        async with health_server(host=HERE, port=0, report=at_hand(REPORT), metrics=at_hand("")) as url:
+        async with health_server(
+            host=HERE, port=0, report=at_hand(REPORT), metrics=at_hand(""), observer=Events()
+        ) as url:
             port = urlsplit(url).port
             assert port is not None
             with pytest.raises(HealthUnavailable, match=f"{port}: it is in use"):
-                async with health_server(host=HERE, port=port, report=at_hand(REPORT), metrics=at_hand("")):
+                async with health_server(
+                    host=HERE, port=port, report=at_hand(REPORT), metrics=at_hand(""), observer=Events()
+                ):
                     pytest.fail("it listens where another does")
 
     asyncio.run(scenario())
@@ -352,7 +359,9 @@ def test_an_address_of_ipv6_makes_a_url() -> None:
     """The brackets belong to the URL, not to the contract."""
 
     async def scenario() -> None:
-        async with health_server(host="::1", port=0, report=at_hand(REPORT), metrics=at_hand("")) as url:
+        async with health_server(
+            host="::1", port=0, report=at_hand(REPORT), metrics=at_hand(""), observer=Events()
+        ) as url:
             assert url.startswith("http://[::1]:")
             assert (await asked(url, "/live"))[0] == 200
 
@@ -363,11 +372,15 @@ def test_the_port_is_free_again_at_the_end() -> None:
     """A host may start where one has just stopped."""
 
     async def scenario() -> None:
-        async with health_server(host=HERE, port=0, report=at_hand(REPORT), metrics=at_hand("")) as url:
+        async with health_server(
+            host=HERE, port=0, report=at_hand(REPORT), metrics=at_hand(""), observer=Events()
+        ) as url:
             assert (await asked(url, "/live"))[0] == 200
         port = urlsplit(url).port
         assert port is not None
-        async with health_server(host=HERE, port=port, report=at_hand(REPORT), metrics=at_hand("")) as again:
+        async with health_server(
+            host=HERE, port=port, report=at_hand(REPORT), metrics=at_hand(""), observer=Events()
+        ) as again:
             assert again == url
             assert (await asked(again, "/live"))[0] == 200
 
@@ -379,7 +392,9 @@ def test_signals_are_left_to_the_host() -> None:
 
     async def scenario() -> None:
         before = [signal.getsignal(it) for it in (signal.SIGINT, signal.SIGTERM)]
-        async with health_server(host=HERE, port=0, report=at_hand(REPORT), metrics=at_hand("")) as url:
+        async with health_server(
+            host=HERE, port=0, report=at_hand(REPORT), metrics=at_hand(""), observer=Events()
+        ) as url:
             await asked(url, "/live")
             assert [signal.getsignal(it) for it in (signal.SIGINT, signal.SIGTERM)] == before
 

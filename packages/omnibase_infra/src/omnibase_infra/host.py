@@ -133,7 +133,13 @@ class RuntimeHostProcess:
                 self.runtime.register_store(self._store)
             self.runtime.load_nodes(self._loaded.nodes, tracer=self._tracer)
             endpoint = self.contract.health
-            serving = health_server(host=endpoint.address, port=endpoint.port, report=self.report, metrics=self.metrics)
+            serving = health_server(
+                host=endpoint.address,
+                port=endpoint.port,
+                report=self.report,
+                metrics=self.metrics,
+                observer=self._log,
+            )
             self.health_url = await self._open(stack, "health", serving)
             await self.runtime.start()
             stack.push_async_callback(self._stop)

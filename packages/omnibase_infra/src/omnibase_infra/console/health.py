@@ -2,24 +2,20 @@
 
 import asyncio
 import errno
-import json
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
-from http import HTTPStatus
-from typing import Any, NamedTuple, TypeVar
-
-import uvicorn
+from typing import Any, TypeVar
 
 from omnibase_core.errors import OnexError
 from omnibase_core.instance import NodeFigures
-from omnibase_core.ports import Partition
+from omnibase_core.ports import Observer, Partition
 from omnibase_infra.console.partitions import PartitionHealth
+from omnibase_infra.console.server import Page, Pages, json_page, page_server
 
-_CLOSE_S = 1
 _TURN_S = 0.001
 _LOOK_EVERY = 16
 _OF_NODES = (
@@ -34,8 +30,6 @@ _OF_NODES = (
     "last_error_at",
 )
 Item = TypeVar("Item")
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
-Application = Callable[[Mapping[str, Any], Any, Send], Awaitable[None]]
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -155,33 +149,18 @@ class HealthReport:
 
 @asynccontextmanager
 async def health_server(
-    *, host: str, port: int, report: Callable[[], Awaitable[HealthReport]], metrics: Callable[[], Awaitable[str]]
+    *,
+    host: str,
+    port: int,
+    report: Callable[[], Awaitable[HealthReport]],
+    metrics: Callable[[], Awaitable[str]],
+    observer: Observer,
 ) -> AsyncIterator[str]:
     """Serve while the context is open; gives the URL. Port 0 is any free port. Raises HealthUnavailable."""
-    config = uvicorn.Config(
-        _application(report, metrics),
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        ws="none",
-        timeout_graceful_shutdown=_CLOSE_S,
-    )
     with _listening(host, port) as listener:
-        server = _Server(config)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
+        async with page_server(listener, _pages(report, metrics), address=host, observer=observer):
             shown = f"[{host}]" if ":" in host else host
             yield f"http://{shown}:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await serving
-
-
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to the host."""
-        yield
 
 
 @contextmanager
@@ -203,19 +182,11 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         listener.close()
 
 
-class _Page(NamedTuple):
-    status: int
-    content_type: str
-    text: str
+def _pages(report: Callable[[], Awaitable[HealthReport]], metrics: Callable[[], Awaitable[str]]) -> Pages:
+    async def live() -> Page:
+        return json_page({"status": "live"})
 
-
-def _application(report: Callable[[], Awaitable[HealthReport]], metrics: Callable[[], Awaitable[str]]) -> Application:
-    """Serve four pages, by ASGI itself: to import a framework for them takes a megabyte and a half."""
-
-    async def live() -> _Page:
-        return _json_page({"status": "live"})
-
-    async def ready() -> _Page:
+    async def ready() -> Page:
         current = await report()
         hindrances = current.hindrances
         document = {
@@ -223,34 +194,16 @@ def _application(report: Callable[[], Awaitable[HealthReport]], metrics: Callabl
             "reasons": hindrances,
             "warnings": current.warnings,
         }
-        return _json_page(document, 503 if hindrances else 200)
+        return json_page(document, 503 if hindrances else 200)
 
-    async def health() -> _Page:
+    async def health() -> Page:
         said = await report()
-        return _json_page(await _document(said), 503 if said.hindrances else 200)
+        return json_page(await _document(said), 503 if said.hindrances else 200)
 
-    async def figures() -> _Page:
-        return _Page(200, METRICS_CONTENT_TYPE, await metrics())
+    async def figures() -> Page:
+        return Page(200, METRICS_CONTENT_TYPE, await metrics())
 
-    pages = {"/live": live, "/ready": ready, "/health": health, "/metrics": figures}
-
-    async def application(scope: Mapping[str, Any], _: object, send: Send) -> None:
-        make = pages.get(scope["path"])
-        if make is None:
-            page = _json_page({"error": "Not Found", "there_are": list(pages)}, 404)
-        elif scope["method"] not in ("GET", "HEAD"):
-            page = _json_page({"error": "Method Not Allowed", "there_are": list(pages)}, 405)
-        else:
-            page = await make()
-        body = page.text.encode()
-        headers = {"content-type": page.content_type, "content-length": str(len(body))}
-        if page.status == HTTPStatus.METHOD_NOT_ALLOWED:
-            headers["allow"] = "GET, HEAD"
-        written = [(name.encode(), value.encode()) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": page.status, "headers": written})
-        await send({"type": "http.response.body", "body": body})
-
-    return application
+    return {"/live": live, "/ready": ready, "/health": health, "/metrics": figures}
 
 
 async def in_turns(items: Iterable[Item]) -> list[Item]:
@@ -284,8 +237,3 @@ async def _document(report: HealthReport) -> dict[str, Any]:
 def _json_of(node: NodeHealth) -> dict[str, Any]:
     document = {it.name: getattr(node, it.name) for it in fields(NodeHealth)}
     return {**document, "last_error_at": node.last_error_at and node.last_error_at.isoformat()}
-
-
-def _json_page(document: Any, status: int = 200) -> _Page:
-    # In ASCII: half a surrogate pair, which an error's text may hold, has no form in UTF-8.
-    return _Page(status, "application/json", json.dumps(document))
