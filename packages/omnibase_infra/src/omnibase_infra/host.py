@@ -14,7 +14,7 @@ from typing import Self, TypeVar, cast
 from omnibase_core.idempotency_store import IdempotencyStore
 from omnibase_core.loaded import LoadedHost
 from omnibase_core.memory_store import MemoryStore
-from omnibase_core.ports import Handler, InlineHandler
+from omnibase_core.ports import Handler, InlineHandler, Observer
 from omnibase_core.runtime import NodeRuntime
 from omnibase_infra.background import Troubles, in_background
 from omnibase_infra.calls import Asked, CallFigures
@@ -161,6 +161,11 @@ class RuntimeHostProcess:
             await self._stack.__aexit__(kind, error, trace)
         finally:
             self._stopping.end()
+
+    @property
+    def log(self) -> Observer:
+        """The host's log, for what befalls its process."""
+        return self._log
 
     @property
     def stopped_in_time(self) -> bool:

@@ -14,10 +14,12 @@ from types import FrameType
 import click
 
 from omnibase_core.loaded import LoadedHost
+from omnibase_core.ports import Observer
 from omnibase_infra.cli.completion import complete_hosts
 from omnibase_infra.cli.contracts import contracts_dir_of, load_host
 from omnibase_infra.settings import process_secrets, process_settings
 
+_STDIN = 0
 _STDERR = 2
 _M_ARENA_MAX = -8
 """A parameter of mallopt(3)."""
@@ -34,8 +36,9 @@ def run(host: Path, contracts: Path | None, broker: str | None, *, strict: bool)
     """Run a host in the foreground until Ctrl-C or SIGTERM.
 
     Commands in flight then get their answers, and their offsets are committed, all within limits.stop_s seconds of the
-    host contract. A second signal ends the host at once. Log lines go to the terminal; set RUNTIME_HOST_LOG_LEVEL and
-    RUNTIME_HOST_LOG_FORMAT (json, console) to change them. Exit status 1: it failed, or it could not stop in time.
+    host contract. A second signal ends the host at once; SIGHUP is logged and ignored. Log lines go to the terminal;
+    set RUNTIME_HOST_LOG_LEVEL and RUNTIME_HOST_LOG_FORMAT (json, console) to change them. Exit status 1: it failed, or
+    it could not stop in time.
 
     \b
     Example:
@@ -60,6 +63,7 @@ async def _serve(loaded: LoadedHost, contracts_dir: Path, *, strict: bool) -> No
         strict=strict,
         abandon=_end_at_once,
     )
+    outlive_hangups(stop, process.log)
     async with process as host:
         _spare_the_collector()
         await host.until(stop)
@@ -123,3 +127,28 @@ def stop_on_signals(*, within_s: float | None = None) -> asyncio.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, first)
     return stop
+
+
+def outlive_hangups(stop: asyncio.Event, log: Observer) -> None:
+    """Have SIGHUP said in the log, and no more: by custom it asks a service to reload, and must not end one.
+
+    Where it comes because the terminal has gone that the host runs in, nobody is there to end it: then it stops.
+    """
+    loop = asyncio.get_running_loop()
+    in_terminal = os.isatty(_STDIN)
+
+    def hung_up() -> None:
+        if in_terminal and not os.isatty(_STDIN):
+            log.event(
+                "warning", "terminal_gone", meaning="the host stops; under nohup or a service manager it would not"
+            )
+            stop.set()
+        else:
+            meaning = "a host reloads nothing: start it anew to have it read its contracts"
+            log.event("warning", "signal_ignored", signal="SIGHUP", meaning=meaning)
+
+    def at_signal(_number: int, _frame: FrameType | None) -> None:
+        with suppress(RuntimeError):  # The loop has ended, and the process is about to.
+            loop.call_soon_threadsafe(hung_up)
+
+    signal.signal(signal.SIGHUP, at_signal)
