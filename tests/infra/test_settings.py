@@ -7,7 +7,7 @@ import pytest
 
 from omnibase_core.contracts.secrets import EnvironmentSecret, FileSecret
 from omnibase_core.errors import SecretMissing
-from omnibase_infra.settings import EnvironmentSecrets, InvalidSetting, Settings, read_settings
+from omnibase_infra.settings import EnvironmentSecrets, InvalidSetting, Settings, process_state_dir, read_settings
 
 HOME = {"HOME": "/home/ada"}
 STATE = Path("/home/ada/.local/state/runtime-host")
@@ -30,6 +30,7 @@ def test_every_setting_has_a_default() -> None:
         ({"RUNTIME_HOST_STATE_DIR": ""}, "state_dir", STATE),
         ({"XDG_STATE_HOME": "/state"}, "state_dir", Path("/state/runtime-host")),
         ({"XDG_STATE_HOME": "state"}, "state_dir", STATE),
+        ({"HOME": ""}, "state_dir", None),
     ],
 )
 def test_each_variable_sets_its_setting(environ: Mapping[str, str], field: str, value: object) -> None:
@@ -47,7 +48,6 @@ def test_each_variable_sets_its_setting(environ: Mapping[str, str], field: str, 
         ({"RUNTIME_HOST_LOG_FORMAT": "xml"}, "RUNTIME_HOST_LOG_FORMAT is 'xml'; expected one of: auto, json, console"),
         ({"RUNTIME_HOST_STATE_DIR": "here"}, "RUNTIME_HOST_STATE_DIR is 'here'; expected an absolute path"),
         ({"HOME": "ada"}, "HOME is 'ada'; expected an absolute path"),
-        ({"HOME": ""}, "HOME is not set, so there is no place for state; expected RUNTIME_HOST_STATE_DIR to name a"),
     ],
 )
 def test_a_wrong_value_is_refused_by_the_name_of_its_variable(environ: Mapping[str, str], message: str) -> None:
@@ -55,6 +55,17 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_variable(environ: Mapping[s
     with pytest.raises(InvalidSetting) as caught:
         read_settings({**HOME, **environ})
     assert str(caught.value).startswith(message)
+
+
+def test_who_looks_for_hosts_needs_a_place_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host needs none, and so HOME may be missing."""
+    for variable in ("HOME", "XDG_STATE_HOME", "RUNTIME_HOST_STATE_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(InvalidSetting) as caught:
+        process_state_dir()
+    assert str(caught.value) == (
+        "HOME is not set, so there is no place for state; expected RUNTIME_HOST_STATE_DIR to name a folder"
+    )
 
 
 def test_a_secret_is_the_value_of_its_variable(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from omnibase_infra.state import (
     HostNotFound,
     HostState,
+    StateNotSafe,
     StateNotWritable,
     find_host,
     remove_state,
@@ -115,6 +116,63 @@ def test_rubbish_is_ignored_and_stays(tmp_path: Path) -> None:
     before = names(tmp_path)
     assert running_hosts(tmp_path) == [STATE]
     assert names(tmp_path) == before
+
+
+def test_what_is_no_file_of_this_user_is_not_read(tmp_path: Path) -> None:
+    """A link, a pipe that nobody writes into, one that is too large; and nothing waits for them."""
+    folder, elsewhere = tmp_path / "state", tmp_path / "elsewhere.json"
+    write_state(folder, STATE)
+    elsewhere.write_text(STATE.model_dump_json())
+    (folder / "link.json").symlink_to(elsewhere)
+    os.mkfifo(folder / "pipe.json")
+    (folder / "large.json").write_text(STATE.model_dump_json() + " " * 2 * 1024 * 1024)
+    assert running_hosts(folder) == [STATE]
+    assert len(names(folder)) == 4
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_another_user_is_not_read(tmp_path: Path) -> None:
+    """In a folder like /tmp anybody may put one, which could lead a command to a broker of theirs."""
+    write_state(tmp_path, STATE)
+    os.chown(tmp_path / names(tmp_path)[0], 65534, 65534)
+    assert running_hosts(tmp_path) == []
+    assert len(names(tmp_path)) == 1
+
+
+def test_a_host_of_ten_thousand_nodes_is_found(tmp_path: Path) -> None:
+    """What is written is never too large to be read."""
+    large = like(nodes={f"{number:04}-{'n' * 75}": 1 for number in range(10_000)})
+    write_state(tmp_path, large)
+    assert running_hosts(tmp_path) == [large]
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_safe"), [(0o777, False), (0o770, False), (0o757, False), (0o1777, True), (0o755, True)]
+)
+def test_a_folder_in_which_others_may_replace_files_is_refused(tmp_path: Path, mode: int, *, is_safe: bool) -> None:
+    """By who writes and by who reads; in one like /tmp, nobody can touch what another has written."""
+    tmp_path.chmod(mode)
+    if is_safe:
+        write_state(tmp_path, STATE)
+        assert running_hosts(tmp_path) == [STATE]
+        return
+    for use in (lambda: write_state(tmp_path, STATE), lambda: running_hosts(tmp_path)):
+        with pytest.raises(StateNotSafe) as caught:
+            use()
+        assert f"mode {mode:04o}" in str(caught.value)
+        assert "RUNTIME_HOST_STATE_DIR" in str(caught.value)
+    assert names(tmp_path) == []
+    # As where a volume of Kubernetes is mounted, which anybody may write.
+    write_state(tmp_path / "own", STATE)
+    assert running_hosts(tmp_path / "own") == [STATE]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
+    """Its owner may do anything in it."""
+    os.chown(tmp_path, 65534, 65534)
+    with pytest.raises(StateNotSafe, match="owner 65534"):
+        write_state(tmp_path, STATE)
 
 
 def test_fields_of_a_newer_version_are_ignored(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from omnibase_infra.cli import main
 from omnibase_infra.documents.reference import MARK
-from omnibase_infra.settings import process_settings
+from omnibase_infra.settings import process_state_dir
 from omnibase_infra.state import HostState, write_state
 
 ROOT = Path(__file__).parents[3]
@@ -140,10 +140,13 @@ def test_a_shell_completes_verbs_hosts_and_running_nodes() -> None:
         {"host": "demo", "pid": os.getpid(), "started_at": "2026-01-01T00:00:00Z", "nodes": {"echo": 1}}
         | {"bootstrap_servers": "x", "contract_path": "x", "contracts_dir": "x"}
     )
-    write_state(process_settings().state_dir, state)
+    state_dir = process_state_dir()
+    write_state(state_dir, state)
     assert "graph" in _completed("runtime-host gr")
     assert "contracts/hosts/demo.yaml" in _completed("runtime-host run con")
     assert "echo" in _completed("runtime-host send ec")
+    state_dir.chmod(0o777)
+    assert not _completed("runtime-host send ec").strip()
 
 
 def _completed(line: str) -> str:

@@ -29,7 +29,7 @@ from omnibase_infra.secrets.redaction import Redactor
 from omnibase_infra.secrets.rotation import Rotation
 from omnibase_infra.secrets.vault_reader import HostReader
 from omnibase_infra.settings import Settings
-from omnibase_infra.state import HostState, remove_state, write_state
+from omnibase_infra.state import HostState, StateNotSafe, StateNotWritable, remove_state, write_state
 from omnibase_infra.stopping import Stopping
 from omnibase_infra.watches import Watcher
 from omnibase_infra.wiring import handler_factories
@@ -144,7 +144,7 @@ class RuntimeHostProcess:
             await self.runtime.start()
             stack.push_async_callback(self._stop)
             await self._open(stack, "watches", self._watching())
-            stack.callback(remove_state, self._state_dir, self._write_state())
+            self._tell_where_it_is(stack)
             self._stack = stack.pop_all()
         if self.bus.embedded:
             self._log.event("warning", "embedded_broker", meaning="for trying out: nothing outlives this process")
@@ -270,9 +270,21 @@ class RuntimeHostProcess:
             # The bus gave up on a broker that does not answer. There is a little time left for everything else.
             self._stopping.passed()
 
-    def _write_state(self) -> HostState:
+    def _tell_where_it_is(self, stack: AsyncExitStack) -> None:
+        """Write the state file, until the end. A host serves all the same where there is no place for it."""
+        state_dir, state = self._state_dir, self._state()
+        try:
+            write_state(state_dir, state)
+        except (StateNotWritable, StateNotSafe) as error:
+            way = f"give it --host and --broker {state.bootstrap_servers}"
+            meaning = f"`runtime-host send` does not find this host by itself: {way}"
+            self._log.event("warning", error.code, reason=str(error), meaning=meaning)
+        else:
+            stack.callback(remove_state, state_dir, state)
+
+    def _state(self) -> HostState:
         contract = self.contract
-        state = HostState(
+        return HostState(
             host=contract.name,
             pid=os.getpid(),
             started_at=self._started_at,
@@ -282,5 +294,3 @@ class RuntimeHostProcess:
             nodes={node.contract.name: node.contract.major for node in self._loaded.nodes},
             health_url=self.health_url,
         )
-        write_state(self._state_dir, state)
-        return state

@@ -27,16 +27,26 @@ class InvalidSetting(OnexError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What is set for a process, and not for a host. `state_dir` is where running hosts say that they run."""
+    """What is set for a process, and not for a host.
+
+    `state_dir` is where running hosts say that they run; None where nothing names a place, not even HOME.
+    """
 
     log_level: LogLevel
     log_format: LogFormat
-    state_dir: Path
+    state_dir: Path | None
 
 
 def process_settings() -> Settings:
     """Read the settings of this process. Raises InvalidSetting."""
     return read_settings(os.environ)
+
+
+def process_state_dir() -> Path:
+    """Return where running hosts say that they run. Raises InvalidSetting where there is no place for it."""
+    if (state_dir := process_settings().state_dir) is None:
+        raise InvalidSetting(f"HOME is not set, so there is no place for state; expected {_STATE_DIR} to name a folder")
+    return state_dir
 
 
 def process_secrets(sources: Mapping[str, SecretSource]) -> "EnvironmentSecrets":
@@ -109,7 +119,7 @@ def _choice(environ: Mapping[str, str], variable: str, choices: tuple[Choice, ..
     raise InvalidSetting(f"{variable} is {found!r}; expected one of: {', '.join(choices)}")
 
 
-def _state_dir(environ: Mapping[str, str]) -> Path:
+def _state_dir(environ: Mapping[str, str]) -> Path | None:
     if given := environ.get(_STATE_DIR):
         return _absolute(given, _STATE_DIR)
     # The XDG Base Directory Specification wants a relative path to be ignored.
@@ -117,7 +127,7 @@ def _state_dir(environ: Mapping[str, str]) -> Path:
         return shared / "runtime-host"
     if home := environ.get("HOME"):
         return _absolute(home, "HOME") / ".local" / "state" / "runtime-host"
-    raise InvalidSetting(f"HOME is not set, so there is no place for state; expected {_STATE_DIR} to name a folder")
+    return None
 
 
 def _absolute(found: str, variable: str) -> Path:

@@ -1,6 +1,11 @@
-"""State files: what each running host tells the other commands of the same user. No secret is written here."""
+"""State files: what each running host tells the other commands of the same user. No secret is written here.
+
+They lead a command to a broker and to contracts, so nobody else may write them: files of other users are not read, and
+a folder in which others could replace them is not used.
+"""
 
 import os
+import stat
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,6 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from omnibase_core.contracts.document import suggestion
 from omnibase_core.envelope import UtcDatetime
 from omnibase_core.errors import OnexError
+
+_FILE_BYTES_MAX = 1024 * 1024
+"""Room for ten thousand nodes with names of 80 characters."""
+_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class HostState(BaseModel):
@@ -44,26 +53,39 @@ class StateNotWritable(OnexError):
     code = "state_not_writable"
 
 
-def write_state(state_dir: Path, state: HostState) -> None:
-    """Write the host's file, whole or not at all, for the user's eyes only. Raises StateNotWritable."""
+class StateNotSafe(OnexError):
+    """A state folder in which others may replace what this user has written."""
+
+    code = "state_not_safe"
+
+
+def write_state(state_dir: Path | None, state: HostState) -> None:
+    """Write the host's file, whole or not at all, for the user's eyes only. Raises StateNotWritable, StateNotSafe."""
+    if state_dir is None:
+        raise StateNotWritable("there is no state folder: neither RUNTIME_HOST_STATE_DIR nor HOME is set")
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_folder(state_dir)
         _replace(_path(state_dir, state), state.model_dump_json(indent=2))
     except OSError as error:
         message = f"state folder {state_dir}: {error.strerror}; expected one that this user may write"
         raise StateNotWritable(f"{message} (set RUNTIME_HOST_STATE_DIR)") from error
 
 
-def remove_state(state_dir: Path, state: HostState) -> None:
-    """Remove the host's file, unless it has become another's."""
-    path = _path(state_dir, state)
-    if _read(path) == state:
+def remove_state(state_dir: Path | None, state: HostState) -> None:
+    """Remove the host's file, if it has one, unless it has become another's."""
+    if state_dir is not None and _read(path := _path(state_dir, state)) == state:
         with suppress(OSError):
             path.unlink()
 
 
 def running_hosts(state_dir: Path) -> list[HostState]:
-    """Read who is running, by name and age. Files of processes that are no more are deleted, and rubbish is ignored."""
+    """Read who is running, by name and age. Files of processes that are no more are deleted, and rubbish is ignored.
+
+    Raises StateNotSafe. A folder that is not there has no hosts.
+    """
+    with suppress(OSError):
+        _check_folder(state_dir)
     running: list[HostState] = []
     for path in state_dir.glob("*.json"):
         state = _read(path)
@@ -126,9 +148,28 @@ def _replace(path: Path, text: str) -> None:
         raise
 
 
+def _check_folder(state_dir: Path) -> None:
+    """Raise StateNotSafe where others may rename and remove files: all who may write, but in a folder like /tmp."""
+    found = state_dir.stat()
+    is_open = found.st_mode & _OTHERS_MAY_WRITE and not found.st_mode & stat.S_ISVTX
+    if is_open or found.st_uid not in (0, os.geteuid()):
+        mode = f"owner {found.st_uid}, mode {stat.S_IMODE(found.st_mode):04o}"
+        raise StateNotSafe(
+            f"state folder {state_dir}: others may replace what is in it ({mode}); expected one that is this user's "
+            "alone: set RUNTIME_HOST_STATE_DIR to another, such as a new one below it, or make it 0700"
+        )
+
+
 def _read(path: Path) -> HostState | None:
+    """Give what a file of this user says; None where it is another's, no file, too large, or says nothing."""
     try:
-        return HostState.model_validate_json(path.read_bytes())
+        # Not through a link, and without waiting for whoever would write into a pipe.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_size > _FILE_BYTES_MAX:
+                return None
+            return HostState.model_validate_json(file.read(_FILE_BYTES_MAX))
     except (OSError, ValidationError):
         return None
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from omnibase_infra.settings import process_settings
+from omnibase_core.errors import OnexError
+from omnibase_infra.settings import process_state_dir
 from omnibase_infra.state import running_hosts
 
 _PROGRAM = "runtime-host"
@@ -36,7 +37,10 @@ def completion(context: click.Context, shell: str) -> None:
 def complete_nodes(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete the nodes of the hosts that run on this machine."""
     del context, parameter
-    names = {name for state in running_hosts(process_settings().state_dir) for name in state.nodes}
+    try:
+        names = {name for state in running_hosts(process_state_dir()) for name in state.nodes}
+    except OnexError:
+        return []  # It is the command that says what is wrong with the folder, and not the key Tab.
     return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
 
 

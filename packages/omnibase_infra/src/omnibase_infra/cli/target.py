@@ -14,7 +14,7 @@ from omnibase_infra.cli.contracts import load_host
 from omnibase_infra.cli.run import with_broker
 from omnibase_infra.kafka import KafkaSettings
 from omnibase_infra.secrets.references import resolved
-from omnibase_infra.settings import process_secrets, process_settings
+from omnibase_infra.settings import process_secrets, process_state_dir
 from omnibase_infra.state import find_host, running_hosts
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -41,14 +41,14 @@ def broker_option(command: Command) -> Command:
 
 def host_of(node: str | None, host: Path | None, broker: str | None) -> LoadedHost:
     """Load the host contract that was named, or that of a host which runs here and serves the node."""
-    running = running_hosts(process_settings().state_dir)
     if host is None:
-        state = find_host(running, node)
+        state = find_host(running_hosts(process_state_dir()), node)
         loaded = load_host(Path(state.contract_path), Path(state.contracts_dir))
         return with_broker(loaded, broker or state.bootstrap_servers)
     loaded = with_broker(load_host(host, None), broker)
     if bus_of(loaded).embedded:
         # The contract does not know where the embedded broker is; the running host does.
+        running = running_hosts(process_state_dir())
         state = find_host([it for it in running if it.host == loaded.contract.name], node)
         return with_broker(loaded, state.bootstrap_servers)
     return loaded
