@@ -1,13 +1,18 @@
 """Functions of compute nodes that tests run in worker processes: good ones, and those that a host has to survive."""
 
+import json
 import os
 import re
 import signal
+import stat
 import sys
+import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from omnibase_core.errors import CommandRejected, HandlerError
+from omnibase_infra.workers.program import framed
 
 
 def echo(argument: Any) -> dict[str, Any]:
@@ -96,6 +101,47 @@ def talk(_: Any) -> dict[str, Any]:
     print("said to standard output")
     print("said to standard error", file=sys.stderr)
     return {"read": sys.stdin.read()}
+
+
+def environment(_: Any) -> dict[str, Any]:
+    """Give the environment of the process."""
+    return dict(os.environ)
+
+
+def stray(what: str) -> dict[str, Any]:
+    """Write where only the process itself should, as a function with a wrong descriptor may: at once, or soon after."""
+    forged = {"result": {"forged": True}, "bytes": 0}
+    body = json.dumps(forged).encode()
+    written = {
+        "text": b"done: 1 row, nothing else to say\n",
+        "a byte": b"x",
+        "a frame": framed(1, forged),
+        "a frame without a number": len(body).to_bytes(4, "big") + body,
+    }[what.removeprefix("later ")]
+
+    def write() -> None:
+        for descriptor in range(64):
+            with suppress(OSError):
+                if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                    os.write(descriptor, written)
+                    return
+
+    if what.startswith("later "):
+        threading.Timer(0.2, write).start()
+    else:
+        write()
+    return {"strayed": what}
+
+
+def stray_and_spin(_: Any) -> dict[str, Any]:
+    """Write a byte where only the process itself should, and never come back."""
+    stray("a byte")
+    return wild(None)
+
+
+def fork(_: Any) -> dict[str, Any]:
+    """Come back twice, as code that forgets to end its child does."""
+    return {"parent": os.fork() != 0}
 
 
 def hold(size_bytes: int) -> dict[str, Any]:

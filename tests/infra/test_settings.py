@@ -7,7 +7,14 @@ import pytest
 
 from omnibase_core.contracts.secrets import EnvironmentSecret, FileSecret
 from omnibase_core.errors import SecretMissing
-from omnibase_infra.settings import EnvironmentSecrets, InvalidSetting, Settings, process_state_dir, read_settings
+from omnibase_infra.settings import (
+    EnvironmentSecrets,
+    InvalidSetting,
+    Settings,
+    process_state_dir,
+    read_settings,
+    worker_environment,
+)
 
 HOME = {"HOME": "/home/ada"}
 STATE = Path("/home/ada/.local/state/runtime-host")
@@ -55,6 +62,32 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_variable(environ: Mapping[s
     with pytest.raises(InvalidSetting) as caught:
         read_settings({**HOME, **environ})
     assert str(caught.value).startswith(message)
+
+
+def test_workers_get_what_an_interpreter_heeds_and_no_secret() -> None:
+    """By a list of what they get: what is not on it, they do not."""
+    kept = {
+        "PATH": "/bin",
+        "LANG": "de",
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "PYTHONHOME": "/opt/python",
+        "PYTHONHASHSEED": "1",
+        "VIRTUAL_ENV": "/venv",
+        "LD_LIBRARY_PATH": "/lib",
+        "OMP_NUM_THREADS": "1",
+    }
+    withheld = {
+        "ONEX_SECRET_KEY": "1234",
+        "AWS_SECRET_ACCESS_KEY": "1234",
+        "PGPASSWORD": "1234",
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=1234",
+        "MY_PATH": "1234",
+        "PATH_TO_KEY": "1234",
+        "PYTHONPATH": "/opentelemetry",
+        "HOME": "/home/ada",
+    }
+    assert worker_environment({**kept, **withheld}) == kept
 
 
 def test_who_looks_for_hosts_needs_a_place_to_look(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psutil
@@ -75,6 +77,23 @@ def test_the_compute_handler_calls_functions_on_the_loop_and_in_a_process_of_the
         assert not any(map(psutil.pid_exists, pids))
 
     asyncio.run(scenario())
+
+
+def test_the_secrets_of_the_host_are_not_in_the_environment_of_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They get what an interpreter heeds."""
+    monkeypatch.setenv("ONEX_SECRET_KEY", "1234")
+    monkeypatch.setenv("TZ", "Europe/Paris")
+
+    async def scenario() -> Mapping[str, Any]:
+        factory = handler_factories()["compute"]
+        request = FunctionCall(function="tests.gear.functions:environment", argument=None, budget_s=20)
+        async with factory.open(settings=factory.description.settings(), targets={}) as handler:
+            assert isinstance(handler, ComputeHandler)
+            return await handler.execute(HandlerCall("compute", "call", request, None, 20, UUID(int=1)))
+
+    found = asyncio.run(scenario())
+    assert found["TZ"] == "Europe/Paris"
+    assert "1234" not in found.values()
 
 
 def test_a_plugin_adds_its_handler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,6 +206,72 @@ def test_a_worker_that_dies_fails_the_call_under_way_and_no_other(how: str, told
     with_pool(scenario, workers=2)
 
 
+@pytest.mark.parametrize("what", ["text", "a byte", "a frame", "a frame without a number"])
+@pytest.mark.parametrize("when", ["", "later "], ids=["at once", "later"])
+def test_what_a_function_writes_to_the_host_is_no_answer_to_any_call(what: str, when: str) -> None:
+    """The call that meets it fails and may be tried again; its worker is killed, and no call has another's answer."""
+
+    async def scenario(pool: WorkerPool) -> None:
+        pid = (await call(pool, "who"))["pid"]
+        if when:
+            assert await call(pool, "stray", when + what) == {"strayed": when + what}
+            await asyncio.sleep(0.5)
+        attempt = call(pool, "echo", 0) if when else call(pool, "stray", what)
+        error = await failure(attempt)
+        assert isinstance(error, WorkerDied)
+        assert (error.code, error.retryable) == ("worker_died", True)
+        assert f"{FUNCTIONS}:{'echo' if when else 'stray'}: its worker was killed: " in str(error)
+        assert [await call(pool, "echo", n) for n in range(3)] == [{"got": n} for n in range(3)]
+        assert pid not in pool.pids
+        await _until(lambda: not psutil.pid_exists(pid))
+
+    with_pool(scenario)
+
+
+def test_bytes_that_are_no_whole_header_are_not_waited_for() -> None:
+    """The function goes on for ever, but what it wrote before has been seen."""
+
+    async def scenario(pool: WorkerPool) -> None:
+        await call(pool, "who")
+        began_s = time.monotonic()
+        error = await failure(call(pool, "stray_and_spin"))
+        assert isinstance(error, WorkerDied)
+        assert time.monotonic() - began_s < 5
+
+    with_pool(scenario)
+
+
+def test_a_function_that_comes_back_twice_answers_one_call() -> None:
+    """What its child says as well is no answer to the next."""
+
+    async def scenario(pool: WorkerPool) -> None:
+        assert set(await call(pool, "fork")) == {"parent"}
+        for n in range(20):
+            try:
+                assert await call(pool, "echo", n) == {"got": n}
+            except WorkerDied:
+                break
+        assert [await call(pool, "echo", n) for n in range(3)] == [{"got": n} for n in range(3)]
+
+    with_pool(scenario)
+
+
+def test_a_worker_has_the_variables_that_it_is_given_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a function has no use for, it cannot give away."""
+    monkeypatch.setenv("ONEX_SECRET_KEY", "1234")
+
+    async def scenario(pool: WorkerPool) -> Any:
+        return await call(pool, "environment")
+
+    # Python adds one by itself where it is started without any.
+    assert set(with_pool(scenario)) <= {"LC_CTYPE"}
+
+    with worker_pool(workers=1, worker_bytes_max=ROOM_BYTES, environment={"TZ": "Europe/Paris"}) as pool:
+        found = asyncio.run(scenario(pool))
+    assert found["TZ"] == "Europe/Paris"
+    assert set(found) <= {"LC_CTYPE", "TZ"}
+
+
 def test_a_worker_that_was_killed_while_it_was_idle_is_replaced() -> None:
     """No call fails for it."""
 

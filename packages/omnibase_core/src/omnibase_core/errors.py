@@ -265,7 +265,8 @@ class StoreFailed(CommandFailed):
 class WorkerDied(CommandFailed):
     """A worker process that ended under a function: until the node is let in again, its commands wait.
 
-    Retryable only where it was ended from outside: what a function did to its process, it would do again.
+    Retryable where it was ended from outside, or another function of it may be the cause: what a function did to its
+    process, it would do again.
     """
 
     tells_of_trouble = True

@@ -16,6 +16,12 @@ LogFormat = Literal["auto", "json", "console"]
 _LOG_LEVEL = "RUNTIME_HOST_LOG_LEVEL"
 _LOG_FORMAT = "RUNTIME_HOST_LOG_FORMAT"
 _STATE_DIR = "RUNTIME_HOST_STATE_DIR"
+# Without PYTHONPATH: a worker is told the host's whole path, and a sitecustomize on it, such as that of OpenTelemetry's
+# command, would be run in each worker.
+_OF_WORKERS = re.compile(
+    r"PATH|LANG|LANGUAGE|LC_[A-Z]+|TZ|TZDIR|LD_LIBRARY_PATH|DYLD_LIBRARY_PATH|VIRTUAL_ENV|(?!PYTHONPATH)PYTHON[A-Z0-9]+"
+    r"|(OMP|OPENBLAS|MKL)_NUM_THREADS"
+)
 _SECRET = "ONEX_SECRET_"  # noqa: S105 - where secrets are looked for, and none itself
 
 
@@ -47,6 +53,11 @@ def process_state_dir() -> Path:
     if (state_dir := process_settings().state_dir) is None:
         raise InvalidSetting(f"HOME is not set, so there is no place for state; expected {_STATE_DIR} to name a folder")
     return state_dir
+
+
+def worker_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return what worker processes get of the environment: what an interpreter heeds, and nothing that is a secret."""
+    return {name: value for name, value in environ.items() if _OF_WORKERS.fullmatch(name)}
 
 
 def process_secrets(sources: Mapping[str, SecretSource]) -> "EnvironmentSecrets":

@@ -19,6 +19,7 @@ from omnibase_infra.functions import import_function
 from omnibase_infra.handlers.kafka import KafkaHandlerFactory, Place
 from omnibase_infra.kafka import KafkaBusFactory
 from omnibase_infra.purity.findings import Finding
+from omnibase_infra.settings import worker_environment
 from omnibase_infra.stores.memory import MemoryStoreFactory
 from omnibase_infra.stores.postgres import PostgresStoreFactory
 from omnibase_infra.workers.pool import worker_pool
@@ -62,7 +63,10 @@ class ComputeHandlerFactory:
         with (
             alarm_budget() as budget,
             worker_pool(
-                workers=settings.workers, worker_bytes_max=settings.worker_bytes_max, strict=self._strict
+                workers=settings.workers,
+                worker_bytes_max=settings.worker_bytes_max,
+                environment=worker_environment(),
+                strict=self._strict,
             ) as workers,
         ):
             yield ComputeHandler(self._finder(), budget=budget, workers=workers)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,8 +28,9 @@ class WorkerPool:
     dies, is the trouble of the node that asked for it, whose breaker says when that is tried again.
     """
 
-    def __init__(self, *, workers: int, worker_bytes_max: int, strict: bool) -> None:
-        """Hold no worker yet. With `strict`, they watch functions as they run."""
+    def __init__(self, *, workers: int, worker_bytes_max: int, environment: Mapping[str, str], strict: bool) -> None:
+        """Hold no worker yet. They have the variables of `environment` alone; with `strict`, they watch functions."""
+        self._environment = environment
         self._strict = strict
         self._seats = [_Seat() for _ in range(workers)]
         self._free = list(self._seats)
@@ -82,7 +83,7 @@ class WorkerPool:
         if seat.worker is not None and not seat.worker.usable:
             self._vacate(seat)
         if seat.worker is None:
-            seat.worker = WorkerProcess(strict=self._strict)
+            seat.worker = WorkerProcess(environment=self._environment, strict=self._strict)
         return seat.worker
 
     def _leave(self, seat: _Seat) -> None:
@@ -120,9 +121,14 @@ class WorkerPool:
 
 
 @contextmanager
-def worker_pool(*, workers: int, worker_bytes_max: int, strict: bool = False) -> Iterator[WorkerPool]:
-    """Give a pool for as long as the context is open; with `strict`, of workers that watch functions as they run."""
-    pool = WorkerPool(workers=workers, worker_bytes_max=worker_bytes_max, strict=strict)
+def worker_pool(
+    *, workers: int, worker_bytes_max: int, environment: Mapping[str, str] | None = None, strict: bool = False
+) -> Iterator[WorkerPool]:
+    """Give a pool for as long as the context is open; with `strict`, of workers that watch functions as they run.
+
+    `environment` holds all variables that its workers have, by default none.
+    """
+    pool = WorkerPool(workers=workers, worker_bytes_max=worker_bytes_max, environment=environment or {}, strict=strict)
     try:
         yield pool
     finally:

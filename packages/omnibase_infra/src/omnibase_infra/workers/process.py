@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from omnibase_core.errors import CommandFailed, CommandRejected, HandlerError, OnexError, WorkerDied
-from omnibase_infra.workers.program import FRAME_BYTES_MAX, LENGTH_BYTES, framed
+from omnibase_infra.workers.program import FRAME_BYTES_MAX, HEADER_BYTES, framed, header
 
 _PROGRAM = """\
 import sys
@@ -29,11 +29,17 @@ serve(int(sys.argv[1]), guarded_import())
 """
 _LOAD_S = 20.0
 """For how long a worker may start and import the module of a function."""
+_HEADER_S = 1.0
+"""For how long the header of an answer may come in pieces. A worker writes it at once."""
 _CHUNK_BYTES = 256 * 1024
 _EXIT_LOOKS = 100
 _EXIT_LOOK_S = 0.005
 _CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL})
 """Signals by which a process ends for what it did itself."""
+
+
+class _OutOfStep(Exception):
+    """What came is not the answer to what was asked. Says what it is instead."""
 
 
 class WorkerProcess:
@@ -43,19 +49,26 @@ class WorkerProcess:
     the middle of whatever they held. It is of a process group of its own, so that Ctrl-C in a terminal is not for it.
     """
 
-    def __init__(self, *, strict: bool = False) -> None:
-        """Start it; with `strict`, it watches functions as they run. Raises HandlerError when the system refuses."""
+    def __init__(self, *, environment: Mapping[str, str], strict: bool = False) -> None:
+        """Start it with these variables and no others; with `strict`, it watches functions as they run.
+
+        Raises HandlerError when the system refuses.
+        """
         self.size_bytes = 0
         """What it held in memory after its last call."""
         self._loaded: set[str] = set()
         self._busy = False
+        self._number = 0
+        """Of the last question. None is asked twice in the life of a worker."""
         self._socket, theirs = socket.socketpair()
         self._socket.settimeout(0)
         try:
             with theirs:
                 program = _STRICT_PROGRAM if strict else _PROGRAM
                 command = [sys.executable, "-c", program, str(os.getpid()), *sys.path]
-                self._process = subprocess.Popen(command, stdin=theirs.fileno(), process_group=0)  # noqa: S603 - our own program
+                self._process = subprocess.Popen(  # noqa: S603 - our own program
+                    command, stdin=theirs.fileno(), env=environment, process_group=0
+                )
         except OSError as error:
             self._socket.close()
             raise HandlerError(
@@ -80,9 +93,19 @@ class WorkerProcess:
     async def call(self, function: str, argument: Any, *, budget_s: float) -> Any:
         """Call a function and give its result. Whatever this raises, look whether the worker is still usable.
 
-        Raises TimeoutError where the function took longer than its budget, WorkerDied where the process ended under it,
-        HandlerError where it could not be imported or gave no JSON, and what it raised itself.
+        Raises TimeoutError where the function took longer than its budget, WorkerDied where the process ended under it
+        or said what was not asked, HandlerError where it could not be imported or gave no JSON, and what it raised
+        itself.
         """
+        try:
+            return await self._called(function, argument, budget_s=budget_s)
+        except _OutOfStep as error:
+            self.kill()
+            message = f"{function}: its worker was killed: {error}"
+            # Whichever function of the worker wrote what it had no business to write, it may have been another one.
+            raise WorkerDied("worker_died", message, retryable=True) from error
+
+    async def _called(self, function: str, argument: Any, *, budget_s: float) -> Any:
         if function not in self._loaded:
             await self._load(function)
         try:
@@ -128,8 +151,12 @@ class WorkerProcess:
         self._loaded.add(function)
 
     async def _ask(self, question: dict[str, Any], *, within_s: float) -> Mapping[str, Any]:
-        """Send a frame and give its answer. Raises EOFError when there is none, TimeoutError when it is late."""
-        frame = framed(question)
+        """Send a frame and give its answer.
+
+        Raises EOFError when there is none, TimeoutError when it is late, _OutOfStep when it is another's.
+        """
+        self._number += 1
+        frame = framed(self._number, question)
         self._busy = True
         loop = asyncio.get_running_loop()
         try:
@@ -162,14 +189,19 @@ class WorkerProcess:
             loop.remove_reader(self._socket)
 
     async def _receive(self) -> Mapping[str, Any]:
-        length = int.from_bytes(await self._read(LENGTH_BYTES), "big")
-        if length > FRAME_BYTES_MAX:
-            raise EOFError
         try:
-            told: Mapping[str, Any] = json.loads(await self._read(length))
+            async with asyncio.timeout(_HEADER_S):
+                length, number = header(await self._read(HEADER_BYTES))
+        except TimeoutError as error:
+            raise _OutOfStep("less came than the header of an answer") from error
+        if number != self._number or length > FRAME_BYTES_MAX:
+            raise _OutOfStep("what came is not the answer to this call")
+        try:
+            told = json.loads(await self._read(length))
         except (ValueError, RecursionError) as error:
-            # Not as a worker speaks: its memory is not in order.
-            raise EOFError from error
+            raise _OutOfStep("its answer is no JSON") from error
+        if not isinstance(told, dict):
+            raise _OutOfStep("its answer is no object")
         return told
 
     async def _read(self, count: int) -> bytes:

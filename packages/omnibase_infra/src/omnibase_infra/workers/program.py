@@ -3,7 +3,8 @@
 A worker imports the standard library and what its functions import: it costs no more than a bare interpreter. Where
 these know pydantic, it is core that calls them, as on the loop, since they may take or give a model.
 
-A frame is the length of its body in four bytes, big-endian, and the body as JSON.
+A frame is the length of its body in four bytes and a number in eight, both big-endian, and the body as JSON. An answer
+has the number of its question, so that nothing else is taken for it: a function may write to whatever is open here.
 
 - `{"load": name}` is answered by `{"loaded": true}` or `{"missing": why}`.
 - `{"call": name, "argument": value}` by `result`, `unfit` (why the result is no JSON) or `raised`, and `bytes`: what
@@ -25,7 +26,8 @@ from omnibase_infra.functions import import_function
 
 Find = Callable[[str], Callable[[Any], Any]]
 
-LENGTH_BYTES = 4
+HEADER_BYTES = 12
+_LENGTH_BYTES = 4
 FRAME_BYTES_MAX = 64 * 1024 * 1024
 
 _PR_SET_PDEATHSIG = 1
@@ -40,8 +42,11 @@ def serve(host_pid: int, find: Find = import_function) -> None:
     asked, told = _take_over_input()
     memory = _memory()
     with suppress(ConnectionError):
-        for question in _frames(asked):
-            answer = framed(_load(question["load"], find)) if "load" in question else _answer(question, find, memory)
+        for number, question in _frames(asked):
+            if "load" in question:
+                answer = framed(number, _load(question["load"], find))
+            else:
+                answer = _answer(number, question, find, memory)
             with suppress(Exception):
                 # Before it is told: whoever has the answer may kill the worker, and what was printed would be lost.
                 sys.stdout.flush()
@@ -49,12 +54,20 @@ def serve(host_pid: int, find: Find = import_function) -> None:
             told.flush()
 
 
-def framed(content: dict[str, Any]) -> bytes:
-    """Give content as a frame. Raises ValueError, TypeError or RecursionError where it is no JSON, or too large."""
+def framed(number: int, content: dict[str, Any]) -> bytes:
+    """Return content as the frame of this number.
+
+    Raises ValueError, TypeError or RecursionError where it is no JSON, or too large.
+    """
     body = json.dumps(content).encode()
     if len(body) > FRAME_BYTES_MAX:
         raise ValueError(f"{len(body)} bytes as JSON, at most {FRAME_BYTES_MAX} can be passed on")
-    return len(body).to_bytes(LENGTH_BYTES, "big") + body
+    return len(body).to_bytes(_LENGTH_BYTES, "big") + number.to_bytes(HEADER_BYTES - _LENGTH_BYTES, "big") + body
+
+
+def header(data: bytes) -> tuple[int, int]:
+    """Return the length of a frame's body, and its number, by its first bytes."""
+    return int.from_bytes(data[:_LENGTH_BYTES], "big"), int.from_bytes(data[_LENGTH_BYTES:], "big")
 
 
 def _with_models(find: Find) -> Find:
@@ -105,9 +118,10 @@ def _memory() -> Callable[[], int]:
     return lambda: int(os.pread(statm, 100, 0).split()[1]) * page_bytes
 
 
-def _frames(asked: BinaryIO) -> Iterator[dict[str, Any]]:
-    while len(length := asked.read(LENGTH_BYTES)) == LENGTH_BYTES:
-        yield json.loads(asked.read(int.from_bytes(length, "big")))
+def _frames(asked: BinaryIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    while len(begun := asked.read(HEADER_BYTES)) == HEADER_BYTES:
+        length, number = header(begun)
+        yield number, json.loads(asked.read(length))
 
 
 def _load(name: str, find: Find) -> dict[str, Any]:
@@ -120,11 +134,11 @@ def _load(name: str, find: Find) -> dict[str, Any]:
     return {"loaded": True}
 
 
-def _answer(question: dict[str, Any], find: Find, memory: Callable[[], int]) -> bytes:
+def _answer(number: int, question: dict[str, Any], find: Find, memory: Callable[[], int]) -> bytes:
     try:
-        return framed({**_call(find(question["call"]), question["argument"]), "bytes": memory()})
+        return framed(number, {**_call(find(question["call"]), question["argument"]), "bytes": memory()})
     except (ValueError, TypeError, RecursionError) as error:
-        return framed({"unfit": f"its result: {error}", "bytes": memory()})
+        return framed(number, {"unfit": f"its result: {error}", "bytes": memory()})
 
 
 def _call(function: Callable[[Any], Any], argument: Any) -> dict[str, Any]:
