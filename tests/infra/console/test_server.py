@@ -250,7 +250,9 @@ def test_a_host_that_a_stranger_may_have_named_is_refused(host: str, expected: i
                 if got == 421:
                     body = json.loads(answer.partition(b"\r\n\r\n")[2])
                     assert body["error"] == "Misdirected Request"
-                    assert "metrics.example.org" in body["expected"]
+                    assert "health.address" in body["expected"]
+                    assert b"metrics.example.org" not in answer
+                    assert socket.gethostname().encode() not in answer
 
     asyncio.run(scenario())
 

@@ -32,6 +32,8 @@ _READ_BYTES = 4096
 _HOST = re.compile(r"(?P<name>\[[^\[\]]*\]|[^:\[\]]*)(:[0-9]*)?")
 _RESERVED = (".local", ".internal", ".localhost")
 """Ends of names that nobody can register on the internet. Names of services in Kubernetes are among them."""
+# No name is given away: it is a stranger who reads this.
+_EXPECTED = "a Host that is an IP address, localhost, health.address or this machine's own name"
 
 
 class Page(NamedTuple):
@@ -157,9 +159,8 @@ class _Connections:
     async def _page(self, request: h11.Request) -> Page:
         host = next((value for name, value in request.headers if name == b"host"), b"").decode("latin-1")
         if not is_ours(host, self._names):
-            expected = f"a Host that is an IP address, localhost, or one of: {', '.join(sorted(self._names))}"
             status = HTTPStatus.MISDIRECTED_REQUEST
-            return json_page({**_named(status), "expected": expected}, status)
+            return json_page({**_named(status), "expected": _EXPECTED}, status)
         path = request.target.decode("ascii").partition("?")[0]
         there_are = {"there_are": list(self._pages)}
         if path not in self._pages:
