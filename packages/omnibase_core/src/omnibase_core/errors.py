@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Literal, Self
 
-CODE_LENGTH_MAX, _TEXT_LENGTH_MAX = 200, 1000
+CODE_LENGTH_MAX, _HALF_OF_A_TEXT = 200, 500
 """In characters. A megabyte of a command's own text in each message would fill the log, and `/health`."""
 
 ProblemCode = Literal[
@@ -357,5 +357,4 @@ def described(error: BaseException) -> str:
 
 def _cut(text: str) -> str:
     """Leave out the middle of what is too long for a log: a sender's own text may be most of it."""
-    half = _TEXT_LENGTH_MAX // 2
-    return text if len(text) <= _TEXT_LENGTH_MAX else f"{text[:half]} ... {text[-half:]}"
+    return text if len(text) <= 2 * _HALF_OF_A_TEXT else f"{text[:_HALF_OF_A_TEXT]} ... {text[-_HALF_OF_A_TEXT:]}"
