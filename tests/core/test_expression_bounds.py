@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from omnibase_core.expressions.input_bounds import ITEMS_MAX, TEXT_LENGTH_MAX, Bounds
+from omnibase_core.expressions.input_bounds import ITEMS_MAX, PARTS_MAX, TEXT_LENGTH_MAX, Bounds, check_parts
 
 HOSTILE = """
 import sys
@@ -32,11 +32,11 @@ ROOM_BYTES = 700 * 1024 * 1024
     ("text", "payload"),
     [
         ("payload.items.map(it, it + 1)", "{'items': [1] * 10_000}"),
-        ("payload.items.map(it, payload.items.map(x, x))", "{'items': [1] * 2000}"),
+        ("payload.items.map(it, payload.items.map(x, x))", "{'items': [1] * 1000}"),
         ("payload.text.replace('a', payload.by)", "{'text': 'a' * 100_000, 'by': 'b' * 100_000}"),
-        ("payload.items.join(payload.by)", "{'items': ['a'] * 2000, 'by': 'b' * 1_000_000}"),
+        ("payload.items.join(payload.by)", "{'items': ['a'] * 1000, 'by': 'b' * 1_000_000}"),
         ("payload.text.matches(payload.by)", "{'text': 'a' * 300_000, 'by': '(a*)*b' * 10_000}"),
-        ("payload.text.replace('a', payload.by)", "{'text': 'a' * 8192, 'by': 'b' * 8192}"),
+        ("payload.text.replace('a', payload.by)", "{'text': 'a' * 2048, 'by': 'b' * 2048}"),
     ],
 )
 def test_no_command_makes_an_expression_take_gigabytes(text: str, payload: str) -> None:
@@ -72,3 +72,11 @@ def test_only_what_could_grow_is_bounded(text: str, values: Any, refused: bool) 
     fault = bounds.fault({"payload": {"deep": [{"it": values}]}}) if bounds else None
     assert (fault is not None) is refused
     assert fault is None or "write a function instead" in fault
+
+
+def test_an_expression_reads_so_many_values_and_no_more() -> None:
+    """The engine makes a value of its own of each part of what it can read."""
+    few = {"payload": {"items": [[]] * (PARTS_MAX - 3)}}
+    check_parts(few)
+    with pytest.raises(ValueError, match=r"^more than 20000 values are here"):
+        check_parts({"payload": {"items": [[]] * (PARTS_MAX - 2)}})

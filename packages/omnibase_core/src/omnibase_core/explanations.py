@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import jsonschema_rs
 
-_STEPS_MAX = 30_000
-"""Parts of the value that are looked at: about 30 ms of work."""
+_STEPS_MAX = 10_000
+"""Parts of the value that are looked at: some 30 ms of work."""
 _NAMES_A_STEP = 20
 _ROOT = "urn:onex:schema"
 _SHALLOW = frozenset(

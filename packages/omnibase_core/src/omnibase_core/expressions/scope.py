@@ -8,6 +8,7 @@ from msgspec import Struct
 from pydantic_core import to_json
 
 from omnibase_core.envelope import OnexEnvelope
+from omnibase_core.expressions.input_bounds import PARTS_MAX, check_parts
 from omnibase_core.expressions.types import DYNAMIC, Field, Type, object_of, scalar
 from omnibase_core.expressions.values import Coercion, holds_nul, plain, within_64_bits
 
@@ -68,7 +69,7 @@ class Scope(Struct, eq=False):
         return Scope(self.command, result, self.coercions)
 
     def view(self, *, envelope: bool) -> dict[str, Any]:
-        """Return names with their values, for the engine. Raises ValueError for text that it would cut."""
+        """Return names with their values, for the engine. Raises ValueError for what it cannot take."""
         if self._view is None:
             command, (of_payload, of_result) = self.command, self.coercions
             view: dict[str, Any] = {
@@ -77,7 +78,10 @@ class Scope(Struct, eq=False):
             }
             if self.result is not None:
                 view["result"] = self.result if of_result is None else of_result(self.result)
-            if b"\\u0000" in to_json(view, fallback=str) and holds_nul(view):
+            written = to_json(view, fallback=str)
+            if len(written) > PARTS_MAX:  # Each part takes a character at least.
+                check_parts(view)
+            if b"\\u0000" in written and holds_nul(view):
                 raise ValueError("an expression cannot read text with the character U+0000")
             self._view = view
         if envelope and not self.shows_envelope:
