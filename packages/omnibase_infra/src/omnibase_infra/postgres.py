@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.waiting import wait_async
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from omnibase_core.errors import OnexError
@@ -28,6 +30,8 @@ server says nothing, or the pool is closed."""
 
 _CLOSING_S = 1.0
 _TAKING_BACK_S = 2.0
+_CLEANING_S = 2.0
+_POLL_S = 0.1
 _APPLICATION = "onex-runtime-host"
 # libpq gives no code for it. A server that speaks another language is merely unreachable.
 _REFUSED = re.compile(r"authentication failed|no password supplied")
@@ -166,7 +170,7 @@ class ConnectionPool:
         self._awaited: set[asyncio.Task[Any]] = set()
         self._taken: set[Connection] = set()
         self._returning: set[asyncio.Task[Any]] = set()
-        """What gives its connection back just now, which must not be cut short."""
+        """What cleans its connection or gives it back just now, which must not be cut short."""
         self._places = Places(bounds.connections_max)
         """Who waits for a connection waits here: the pool's own line takes a task for each."""
         self._closed = False
@@ -241,8 +245,43 @@ class ConnectionPool:
         self._taken.add(connection)
         return connection
 
-    async def put_back(self, connection: Connection) -> None:
-        """Take a connection back; one that is broken is thrown away."""
+    async def put_back(self, connection: Connection, *, cleaning: PQGen[None] | None = None) -> None:
+        """Take a connection back; one that is broken is thrown away, and so is one whose `cleaning` fails.
+
+        Nobody waits for the cleaning: a task of its own reads what the server has not answered yet.
+        """
+        try:
+            if cleaning is not None:
+                next(cleaning)
+                self._clean(connection, cleaning)
+                return
+        except StopIteration:
+            pass
+        except psycopg.Error:
+            await connection.close()
+        await self._return(connection)
+
+    def _clean(self, connection: Connection, cleaning: PQGen[None]) -> None:
+        task = asyncio.create_task(self._cleaned(connection, cleaning))
+        self._doing.add(task)
+        self._returning.add(task)
+        task.add_done_callback(self._done)
+
+    async def _cleaned(self, connection: Connection, cleaning: PQGen[None]) -> None:
+        is_clean = False
+        try:
+            async with asyncio.timeout(_CLEANING_S):
+                # The generator has been started: resumed without anything to read, it repeats what it waits for.
+                await wait_async(cleaning, connection.pgconn.socket, _POLL_S)
+            is_clean = True
+        except (psycopg.Error, TimeoutError):
+            pass  # It is replaced by a new connection, and whoever called has the result already.
+        finally:
+            if not is_clean:
+                await connection.close()
+            await self._return(connection)
+
+    async def _return(self, connection: Connection) -> None:
         self._taken.discard(connection)
         task = asyncio.current_task()
         if task is not None:
@@ -280,6 +319,9 @@ class ConnectionPool:
                 self._give_up(task)
             if self._doing:
                 await asyncio.wait(set(self._doing), timeout=_CLOSING_S / 2)
+        if self._returning:
+            # These end by themselves within that time.
+            await asyncio.wait(set(self._returning), timeout=_CLEANING_S)
 
     def _done(self, task: "asyncio.Task[Any]") -> None:
         """Let go of a task; how one ended that was given up is of no interest."""

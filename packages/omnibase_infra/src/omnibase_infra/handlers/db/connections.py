@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,15 +117,7 @@ class OpenTarget:
             return result
         finally:
             progress.broken = connection.broken or connection.closed
-            await self._put_back(transaction)
-
-    async def _put_back(self, transaction: Transaction) -> None:
-        """Roll back what is open, and give the connection back."""
-        try:
-            with suppress(psycopg.Error):
-                await transaction.end()
-        finally:
-            await self.pool.put_back(transaction.connection)
+            await self.pool.put_back(connection, cleaning=transaction.cleaned())
 
 
 def _conninfo(name: str, target: DbTarget) -> str:

@@ -3,9 +3,13 @@
 What begins the transaction goes out with its first statement, and COMMIT with the last of one that only reads: so a
 query is one round trip and not three. That is libpq's pipeline mode, whose client can be fully asynchronous:
 https://www.postgresql.org/docs/current/libpq-pipeline-mode.html. Cursors are left out: each costs as much as a query.
+
+DISCARD ALL goes out right behind COMMIT, so that nothing of the session is left for the next call. Its answer is read
+when the connection is put back: whoever called does not wait for it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -18,7 +22,7 @@ from omnibase_infra.handlers.db.rows import named_rows
 from omnibase_infra.postgres import Connection
 
 _CANCEL_S = 5.0
-_COMMIT, _ROLLBACK = b"commit", b"rollback"
+_COMMIT, _ROLLBACK, _DISCARD = b"commit", b"rollback", b"discard all"
 _ROWS = frozenset({ExecStatus.TUPLES_OK, ExecStatus.TUPLES_CHUNK, ExecStatus.SINGLE_TUPLE})
 _OPEN = frozenset({TransactionStatus.INTRANS, TransactionStatus.INERROR})
 Values = Sequence[str | None]
@@ -34,6 +38,9 @@ class Transaction:
         self.connection = connection
         self.committed = False
         self._begins = [it.encode() for it in begins]
+        self._unread = 0
+        """How many syncs were sent whose answers were not read."""
+        self._discards = False
 
     async def begin(self) -> None:
         """Open the transaction for what does not come through `ask`."""
@@ -51,13 +58,27 @@ class Transaction:
 
     async def commit(self) -> None:
         """End it. An error leaves open whether it was done."""
-        await _tell(self.connection, _COMMIT)
+        await self._exchange(self._sent(None, (), last=True))
         self.committed = True
 
-    async def end(self) -> None:
-        """Roll back what is open, if the server can be told."""
-        if self.connection.info.transaction_status in _OPEN:
-            await _tell(self.connection, _ROLLBACK)
+    def cleaned(self) -> PQGen[None]:
+        """Roll back what is open, and undo all else that was done to the session.
+
+        Raises psycopg.Error where that fails: nobody may have the connection next.
+        """
+        server = self.connection.pgconn
+        error = yield from self._settled()
+        is_open = server.transaction_status in _OPEN
+        if is_open or not self._discards:
+            # The statement failed, or COMMIT was never sent.
+            server.enter_pipeline_mode()
+            for command in (_ROLLBACK, _DISCARD) if is_open else (_DISCARD,):
+                self._send(command)
+                self._sync()
+            yield from generators.send(server)
+            error = yield from self._settled()
+        if error is not None:
+            raise error
 
     async def _exchange(self, exchange: PQGen[None]) -> None:
         async with self.connection.lock:
@@ -66,28 +87,51 @@ class Transaction:
             except psycopg.Error:
                 raise
             except Exception:
-                await _stop(self.connection)
+                # What the server has sent by then is read when the connection is put back.
+                with suppress(psycopg.Error):
+                    await self.connection.cancel_safe(timeout=_CANCEL_S)
                 raise
 
     def _sent(
         self, text: bytes | None, values: Values, answer: "_Answer | None" = None, *, last: bool = False
     ) -> PQGen[None]:
-        """Send all at once, and read what comes back, to its end: whoever comes next finds the connection clean."""
+        """Send all at once, and read what comes back up to the end of the transaction."""
         server, begins, self._begins = self.connection.pgconn, self._begins, []
         server.enter_pipeline_mode()
         for command in begins:
-            server.send_query_params(command, None)
+            self._send(command)
         if text is not None:
             # Of which type a value is, the server says: one that is sent without is read as what its place needs.
-            server.send_query_params(text, [None if it is None else it.encode() for it in values])
+            self._send(text, [None if it is None else it.encode() for it in values])
         if last:
-            server.send_query_params(_COMMIT, None)
-        server.pipeline_sync()
+            self._send(_COMMIT)
+        self._sync()
+        if last:
+            # It has to be outside of any transaction, even of the one that a pipeline is up to its next sync.
+            self._send(_DISCARD)
+            self._sync()
+            self._discards = True
         yield from generators.send(server)
+        error = yield from self._answered(len(begins), answer)
+        if not last:
+            server.exit_pipeline_mode()
+        if error is not None:
+            raise error
+
+    def _send(self, command: bytes, values: Sequence[bytes | None] | None = None) -> None:
+        self.connection.pgconn.send_query_params(command, values)
+
+    def _sync(self) -> None:
+        self.connection.pgconn.pipeline_sync()
+        self._unread += 1
+
+    def _answered(self, place: int = -1, answer: "_Answer | None" = None) -> PQGen[psycopg.Error | None]:
+        """Read the answers up to the next sync, hand over the one at that place, and return the first error."""
+        server = self.connection.pgconn
         error: psycopg.Error | None = None
         number, is_new = 0, True
         while True:
-            if is_new and number == len(begins) and answer is not None and error is None:
+            if is_new and number == place and answer is not None and error is None:
                 answer.limit()
             result = yield from generators.fetch(server)
             if is_new := result is None:
@@ -96,14 +140,21 @@ class Transaction:
                 number += 1  # What follows answers the next command.
                 continue
             if result.status == ExecStatus.PIPELINE_SYNC:
-                break
+                self._unread -= 1
+                return error
             if result.status == ExecStatus.FATAL_ERROR:
                 error = error or psycopg.errors.error_from_result(result, encoding=self.connection.info.encoding)
-            elif number == len(begins) and answer is not None:
+            elif number == place and answer is not None:
                 answer.read(result)
-        server.exit_pipeline_mode()
-        if error is not None:
-            raise error
+
+    def _settled(self) -> PQGen[psycopg.Error | None]:
+        """Read whatever is still to come, leave the pipeline, and return the error of its last part."""
+        error: psycopg.Error | None = None
+        while self._unread:
+            error = yield from self._answered()
+        if self.connection.pgconn.pipeline_status != PipelineStatus.OFF:
+            self.connection.pgconn.exit_pipeline_mode()
+        return error
 
 
 class _Answer:
@@ -133,35 +184,6 @@ class _Answer:
         self._row = self._row or named_rows(_names(result))
         for row in self._transformer.load_rows(0, result.ntuples, self._row):
             self._take(row)
-
-
-async def _stop(connection: Connection) -> None:
-    """Let the server stop, and read what it has sent: nothing is left for whoever has the connection next."""
-    if connection.pgconn.transaction_status == TransactionStatus.ACTIVE:
-        await connection.cancel_safe(timeout=_CANCEL_S)
-        await connection.wait(_drained(connection))
-
-
-def _drained(connection: Connection) -> PQGen[None]:
-    server = connection.pgconn
-    while server.pipeline_status != PipelineStatus.OFF:
-        result = yield from generators.fetch(server)
-        if server.status == ConnStatus.BAD:
-            return
-        if result is not None and result.status == ExecStatus.PIPELINE_SYNC:
-            server.exit_pipeline_mode()
-
-
-async def _tell(connection: Connection, command: bytes) -> None:
-    async with connection.lock:
-        await connection.wait(_told(connection, command))
-
-
-def _told(connection: Connection, command: bytes) -> PQGen[None]:
-    connection.pgconn.send_query(command)
-    for result in (yield from generators.execute(connection.pgconn)):
-        if result.status == ExecStatus.FATAL_ERROR:
-            raise psycopg.errors.error_from_result(result, encoding=connection.info.encoding)
 
 
 def _names(result: Any) -> Iterator[str]:
