@@ -18,10 +18,13 @@ from psycopg.abc import PQGen
 from psycopg.adapt import Transformer
 from psycopg.pq import ConnStatus, ExecStatus, PipelineStatus, TransactionStatus
 
+from omnibase_infra.handlers.db.arrivals import UNBOUNDED, Arrivals, TooMuch
 from omnibase_infra.handlers.db.rows import named_rows
 from omnibase_infra.postgres import Connection
 
 _CANCEL_S = 5.0
+_SLACK_BYTES = 1024 * 1024
+"""What may arrive besides the text of rows, and after the server was told to stop."""
 _COMMIT, _ROLLBACK, _DISCARD = b"commit", b"rollback", b"discard all"
 _ROWS = frozenset({ExecStatus.TUPLES_OK, ExecStatus.TUPLES_CHUNK, ExecStatus.SINGLE_TUPLE})
 _OPEN = frozenset({TransactionStatus.INTRANS, TransactionStatus.INERROR})
@@ -41,17 +44,25 @@ class Transaction:
         self._unread = 0
         """How many syncs were sent whose answers were not read."""
         self._discards = False
+        self._is_spoilt = False
+        """Whether a row is on its way whose end nobody waits for."""
+        self._arrivals = Arrivals(connection.pgconn)
+        self._bytes_max = UNBOUNDED
+        """How much the server may send for what is no statement of the caller's."""
 
     async def begin(self) -> None:
         """Open the transaction for what does not come through `ask`."""
         await self._exchange(self._sent(None, ()))
 
-    async def ask(self, text: str, values: Values, take: Take, *, rows_at_once: int, last: bool = False) -> int:
+    async def ask(
+        self, text: str, values: Values, take: Take, *, rows_at_once: int, bytes_max: int, last: bool = False
+    ) -> int:
         """Do one statement, hand over its rows as they come, so many at once, and return how many it touched.
 
         Rows that are not taken are not read. `last` commits with it: only where it does not matter what comes of it.
+        Raises TooMuch soon after a part of its rows is known to have far more bytes than `bytes_max`.
         """
-        answer = _Answer(self.connection, take, rows_at_once)
+        answer = _Answer(self.connection, take, rows_at_once, bytes_max)
         await self._exchange(self._sent(text.encode(), values, answer, last=last))
         self.committed = last
         return answer.touched
@@ -67,6 +78,9 @@ class Transaction:
         Raises psycopg.Error where that fails: nobody may have the connection next.
         """
         server = self.connection.pgconn
+        if self._is_spoilt:
+            raise TooMuch("the rest of a row that is too large would have to be read")
+        self._bytes_max = _SLACK_BYTES
         error = yield from self._settled()
         is_open = server.transaction_status in _OPEN
         if is_open or not self._discards:
@@ -84,12 +98,12 @@ class Transaction:
         async with self.connection.lock:
             try:
                 await self.connection.wait(exchange)
-            except psycopg.Error:
-                raise
-            except Exception:
-                # What the server has sent by then is read when the connection is put back.
-                with suppress(psycopg.Error):
-                    await self.connection.cancel_safe(timeout=_CANCEL_S)
+            except Exception as error:
+                self._is_spoilt = isinstance(error, TooMuch)
+                if self._is_spoilt or not isinstance(error, psycopg.Error):
+                    # What the server has sent by then is read when the connection is put back.
+                    with suppress(psycopg.Error):
+                        await self.connection.cancel_safe(timeout=_CANCEL_S)
                 raise
 
     def _sent(
@@ -133,7 +147,8 @@ class Transaction:
         while True:
             if is_new and number == place and answer is not None and error is None:
                 answer.limit()
-            result = yield from generators.fetch(server)
+            bytes_max = answer.bytes_max if answer is not None and number == place else self._bytes_max
+            result = yield from self._arrivals.result(bytes_max)
             if is_new := result is None:
                 if server.status == ConnStatus.BAD:
                     raise error or psycopg.OperationalError("the connection was lost", pgconn=server)
@@ -154,14 +169,18 @@ class Transaction:
             error = yield from self._answered()
         if self.connection.pgconn.pipeline_status != PipelineStatus.OFF:
             self.connection.pgconn.exit_pipeline_mode()
+        while self.connection.pgconn.notifies():
+            continue  # Nobody listens.
         return error
 
 
 class _Answer:
     """What comes back for a statement."""
 
-    def __init__(self, connection: Connection, take: Take, rows_at_once: int) -> None:
+    def __init__(self, connection: Connection, take: Take, rows_at_once: int, bytes_max: int) -> None:
         self.touched = 0
+        # Bytes are in hexadecimal on their way, and JSON may be written with more characters than it holds.
+        self.bytes_max = 2 * bytes_max + _SLACK_BYTES
         self._connection = connection
         self._take = take
         self._rows_at_once = rows_at_once

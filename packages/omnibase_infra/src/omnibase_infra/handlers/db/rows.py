@@ -94,8 +94,12 @@ def named_rows(columns: Iterable[str]) -> Callable[[Sequence[Any]], dict[str, An
 
 
 def size_of(value: Any) -> int:
-    """Give about how many bytes a value is."""
-    return sum(len(it) if isinstance(it, str) else 8 for it in _leaves(value))
+    """Give about how many bytes a value is: text in UTF-8, and eight for anything else."""
+    return sum(_length(it) if isinstance(it, str) else 8 for it in _leaves(value))
+
+
+def _length(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _leaves(value: Any) -> Iterator[Any]:

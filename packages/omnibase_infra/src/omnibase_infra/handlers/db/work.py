@@ -8,6 +8,7 @@ from psycopg import sql
 
 from omnibase_core.errors import HandlerError
 from omnibase_core.ports import HandlerCall
+from omnibase_infra.handlers.db.arrivals import TooMuch
 from omnibase_infra.handlers.db.bindings import Copied, Sets, Step, bound_rows, bound_sets, bound_step, bound_steps
 from omnibase_infra.handlers.db.exchange import Transaction
 from omnibase_infra.handlers.db.models import (
@@ -30,8 +31,9 @@ _CLEAN = {
     "intervalstyle": "iso_8601",
     "bytea_output": "hex",
     "standard_conforming_strings": "on",
+    "client_min_messages": "error",
 }
-"""How the server writes values, whatever it is set to."""
+"""How the server writes values, whatever it is set to, and that it sends no notices, which nobody reads."""
 
 Result = Mapping[str, Any]
 Do = Callable[[Transaction, DbTarget], Awaitable[Result]]
@@ -133,12 +135,13 @@ async def _stepped(step: Step, transaction: Transaction, target: DbTarget, *, la
     """Do one statement, and give its rows, no further than the target allows: no more is in memory than may be."""
     rows: list[dict[str, Any]] = []
     left = target.result_bytes_max
+    too_many_bytes = _too_large(f"{left} bytes (result_bytes_max of the target)")
 
     def take(row: dict[str, Any]) -> None:
         nonlocal left
         left -= size_of(row)
         if left < 0:
-            raise _too_large(f"{target.result_bytes_max} bytes (result_bytes_max of the target)")
+            raise too_many_bytes
         if len(rows) == target.rows_max:
             raise _too_large(f"{target.rows_max} rows (rows_max of the target)")
         if (error := unfit_row(step, row)) is not None:
@@ -146,7 +149,12 @@ async def _stepped(step: Step, transaction: Transaction, target: DbTarget, *, la
         rows.append(row)
 
     at_once = min(_ROWS_AT_ONCE, target.rows_max)
-    touched = await transaction.ask(step.statement.text, step.values, take, rows_at_once=at_once, last=last)
+    try:
+        touched = await transaction.ask(
+            step.statement.text, step.values, take, rows_at_once=at_once, bytes_max=left, last=last
+        )
+    except TooMuch:
+        raise too_many_bytes from None
     count = len(rows) if step.statement.returns_rows else touched
     if (error := unexpected_rows(step, count)) is not None:
         raise error
