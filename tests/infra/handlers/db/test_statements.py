@@ -1,6 +1,8 @@
 """What is proved of a statement before any command: properties, and each refusal in its very words and place."""
 
 import json
+import subprocess
+import sys
 from pathlib import PurePath
 
 import pytest
@@ -87,6 +89,17 @@ operations:
         (
             "    request:\n      statement: with gone as (delete from users returning id) select id from gone",
             ["12:18: a statement that writes cannot be done in a read-only transaction; write call: execute"],
+        ),
+        (
+            "    request:\n      statement: select id from users where id in (select id from users for share)",
+            [
+                "12:18: a statement that locks rows cannot be done in a read-only transaction; write call: execute, or"
+                " remove 'for update' or 'for share'"
+            ],
+        ),
+        (
+            "    call: execute\n    request:\n      statement: insert into users select 1 returning *, id, u.x as id",
+            ["13:18: two columns are named 'id'; give one another name by 'as'"],
         ),
         (
             "    call: execute\n    request:\n      statement: drop table users",
@@ -214,6 +227,53 @@ def test_what_postgresql_reads_is_read(statement: str) -> None:
 def test_a_statement_tells_its_columns(statement: str, columns: tuple[str, ...] | None) -> None:
     """As PostgreSQL would name them, or not at all."""
     assert statement_of(statement).columns == columns
+
+
+@pytest.mark.parametrize(
+    ("statement", "twice"),
+    [
+        ("select id, name as id from t", "id"),
+        ("select lower(a), lower(b)::text, c from t", "lower"),
+        ("select *, t.id, u.id from t, u", "id"),
+        ("select %(a)s, 1", "?column?"),
+        ("select id, \"ID\", 1, 'x'::text, 2 + 2 from t", None),
+        ("select *, id from t", None),
+    ],
+)
+def test_a_statement_tells_a_name_that_two_columns_have(statement: str, twice: str | None) -> None:
+    """Rows go by the names of their columns."""
+    assert statement_of(statement).twice == twice
+
+
+@pytest.mark.parametrize("before", ["%(a)s", "%(a)s::", "%(a)s::int", "%(a)s::int[3]", "%(a)s ::jsonb"])
+def test_the_time_for_a_statement_grows_with_its_length(before: str) -> None:
+    """The search for placeholders tries nothing twice: 3,000 spaces took 20 s once."""
+    program = (
+        "from omnibase_infra.handlers.db.statements import _PLACEHOLDER\n"
+        f"text = '{before}' + ' ' * 100_000 + '.' * 100_000\n"
+        "assert [it['name'] for it in _PLACEHOLDER.finditer(text * 10)] == ['a'] * 10"
+    )
+    # In a process of its own: nothing else could end it.
+    subprocess.run([sys.executable, "-c", program], timeout=20, check=True)
+
+
+@pytest.mark.parametrize(
+    ("cast", "form"),
+    [
+        ("::int[]", "array"),
+        (" :: timestamp with time zone []", "array"),
+        ("::public.tag[3][4]", "array"),
+        ("::jsonb[]", "array"),
+        ("::text\n[]", "array"),
+        ("::jsonb", "json"),
+        ("\n::\njson", "json"),
+        ("::int", "scalar"),
+        ("", "scalar"),
+    ],
+)
+def test_a_cast_says_how_a_value_is_written(cast: str, form: str) -> None:
+    """Wherever there are spaces."""
+    assert statement_of(f"select %(a)s{cast} as x").forms == {"a": form}
 
 
 names = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)

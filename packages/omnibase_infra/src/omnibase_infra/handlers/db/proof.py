@@ -112,6 +112,9 @@ def _faults_of(written: Any, *, reads: bool) -> Iterator[Fault]:
     if proved is not None:
         at: Path = ("parameters",) if "parameters" in written else ()
         yield from _bindings(proved, written.get("parameters", {}), at)
+        if proved.twice is not None:
+            message = f"two columns are named {proved.twice!r}; give one another name by 'as'"
+            yield ("statement",), InvalidExpression(message)
         if "row" in written:
             for column, fault in shape_faults(written["row"], proved):
                 yield ("row", *column), InvalidExpression(fault)
@@ -134,6 +137,11 @@ def _statement(written: Any, at: Path, *, reads: bool) -> Generator[Fault, None,
     if reads and not proved.reads:
         message = "a statement that writes cannot be done in a read-only transaction; write call: execute"
         yield at, InvalidExpression(message, text=written)
+    elif reads and proved.locks:
+        message = (
+            "a statement that locks rows cannot be done in a read-only transaction; write call: execute, or remove"
+        )
+        yield at, InvalidExpression(f"{message} 'for update' or 'for share'", text=written)
     return proved
 
 

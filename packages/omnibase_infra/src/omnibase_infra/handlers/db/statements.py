@@ -7,6 +7,7 @@ The only importer of pgparse (libpg_query), which is loaded with the first state
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,10 +18,12 @@ from omnibase_infra.handlers.db.texts import Form, UnboundValue, text_of
 
 _PLACEHOLDER = re.compile(
     r"%\((?P<name>[A-Za-z_]\w*)\)s"
-    r"(?:\s*::\s*(?:(?P<json>jsonb?)\b(?!\s*\[)|[\w. ]+?(?P<array>(?:\s*\[\d*\])+)))?",
+    r"(?:\s*+::\s*+(?:(?P<json>jsonb?)\b(?!\s*+\[)|[\w.\s]++(?P<array>(?:\[\d*+\]\s*+)++)))?",
     re.ASCII,
 )
+"""Nothing of it is tried twice: its time grows with the length of a statement, and no faster."""
 _COLUMN = re.compile(r"(?P<name>[A-Za-z_][\w$]*)(?:::(?:(?P<json>jsonb?)|[\w. ]+(?P<array>(?:\[\])+)))?", re.ASCII)
+_NAMELESS = frozenset({"A_Const", "ParamRef"})
 _READS = frozenset({"SelectStmt"})
 _WRITES = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "CallStmt"})
 
@@ -35,6 +38,10 @@ class Statement:
     reads: bool
     """Whether it is a select, which writes nothing by itself."""
     returns_rows: bool
+    locks: bool
+    """Whether it locks rows, which a transaction that reads only may not."""
+    twice: str | None
+    """The name of two of its columns, where the text tells it."""
     columns: tuple[str, ...] | None
     """The names of the columns of its rows, where the text tells them: not those of `*`, nor of what has no name."""
 
@@ -91,7 +98,17 @@ def _described(
         raise _at(written, 0, "select ... into makes a table; write insert into ... select")
     reads = kind in _READS and not any(name in _WRITES for name, _ in _nodes(node))
     gives = _given(kind, node)
-    return Statement(text, names, forms, reads, returns_rows=gives is not None, columns=_columns(gives or ()))
+    columns = [_column(it["ResTarget"]) for it in gives or ()]
+    return Statement(
+        text,
+        names,
+        forms,
+        reads,
+        returns_rows=gives is not None,
+        locks=any(name == "lockingClause" for name, _ in _nodes(node)),
+        twice=_twice(gives or (), columns),
+        columns=_all_known(columns),
+    )
 
 
 def _given(kind: str, node: Any) -> list[Any] | None:
@@ -103,10 +120,20 @@ def _given(kind: str, node: Any) -> list[Any] | None:
     return list(node.get("targetList", ()))
 
 
-def _columns(gives: Sequence[Any]) -> tuple[str, ...] | None:
-    found = [it["ResTarget"].get("name") or _named(it["ResTarget"]["val"]) for it in gives]
-    names = tuple(name for name in found if name is not None)
-    return names if names and len(names) == len(found) else None
+def _column(target: Mapping[str, Any]) -> str | None:
+    return target.get("name") or _named(target["val"])
+
+
+def _all_known(columns: Sequence[str | None]) -> tuple[str, ...] | None:
+    names = tuple(name for name in columns if name is not None)
+    return names if names and len(names) == len(columns) else None
+
+
+def _twice(gives: Sequence[Any], columns: Sequence[str | None]) -> str | None:
+    """Give a name that two columns have; nobody gave one to those that PostgreSQL calls `?column?`."""
+    unnamed = (not _NAMELESS.isdisjoint(it["ResTarget"]["val"]) for it in gives)
+    names = [name or ("?column?" if is_unnamed else None) for name, is_unnamed in zip(columns, unnamed, strict=True)]
+    return next((name for name, count in Counter(names).items() if name is not None and count > 1), None)
 
 
 def _named(value: Mapping[str, Any]) -> str | None:
@@ -191,7 +218,7 @@ def _refuse_strangers(written: str, text: str, spans: Sequence[_Span], parsed: A
 
 def _characters(text: str, byte: int) -> int:
     """Give the place of a byte in characters: the parse tree counts in UTF-8."""
-    return len(text.encode(errors="surrogatepass")[:byte].decode(errors="replace"))
+    return byte if text.isascii() else len(text.encode(errors="surrogatepass")[:byte].decode(errors="replace"))
 
 
 def _at(written: str, place: int, message: str) -> InvalidExpression:
