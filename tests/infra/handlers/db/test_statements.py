@@ -276,6 +276,32 @@ def test_a_cast_says_how_a_value_is_written(cast: str, form: str) -> None:
     assert statement_of(f"select %(a)s{cast} as x").forms == {"a": form}
 
 
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("select %s as a", "found %s, expected a placeholder by name: %(name)s"),
+        ("select :name as a", "found :name, expected a placeholder by name: %(name)s"),
+        ("select id from t where id in %(ids)s", "for a list write = any(%(ids)s::bigint[])"),
+        ("select id from t where id not IN %(ids)s", "for a list write <> all(%(ids)s::bigint[])"),
+        ("select id from %(t)s", "a placeholder stands for a value, and for no name of a table or a column"),
+        ("select id from t where id = any(%(ids)s)", "%(ids)s::bigint[] or %(ids)s::text[]"),
+        ("select id from t where id <> all(%(ids)s)", "%(ids)s::bigint[] or %(ids)s::text[]"),
+    ],
+)
+def test_what_other_drivers_take_is_told_with_what_to_write(statement: str, told: str) -> None:
+    """PostgreSQL alone says no more than that it is a syntax error."""
+    with pytest.raises(InvalidExpression) as refused:
+        statement_of(statement)
+    assert told in str(refused.value)
+
+
+def test_a_list_with_its_cast_is_taken() -> None:
+    """Also where a parenthesis or a query stands in its place."""
+    assert statement_of("select id from t where id = any(%(ids)s::int[])").forms == {"ids": "array"}
+    assert statement_of("select id from t where id in (%(a)s, %(b)s)").names == ("a", "b")
+    assert statement_of("select id from t where id = any(select %(a)s)").names == ("a",)
+
+
 names = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)
 
 

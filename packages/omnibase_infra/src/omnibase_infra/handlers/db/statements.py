@@ -23,6 +23,9 @@ _PLACEHOLDER = re.compile(
 )
 """Nothing of it is tried twice: its time grows with the length of a statement, and no faster."""
 _COLUMN = re.compile(r"(?P<name>[A-Za-z_][\w$]*)(?:::(?:(?P<json>jsonb?)|[\w. ]+(?P<array>(?:\[\])+)))?", re.ASCII)
+_FOREIGN = re.compile(r"%s\b|:[A-Za-z_]\w*")
+_IN = re.compile(r"\b(?P<not>not\s{1,40})?in\s{0,40}$", re.IGNORECASE)
+_OVER_LISTS = ("AEXPR_OP_ANY", "AEXPR_OP_ALL")
 _NAMELESS = frozenset({"A_Const", "ParamRef"})
 _READS = frozenset({"SelectStmt"})
 _WRITES = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "CallStmt"})
@@ -67,10 +70,11 @@ def statement_of(written: str) -> Statement:
         parsed = pgparse.parse(text)
     except pgparse.PGQueryError as error:
         place = _before(max(error.position - 1, 0), spans)
-        raise _at(written, place, f"PostgreSQL: {error.message}") from None
+        raise _at(written, place, f"PostgreSQL: {error.message}{_advice(written, place)}") from None
     except (RecursionError, ValueError):
         raise _at(written, 0, "PostgreSQL's parser cannot take this: it is nested too deeply, or no text") from None
     _refuse_strangers(written, text, spans, parsed)
+    _refuse_uncast_lists(written, names, text, spans, parsed)
     if len(parsed) != 1:
         found = f"{len(parsed)} statements" if parsed else "no statement"
         second = parsed[1].get("stmt_location", 0) if parsed else 0
@@ -214,6 +218,31 @@ def _refuse_strangers(written: str, text: str, spans: Sequence[_Span], parsed: A
             name = written[span.start : span.start + span.length]
             message = f"{name} stands in quotes or in a comment, where nothing is bound; write it without quotes"
             raise _at(written, span.start, message)
+
+
+def _refuse_uncast_lists(written: str, names: Sequence[str], text: str, spans: Sequence[_Span], parsed: Any) -> None:
+    """Hold that what `any` and `all` compare with is written out as an array."""
+    for kind, node in _nodes(parsed):
+        if kind == "A_Expr" and node.get("kind") in _OVER_LISTS and "ParamRef" in node["rexpr"]:
+            reference = node["rexpr"]["ParamRef"]
+            name = names[reference["number"] - 1]
+            place = _before(_characters(text, reference.get("location", 0)), spans)
+            message = f"a list needs the type of its array, such as %({name})s::bigint[] or %({name})s::text[]"
+            raise _at(written, place, message)
+
+
+def _advice(written: str, place: int) -> str:
+    """Say what to write in place of what other drivers take, or of a placeholder where no value can stand."""
+    rest = written[place:]
+    if foreign := _FOREIGN.match(rest):
+        return f"; found {foreign[0]}, expected a placeholder by name: %(name)s"
+    if (placeholder := _PLACEHOLDER.match(rest)) is None:
+        return ""
+    name = placeholder["name"]
+    if before := _IN.search(written, max(0, place - 100), place):
+        compared = "<> all" if before["not"] else "= any"
+        return f"; for a list write {compared}(%({name})s::bigint[]), or the type that its items have, in place of in"
+    return "; a placeholder stands for a value, and for no name of a table or a column: write that out"
 
 
 def _characters(text: str, byte: int) -> int:
