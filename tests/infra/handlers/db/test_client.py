@@ -390,6 +390,20 @@ def test_a_result_is_bounded(dsn: str) -> None:
     play(dsn, scenario, rows_max=10, result_bytes_max=1000)
 
 
+def test_a_number_where_a_time_is_due_is_told_with_what_to_write(dsn: str) -> None:
+    """Seconds since 1970 are no time to PostgreSQL, and the message does not repeat the value."""
+
+    async def scenario(db: Db) -> None:
+        seconds = {"at": 1_795_000_000}
+        error = await db.failure("query", statement="select %(at)s::timestamptz as at", parameters=seconds)
+        assert (error.code, error.retryable) == ("data_invalid", False)
+        assert "write to_timestamp(%(name)s)" in str(error)
+        assert "1795" not in str(error)
+        assert await db.rows("select to_timestamp(%(at)s) as at", at=1_795_000_000) == [{"at": "2026-11-18T11:06:40Z"}]
+
+    play(dsn, scenario)
+
+
 # --- Trouble ------------------------------------------------------------------------------------------------------
 
 

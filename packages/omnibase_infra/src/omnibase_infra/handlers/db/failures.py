@@ -46,6 +46,8 @@ _CLASSES: Mapping[str, tuple[str, bool]] = {
     "53": ("overloaded", True),
     "P0": ("raised", False),
 }
+_NO_TIME = ("22007", "22008")
+"""A value that is no date or time stands where one is due."""
 _QUIET_CLASSES = ("22", "23", "P0", "44")
 """Messages of these quote values of rows, or are of somebody else's making."""
 
@@ -104,6 +106,8 @@ def _told(error: psycopg.Error, state: str) -> str:
         return f"{name} of {constraint} ({state})"
     if state == "23502":
         return f"{name} of the column {error.diag.column_name} ({state})"
+    if state in _NO_TIME:
+        return f"{name} ({state}); for seconds since 1970 write to_timestamp(%(name)s)"
     if state[:2] in _QUIET_CLASSES:
         return f"{name} ({state})"
     return f"{error.diag.message_primary or name} ({state})"
