@@ -1,14 +1,16 @@
 """Redaction: the corpus of docs/redaction.md, known values in every spelling, and harmless texts."""
 
 import base64
+import html
 import json
 import re
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from omnibase_infra.secrets.redaction import MASK, Redactor
@@ -112,3 +114,111 @@ def test_no_text_is_slow_to_redact(piece: str) -> None:
     began_s = time.monotonic()
     redactor.redacted(piece * (20_000 // len(piece)))
     assert time.monotonic() - began_s < 2
+
+
+def lower_percent(text: str) -> str:
+    """Escape as for a URL, in lower case."""
+    return re.sub("%..", lambda it: it[0].lower(), quote(text, safe=""))
+
+
+def unicoded(text: str) -> str:
+    """Write JSON whose signs that mean something within HTML are escaped, too."""
+    return re.sub("[<>&'/+]", lambda it: f"\\u{ord(it[0]):04x}", json.dumps(text)[1:-1])
+
+
+ENCODERS: Mapping[str, Callable[[str], str]] = {
+    "as it is": str,
+    "percent": lambda text: quote(text, safe=""),
+    "percent, lower case": lower_percent,
+    "path": quote,
+    "form": quote_plus,
+    "json": lambda text: json.dumps(text)[1:-1],
+    "json, no ascii": lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    "json, slashes": lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
+    "json, html": unicoded,
+    "json, HTML": lambda text: re.sub(r"\\u....", lambda it: "\\u" + it[0][2:].upper(), unicoded(text)),
+    "html": html.escape,
+    "html, decimal": lambda text: html.escape(text, quote=False).replace("'", "&#39;").replace('"', "&#34;"),
+    "html, numbers": lambda text: "".join(it if it.isalnum() else f"&#{ord(it)};" for it in text),
+    "python": lambda text: repr(text)[1:-1],
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "base64, url": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
+    "base64, bare": lambda text: base64.b64encode(text.encode()).decode().rstrip("="),
+}
+SIGNS = st.sampled_from("/+=&%\\\"'<> -_.~#?@:é\n€😀")
+SECRETS = st.text(st.one_of(st.sampled_from("abcXYZ019"), SIGNS, st.characters(codec="utf-8")), min_size=4, max_size=40)
+
+
+@settings(max_examples=400)
+@given(
+    secret=SECRETS,
+    first=st.sampled_from(sorted(ENCODERS)),
+    second=st.sampled_from(sorted(ENCODERS)),
+    around=st.sampled_from([("before ", " after"), ("", ""), ('{"a": "', '"}'), ("GET /a?b=", "&c=d"), ("(", ")")]),
+)
+def test_no_chain_of_two_escapes_saves_a_known_secret(
+    secret: str, first: str, second: str, around: tuple[str, str]
+) -> None:
+    """Proxies put what servers said into JSON, and servers escape what they were sent."""
+    assume(secret.strip() == secret)
+    redactor = Redactor()
+    redactor.learn("KEY", secret)
+    spelled = ENCODERS[second](ENCODERS[first](secret))
+    told = redactor.redacted(spelled.join(around))
+    assert told.startswith(around[0])
+    assert told.endswith(around[1])
+    assert spelled.rstrip("=") not in told.removeprefix(around[0]).removesuffix(around[1])
+
+
+@given(text=st.text(st.sampled_from("abc019 /+=%\\&;#\"'u"), max_size=200))
+def test_texts_without_a_known_secret_stay(text: str) -> None:
+    """Escapes of something else are none of it."""
+    redactor = Redactor()
+    redactor.learn("KEY", SECRET)
+    redactor.learn("PIN", "9&/9")
+    assume(Redactor().redacted(text) == text)
+    assume("9" not in text)
+    assert redactor.redacted(text) == text
+
+
+@pytest.mark.parametrize("user", ["a", "ab", "abc", "some-user@example.org"])
+def test_a_known_secret_vanishes_from_the_credentials_of_any_user(user: str) -> None:
+    """Basic is base64 of user and password together: of the password, no character is left."""
+    redactor = Redactor()
+    redactor.learn("KEY", SECRET)
+    for password in (SECRET, quote_plus(SECRET)):
+        sent = base64.b64encode(f"{user}:{password}".encode()).decode()
+        told = redactor.redacted(f"sent {sent} in vain")
+        left = told.removeprefix("sent ").removesuffix(" in vain").partition(MASK)[0]
+        assert MASK in told
+        assert base64.b64encode(f"{user}:".encode()).decode().startswith(left)
+
+
+def test_a_short_secret_stands_alone_behind_an_escape_too() -> None:
+    """`%2F` ends in a letter that is none."""
+    redactor = Redactor()
+    redactor.learn("KEY", "test")
+    assert redactor.redacted("%2ftest latest \\ntest \\u002Ftest") == f"%2f{MASK} latest \\n{MASK} \\u002F{MASK}"
+
+
+@pytest.mark.parametrize("secret", ["\\" * 40, '\\"' * 20, "%25" * 20, "&amp;" * 10, "+ " * 20, "\\\"/'" * 10])
+def test_no_secret_makes_redaction_slow(secret: str) -> None:
+    """A spelling that almost fits is not tried in every way that there is."""
+    redactor = Redactor()
+    redactor.learn("KEY", secret + "!")
+    began_s = time.monotonic()
+    for repeated in (1, 2, 3, 4):
+        redactor.redacted("".join(it * repeated for it in secret) * 4 + "?")
+        redactor.redacted(json.dumps(json.dumps(secret)) * repeated)
+    assert time.monotonic() - began_s < 2
+
+
+def test_learning_and_redacting_stay_quick_with_many_secrets() -> None:
+    """Every line of the log is redacted, and tokens are learnt while the host serves."""
+    redactor, line = Redactor(), "GET http://127.0.0.1:8080/greetings/ada?language=fr: status 404 " * 2
+    began_s = time.monotonic()
+    for number in range(300):
+        redactor.learn(f"KEY{number % 100}", f"{number:03}/correct+horse&battery={number}")
+    for _ in range(1000):
+        redactor.redacted(line)
+    assert time.monotonic() - began_s < 5

@@ -4,18 +4,15 @@ A span is a secret because the host knows its value, or because of its shape: th
 `api_key` is set to, a token of a known make. `docs/redaction.md` holds what must vanish and what must stay.
 """
 
-import json
 import re
-from base64 import b64encode, urlsafe_b64encode
 from collections import deque
-from collections.abc import Iterator, Mapping
-from urllib.parse import quote, quote_plus, unquote
+from collections.abc import Iterator, Mapping, Set
+from urllib.parse import unquote
+
+from omnibase_infra.secrets.spellings import Spellings
 
 MASK = "***"
 
-_KNOWN_LENGTH_MIN = 4
-_WORD_LENGTH_MAX = 7
-"""A known secret up to this length is one only where it stands alone: it may well be a part of common words."""
 _LINE_LENGTH_MIN = 16
 _KEPT_VALUES = 8
 """How many values of one secret are known, the latest and those before: a server may speak of them for a while."""
@@ -79,19 +76,21 @@ class Redactor:
     def __init__(self) -> None:
         """Know no value yet."""
         self._values: dict[str, deque[str]] = {}
-        self._known: re.Pattern[str] | None = None
+        self._parts: dict[str, Set[str]] = {}
+        self._known = Spellings()
 
     def learn(self, name: str, value: str) -> None:
         """Know the value of a secret from now on. Of each secret, the last eight are known."""
         values = self._values.setdefault(name, deque(maxlen=_KEPT_VALUES))
         if value not in values:
             values.append(value)
-            self._known = _pattern(it for values in self._values.values() for it in values)
+            known = {it for values in self._values.values() for it in values}
+            self._parts = {it: self._parts.get(it) or set(_parts(it)) for it in known}
+            self._known.keep(set().union(*self._parts.values()))
 
     def redacted(self, text: str) -> str:
         """Give a text with each secret in it replaced by three asterisks."""
-        if self._known is not None:
-            text = self._known.sub(MASK, text)
+        text = self._known.replaced(text, MASK)
         for shape in _SHAPES:
             text = shape.sub(_masked, text)
         return text
@@ -115,19 +114,6 @@ def _masked(match: re.Match[str]) -> str:
     return match[0][: start - match.start()] + MASK + match[0][end - match.start() :]
 
 
-def _pattern(values: Iterator[str]) -> re.Pattern[str] | None:
-    spans = {span for value in values for part in _parts(value) for span in _spellings(part)}
-    if not spans:
-        return None
-    longest_first = sorted(spans, key=lambda it: (-len(it), it))
-    return re.compile("|".join(map(_span, longest_first)))
-
-
-def _span(text: str) -> str:
-    escaped = re.escape(text)
-    return escaped if len(text) > _WORD_LENGTH_MAX else rf"(?<![A-Za-z0-9]){escaped}(?![A-Za-z0-9])"
-
-
 def _parts(value: str) -> Iterator[str]:
     """Give a secret, and what of it is one by itself: long lines of a key file, the password of an address."""
     yield value
@@ -136,11 +122,3 @@ def _parts(value: str) -> Iterator[str]:
         for match in shape.finditer(value):
             yield match["secret"]
             yield unquote(match["secret"])
-
-
-def _spellings(part: str) -> Iterator[str]:
-    """Give the forms in which others repeat a text: as it is, escaped for a URL, for JSON, in base64."""
-    raw = part.encode(errors="replace")
-    forms = {part, part.strip(), quote(part, safe=""), quote_plus(part), json.dumps(part)[1:-1], repr(part)[1:-1]}
-    forms |= {b64encode(raw).decode().rstrip("="), urlsafe_b64encode(raw).decode().rstrip("=")}
-    yield from (form for form in forms if len(form) >= _KNOWN_LENGTH_MIN)
