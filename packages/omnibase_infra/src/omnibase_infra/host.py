@@ -74,7 +74,7 @@ class RuntimeHostProcess:
         self.contract = loaded.contract
         self._loaded = loaded
         redactor = Redactor()
-        self._reader = HostReader(secrets, loaded.contract.secrets, vaults_of(loaded))
+        self._reader = HostReader(secrets, loaded.contract.secrets, vaults_of(loaded), learn=redactor.learn)
         self._secrets = CurrentSecrets(self._reader, redactor)
         self._state_dir = settings.state_dir
         self._contracts_dir = contracts_dir

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -17,6 +17,7 @@ from omnibase_infra.calls import Asked, CallFigures, MeasuredHandler
 from omnibase_infra.kafka import KafkaBus, KafkaBusFactory
 from omnibase_infra.limits import LimitedHandler
 from omnibase_infra.logs import LogObserver
+from omnibase_infra.received import taught
 from omnibase_infra.secrets.current import CurrentSecrets
 from omnibase_infra.secrets.discretion import DiscreetHandler
 from omnibase_infra.secrets.redaction import Redactor
@@ -119,15 +120,24 @@ class Openings:
         async with kept as store:
             yield store
 
-    def _opened(self, factory: HandlerFactory) -> AbstractAsyncContextManager[Handler | InlineHandler]:
-        """Open a handler with what the host contract says of it, or with nothing; secrets as they are now."""
+    @asynccontextmanager
+    async def _opened(self, factory: HandlerFactory) -> AsyncIterator[Handler | InlineHandler]:
+        """Open a handler with what the host contract says of it, or with nothing; secrets as they are now.
+
+        What it is given later, such as tokens, the redactor learns.
+        """
         handler_type = factory.description.handler_type
         settings = self._loaded.settings.handlers.get(handler_type) or factory.description.settings()
         targets = self._loaded.settings.targets.get(handler_type, {})
-        return factory.open(
-            settings=resolved(settings, self._secrets),
-            targets={name: resolved(target, self._secrets) for name, target in targets.items()},
-        )
+        async with AsyncExitStack() as stack:
+            with taught(self._redactor.learn):
+                handler = await stack.enter_async_context(
+                    factory.open(
+                        settings=resolved(settings, self._secrets),
+                        targets={name: resolved(target, self._secrets) for name, target in targets.items()},
+                    )
+                )
+            yield handler
 
     def _limits_of(self, handler_type: str) -> Mapping[str, TargetLimits]:
         written = self._loaded.contract.handlers.get(handler_type, HandlerBinding()).limits

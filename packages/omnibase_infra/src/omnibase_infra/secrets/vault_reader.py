@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omnibase_core.contracts.secrets import SecretSource, VaultSecret
 from omnibase_core.errors import HandlerError, OnexError, SecretMissing
+from omnibase_infra.received import Learn, learner, taught
 from omnibase_infra.secrets.current import Reading, ResolvingReader
 from omnibase_infra.secrets.opening import Opening
 from omnibase_infra.secrets.references import resolved
@@ -61,9 +62,15 @@ class HostReader:
     """
 
     def __init__(
-        self, resolver: SecretResolver, sources: Mapping[str, SecretSource], targets: Mapping[str, VaultTarget]
+        self,
+        resolver: SecretResolver,
+        sources: Mapping[str, SecretSource],
+        targets: Mapping[str, VaultTarget],
+        *,
+        learn: Learn | None = None,
     ) -> None:
-        """Open nothing yet. `targets` are those of the handler `vault`."""
+        """Open nothing yet. `targets` are those of the handler `vault`; `learn` is told of the tokens of logins."""
+        self._learn = learn or learner()
         self._resolver = resolver
         self._local = ResolvingReader(resolver)
         self._vaults: dict[str, _Vault] = {}
@@ -121,7 +128,9 @@ class HostReader:
         settings = await asyncio.to_thread(resolved, vault.target, self._resolver)
         if vault.opening is None or settings != vault.settings:
             former = vault.opening
-            vault.opening = await Opening.begin(partial(_opened, settings), drain_s=0.0)
+            # The opening's task begins with what is said here.
+            with taught(self._learn):
+                vault.opening = await Opening.begin(partial(_opened, settings), drain_s=0.0)
             vault.settings = settings
             if former is not None:
                 await former.retire()

@@ -8,6 +8,7 @@ from typing import Any
 from omnibase_core.errors import HandlerError
 from omnibase_core.policies import RetryPolicy
 from omnibase_infra.background import in_background
+from omnibase_infra.received import learner
 from omnibase_infra.vault.client import Answer, Denied, VaultClient, vault_client
 from omnibase_infra.vault.target import AppRole, VaultTarget
 
@@ -31,6 +32,7 @@ class Session:
         """Hold what `vault_session` opens; nobody is asked yet."""
         self._client = client
         self._target = target
+        self._learn = learner()
         self._token = None if target.token is None else target.token.get_secret_value()
         self._logging_in: asyncio.Task[str] | None = None
         self._fresh = asyncio.Event()
@@ -104,12 +106,14 @@ class Session:
             if error.code in ("refused", "permission_denied"):
                 raise HandlerError("credentials_refused", f"vault login: {error}", retryable=True) from error
             raise
-        return self._take(answer)
+        return self._take(role, answer)
 
-    def _take(self, answer: Answer) -> str:
+    def _take(self, role: AppRole, answer: Answer) -> str:
         token = answer.auth.get("client_token")
         if not isinstance(token, str) or not (token and token.isascii() and token.isprintable()):
             raise HandlerError("protocol_error", "vault login: the reply has no token", retryable=True)
+        # Each role is a name of its own, lest the logins of one push those of another out of what is known.
+        self._learn(f"the token of {role.role_id.get_secret_value()} at {self._target.address} {role.mount}", token)
         self._token = token
         self._note(answer.auth.get("lease_duration"), renewable=answer.auth.get("renewable"))
         self._fresh.set()

@@ -15,6 +15,7 @@ from omnibase_infra.handlers.http.bodies import form_of, json_of
 from omnibase_infra.handlers.http.grammar import checked_token
 from omnibase_infra.handlers.http.messages import Message, Reply
 from omnibase_infra.handlers.http.target import BasicAuth, OAuth2Auth, origin_of
+from omnibase_infra.received import Learn, learner
 
 _LEAST_S = 1.0
 _EARLY_S = 30.0
@@ -44,6 +45,7 @@ class Tokens:
     name: str
     auth: OAuth2Auth
     send: Callable[[Message], Awaitable[Reply]]
+    learn: Learn = field(default_factory=learner)
     _token: str | None = None
     _ends_s: float = -inf
     _turn: Lock = field(default_factory=Lock)
@@ -78,6 +80,7 @@ class Tokens:
         if grant.token_type.lower() != "bearer":
             raise HandlerError("token_refused", f"{what}: expected a token of type Bearer")
         self._token = grant.access_token.get_secret_value()
+        self.learn(f"the access token of http target {self.name}", self._token)
         early_s = min(_EARLY_S, grant.expires_in / 10)
         self._ends_s = asked_s + max(grant.expires_in - early_s, _LEAST_S)
 
