@@ -95,6 +95,8 @@ def test_former_values_are_known_and_not_for_ever() -> None:
 def test_fields_whose_key_names_a_secret_are_masked_whole() -> None:
     """In a tree the key tells more than any shape; numbers, nulls and other keys stay."""
     tree = {"password": "x y", "token": None, "deep": [{"api_key": "k", "user": "ada"}, ("a", 1)], "total_tokens": 3}
+    harmless = {"pwd": "/home/app", "idempotency_token": "018f2c3e"}
+    assert Redactor().redacted_tree({**harmless, "PWD": "hunter22"}) == {**harmless, "PWD": MASK}
     assert Redactor().redacted_tree(tree) == {
         "password": MASK,
         "token": None,
@@ -105,7 +107,20 @@ def test_fields_whose_key_names_a_secret_are_masked_whole() -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    ["password", "a", "://a:", "token: ", "Bearer ", "eyJ", '\\"', "-----BEGIN PRIVATE KEY-----", "x=", "cookie: a"],
+    [
+        "password",
+        "a",
+        "://a:",
+        "token: ",
+        "Bearer ",
+        "eyJ",
+        '\\"',
+        "-----BEGIN PRIVATE KEY-----",
+        "x=",
+        "cookie: a",
+        "pwd:/a",
+        "page token",
+    ],
 )
 def test_no_text_is_slow_to_redact(piece: str) -> None:
     """What a server says may be made to be slow: the time grows with the length and no faster."""

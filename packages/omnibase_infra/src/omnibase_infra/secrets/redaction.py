@@ -17,8 +17,20 @@ _LINE_LENGTH_MIN = 16
 _KEPT_VALUES = 8
 """How many values of one secret are known, the latest and those before: a server may speak of them for a while."""
 
-_STRONG = r"(?:pass(?:word|wd|phrase)|pwd)"
-_WEAK = r"(?:secret|token|api[_-]?key|(?:access|account|private|secret|shared|signing)[_-]?key|credentials?|signature)"
+_PATH = r"/[\w.@+~-]*(?:/[\w.@+~-]*)*"
+_FOLDER = rf"\\?[\"']?\s*[:=]\s*\\?[\"']?{_PATH}(?=[\s\"'\\,;)]|\Z)"
+_STRONG = rf"(?:pass(?:word|wd|phrase)|pwd(?!{_FOLDER}))"
+"""`pwd` is also the folder in which a program runs."""
+_PLACE_TOKENS = "".join(
+    rf"(?<!{word}{gap}token)"
+    for word in ("idempotency", "page", "continuation", "cancellation", "fencing", "sync")
+    for gap in ("", "[ _-]")
+)
+"""Tokens that say where somebody is, or that something is the same: whoever has one can do nothing with it."""
+_TOKEN = f"token{_PLACE_TOKENS}"
+_WEAK = (
+    rf"(?:secret|{_TOKEN}|api[_-]?key|(?:access|account|private|secret|shared|signing)[_-]?key|credentials?|signature)"
+)
 _WORTH = r"(?!\$\{|\*\*\*|%[sr]|<|(?:true|false|null|none)\b)"
 """What stands where a secret could, and is none: a reference, a mask, a placeholder, a word of the language."""
 _MIXED = r"(?=[^\s\"',;]{0,200}?(?:[0-9]|[a-z][A-Z]|[!#$%&*+/=?@^_~.:-][A-Za-z0-9]))"
@@ -106,7 +118,10 @@ class Redactor:
         return tree
 
     def _under(self, key: str, child: object) -> object:
-        return MASK if isinstance(child, str) and child and _SENSITIVE_KEY.search(key) else self.redacted_tree(child)
+        if not (isinstance(child, str) and child and _SENSITIVE_KEY.search(key)):
+            return self.redacted_tree(child)
+        is_folder = key.lower().endswith("pwd") and re.fullmatch(_PATH, child)
+        return self.redacted(child) if is_folder else MASK
 
 
 def _masked(match: re.Match[str]) -> str:
