@@ -1,7 +1,7 @@
 """Finds a text however others spell it: escaped for a URL, JSON, HTML or Python, and in base64. Pure.
 
-Letters and digits of ASCII stand for themselves in each of them. A spelling is looked for by its longest run of these,
-and its expression is made when that run is first met: most texts meet none, however many secrets a host has.
+Letters and digits of ASCII stand for themselves in each of them. A spelling is looked for by its runs of these,
+and its expression is made when a text first has all of them: most texts do not, however many secrets a host has.
 """
 
 import json
@@ -62,7 +62,7 @@ class Spellings:
     def replaced(self, text: str, mask: str) -> str:
         """Give a text with a mask in place of each of them."""
         grams = {(), *zip(text, text[1:], text[2:], text[3:], strict=False)} & self._by_gram.keys()
-        near = [it for gram in grams for it in self._by_gram[gram] if it.anchor in text]
+        near = [it for gram in grams for it in self._by_gram[gram] if it.may_be_in(text)]
         # The longest first: a text within another must not take a piece out of it.
         for spelling in sorted(near, key=lambda it: (-len(it.text), it.text, it.core)):
             text = spelling.pattern.sub(mask, text)
@@ -75,8 +75,13 @@ class _Spelling:
     def __init__(self, text: str, *, core: bool = False) -> None:
         self.text = text
         self.core = core
-        self.anchor = max(_RUN.findall(text), key=len, default="")
-        self.gram = tuple(self.anchor[:_GRAM_LENGTH]) if len(self.anchor) >= _GRAM_LENGTH else ()
+        self._runs = sorted(set(_RUN.findall(text)), key=len, reverse=True)
+        longest = self._runs[0] if self._runs else ""
+        self.gram = tuple(longest[:_GRAM_LENGTH]) if len(longest) >= _GRAM_LENGTH else ()
+
+    def may_be_in(self, text: str) -> bool:
+        """Say whether all runs are there: the longest alone is often one that many texts hold, such as `postgresql`."""
+        return all(run in text for run in self._runs)
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
