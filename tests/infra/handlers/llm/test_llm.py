@@ -331,6 +331,58 @@ def test_what_broke_off_is_on_the_bill(llm_stand_in: LlmServer, api: str) -> Non
     play(llm_stand_in, scenario, api=api, models=models, budget={"usd": 1e-3})
 
 
+@api
+def test_calls_at_the_same_time_keep_within_a_budget(llm_stand_in: LlmServer, api: str) -> None:
+    """Of fifty at once run as many as fit at their most, but one in any case; the others fail as if it were spent."""
+
+    async def used_tokens(handler: Handler) -> list[int]:
+        asked = len(llm_stand_in.asked)
+        asking = (ask(handler, "echo", "hi", max_tokens=5, node=f"n{it}") for it in range(50))
+        results = await asyncio.gather(*asking, return_exceptions=True)
+        refused = [(it.code, it.retryable) for it in results if isinstance(it, HandlerError)]
+        used = [it["usage"] for it in results if not isinstance(it, BaseException)]
+        assert set(refused) == {("over_budget", False)}
+        assert len(refused) + len(used) == 50
+        assert len(used) == len(llm_stand_in.asked) - asked
+        return [it["input_tokens"] + it["output_tokens"] for it in used]
+
+    assert play(llm_stand_in, used_tokens, "echo", api=api, budget={"tokens": 10}) == [11]
+    used = play(llm_stand_in, used_tokens, "echo", api=api, budget={"tokens": 200})
+    assert len(used) > 1
+    assert sum(used) <= 200
+
+
+@api
+def test_what_a_call_reserved_is_given_back_however_it_ends(llm_stand_in: LlmServer, api: str) -> None:
+    """When it is cancelled, refused, late, or never gets through: the next call that may take the whole budget runs."""
+
+    async def scenario(handler: Handler) -> None:
+        cancelled = [asyncio.create_task(ask(handler, "slow", max_tokens=300)) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        assert (await failure(handler, "echo", max_tokens=300)).code == "over_budget"
+        for task in cancelled:
+            task.cancel()
+        await asyncio.gather(*cancelled, return_exceptions=True)
+        for model, code in (("locked", "unauthorized"), ("broken", "server_error"), ("slow", "timeout")):
+            assert (await failure(handler, model, max_tokens=900, timeout_s=0.5)).code == code
+        two = (ask(handler, "echo", max_tokens=450) for _ in range(2))
+        assert [it["stop"] for it in await asyncio.gather(*two)] == ["end", "end"]
+
+    play(llm_stand_in, scenario, "slow", "locked", "broken", "echo", api=api, budget={"tokens": 1000})
+
+
+def test_embeddings_reserve_their_texts(llm_stand_in: LlmServer) -> None:
+    """Of two whose texts do not fit into the budget together, one runs."""
+
+    async def scenario(handler: Handler) -> None:
+        request = {"model": "echo", "texts": ["word" * 60]}
+        results = await asyncio.gather(*(call(handler, "embed", request) for _ in range(2)), return_exceptions=True)
+        assert [getattr(it, "code", None) for it in results] == [None, "over_budget"]
+        await call(handler, "embed", request)
+
+    play(llm_stand_in, scenario, "echo", budget={"tokens": 100})
+
+
 def test_asking_again_stops_at_the_budget(llm_stand_in: LlmServer) -> None:
     """Every request counts, not every call."""
     error = play(

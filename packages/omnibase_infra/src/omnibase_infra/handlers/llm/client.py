@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from omnibase_core.errors import HandlerError
 from omnibase_core.ports import HandlerCall
@@ -20,7 +20,7 @@ from omnibase_infra.handlers.llm.completions import (
 from omnibase_infra.handlers.llm.failures import late
 from omnibase_infra.handlers.llm.models import ChatRequest, ChatResult, EmbedRequest, EmbedResult, Usage
 from omnibase_infra.handlers.llm.prompts import Prompt, prompt_of
-from omnibase_infra.handlers.llm.spending import Account, estimated_tokens
+from omnibase_infra.handlers.llm.spending import Account, Cost, Reservation, estimated_tokens
 from omnibase_infra.handlers.llm.target import LlmTarget
 
 
@@ -91,6 +91,13 @@ class _OpenTarget:
             raise HandlerError("model_not_allowed", f"target {self.name!r} lists the models {listed}; found {model!r}")
 
 
+class _Tokens(NamedTuple):
+    """How many go in, and how many come out."""
+
+    input: int
+    output: int
+
+
 @dataclass(slots=True)
 class _Asking:
     """One call: how often the model was asked, and what that took."""
@@ -123,47 +130,60 @@ class _Asking:
 
     async def embed(self, request: EmbedRequest) -> Mapping[str, Any]:
         """Ask for embeddings."""
-        self._admit()
-        embeddings, model, tokens = await self.opened.api.embed(self.what, request)
-        self._charge(tokens, 0, size_bytes=sum(len(text.encode()) for text in request.texts))
+        expected = _Tokens(estimated_tokens(sum(len(text.encode()) for text in request.texts)), 0)
+        used = _Tokens(0, 0)
+        reservation = self._reserve(expected)
+        try:
+            embeddings, model, input_tokens = await self.opened.api.embed(self.what, request)
+            used = self._used(input_tokens, 0, else_=expected)
+        finally:
+            self._settle(reservation, used)
         return EmbedResult(embeddings=embeddings, model=model, usage=self._usage).model_dump(by_alias=True)
 
     async def _answer(self, prompt: Prompt) -> Answer:
-        self._admit()
+        input_tokens = estimated_tokens(prompt.size_bytes)
         pieces = Pieces(self.opened.target.answer_bytes_max)
+        reservation = self._reserve(_Tokens(input_tokens, prompt.request.max_tokens))
         try:
             await self.opened.api.chat(self.what, prompt, pieces)
         finally:
-            # An answer that breaks off is on the bill too, once the model has begun to speak.
-            if pieces.size_bytes or pieces.stop is not None:
-                self._charge(pieces.input_tokens, pieces.output_tokens, size_bytes=prompt.size_bytes, said=pieces)
+            used = _Tokens(0, 0)
+            # An answer that breaks off is on the bill too, once the model has taken up the prompt.
+            if pieces.began:
+                said = _Tokens(input_tokens, estimated_tokens(pieces.size_bytes))
+                used = self._used(pieces.input_tokens, pieces.output_tokens, else_=said)
+            self._settle(reservation, used)
         return answer_of(self.what, pieces)
 
-    def _admit(self) -> None:
+    def _reserve(self, most: _Tokens) -> Reservation:
         opened, target = self.opened, self.opened.target
-        opened.account.admit(
-            self.node, budget=target.budget, node_budget=target.node_budget, now_s=opened.monotonic_s()
-        )
-        self.requests += 1
-
-    def _charge(
-        self, input_tokens: int | None, output_tokens: int | None, *, size_bytes: int, said: Pieces | None = None
-    ) -> None:
-        opened, target = self.opened, self.opened.target
-        self.estimated = self.estimated or input_tokens is None or output_tokens is None
-        tokens_in = estimated_tokens(size_bytes) if input_tokens is None else input_tokens
-        said_bytes = 0 if said is None else said.size_bytes
-        tokens_out = estimated_tokens(said_bytes) if output_tokens is None else output_tokens
-        self.input_tokens += tokens_in
-        self.output_tokens += tokens_out
-        opened.account.charge(
+        reservation = opened.account.reserve(
             self.node,
-            tokens=tokens_in + tokens_out,
-            usd=target.models[self.model].cost_usd(input_tokens=tokens_in, output_tokens=tokens_out),
+            self._cost(most),
             budget=target.budget,
             node_budget=target.node_budget,
             now_s=opened.monotonic_s(),
         )
+        self.requests += 1
+        return reservation
+
+    def _used(self, input_tokens: int | None, output_tokens: int | None, *, else_: _Tokens) -> _Tokens:
+        """Give what the server counts, and an estimate in place of what it does not."""
+        self.estimated = self.estimated or input_tokens is None or output_tokens is None
+        return _Tokens(
+            else_.input if input_tokens is None else input_tokens,
+            else_.output if output_tokens is None else output_tokens,
+        )
+
+    def _settle(self, reservation: Reservation, used: _Tokens) -> None:
+        self.input_tokens += used.input
+        self.output_tokens += used.output
+        reservation.settle(self._cost(used), now_s=self.opened.monotonic_s())
+
+    def _cost(self, tokens: _Tokens) -> Cost:
+        price = self.opened.target.models[self.model]
+        usd = price.cost_usd(input_tokens=tokens.input, output_tokens=tokens.output)
+        return Cost(tokens=tokens.input + tokens.output, usd=usd)
 
     @property
     def _usage(self) -> Usage:

@@ -39,6 +39,12 @@ class Pieces:
     output_tokens: int | None = None
     size_bytes: int = 0
 
+    @property
+    def began(self) -> bool:
+        """Whether the model has taken up the prompt: anything came of it, if only its name."""
+        counted = self.input_tokens is not None or self.output_tokens is not None
+        return bool(self.model or self.size_bytes or self.stop is not None or counted)
+
     def say(self, piece: Any) -> None:
         """Add text; None is none."""
         self.text.append(self._counted(piece))

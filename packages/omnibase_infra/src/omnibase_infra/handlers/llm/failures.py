@@ -27,7 +27,7 @@ ERRORS: Mapping[str, str] = {
     "refused": "The server does not take the request.",
     "response_too_large": "The answer is larger than the target's `answer_bytes_max`.",
     "output_invalid": "The model gave no answer that fits the schema, however often it was asked.",
-    "over_budget": "What the host contract lets be spent is spent, until the window ends.",
+    "over_budget": "What the host contract lets be spent in a window is spent, or reserved for calls under way.",
     "model_not_allowed": "The request names a model that the target does not list.",
     "not_offered": "The target's API has no such operation.",
     "request_invalid": "The request names no target of the host contract.",

@@ -1,6 +1,12 @@
-"""What calls have cost, per node and in all, and whether a budget leaves room for another. Pure."""
+"""What calls have cost, per node and in all, and whether a budget leaves room for another. Pure.
 
+A call reserves the most that it may cost before its model is asked, and is settled with what it did cost. So whatever
+runs at the same time, what is spent and what is reserved fit into the budget together, but for a call that runs alone.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import fsum
 
 from omnibase_core.errors import HandlerError
 from omnibase_infra.handlers.llm.target import Budget
@@ -8,67 +14,98 @@ from omnibase_infra.handlers.llm.target import Budget
 _BYTES_A_TOKEN = 4
 
 
-@dataclass(slots=True)
-class Spent:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
     """Tokens and US dollars."""
 
     tokens: int = 0
     usd: float = 0.0
-
-    def add(self, *, tokens: int, usd: float) -> None:
-        """Count a call."""
-        self.tokens += tokens
-        self.usd += usd
-
-
-@dataclass(slots=True)
-class _Window:
-    """What was spent in a window, which begins with the first call after the one before it."""
-
-    ends_s: float = 0.0
-    spent: Spent = field(default_factory=Spent)
-
-    def at(self, now_s: float, *, window_s: float) -> "_Window":
-        """Give the window in force, a new one where this is over."""
-        return self if now_s < self.ends_s else _Window(now_s + window_s)
 
 
 @dataclass(slots=True)
 class Account:
     """What one target's calls cost. Time is monotonic seconds, and an argument."""
 
-    _windows: dict[str | None, _Window] = field(default_factory=dict)
+    _windows: dict[str | None, "_Window"] = field(default_factory=dict)
 
-    def admit(self, node: str, *, budget: Budget | None, node_budget: Budget | None, now_s: float) -> None:
-        """Let a call go on. Raises HandlerError, `over_budget`, where the target's budget or the node's is spent."""
-        self._check(None, budget, now_s, whose="the target's budget (budget)")
-        self._check(node, node_budget, now_s, whose=f"the budget of node {node!r} (node_budget)")
+    def reserve(
+        self, node: str, most: Cost, *, budget: Budget | None, node_budget: Budget | None, now_s: float
+    ) -> "Reservation":
+        """Reserve the most that a call may cost, in the target's budget and in the node's, or in neither.
 
-    def charge(
-        self, node: str, *, tokens: int, usd: float, budget: Budget | None, node_budget: Budget | None, now_s: float
-    ) -> None:
-        """Count what a call has cost."""
-        for key, limit in ((None, budget), (node, node_budget)):
+        A call beside which nothing is under way may cost more than is left: else a small budget would let nothing run.
+        Raises HandlerError, `over_budget`, where one of them is spent, or leaves no room beside the calls under way.
+        """
+        bounds = (
+            (None, budget, "the target's budget (budget)"),
+            (node, node_budget, f"the budget of node {node!r} (node_budget)"),
+        )
+        windows = []
+        for key, limit, whose in bounds:
             if limit is not None:
-                self._window(key, limit, now_s).spent.add(tokens=tokens, usd=usd)
+                window = self._windows.setdefault(key, _Window())
+                window.turn(now_s, window_s=limit.window_s)
+                window.check(most, limit, now_s, whose=whose)
+                windows.append(window)
+        reservation = Reservation(most, windows)
+        for window in windows:
+            window.under_way.add(reservation)
+        return reservation
 
-    def _check(self, key: str | None, budget: Budget | None, now_s: float, *, whose: str) -> None:
-        if budget is None:
-            return
-        window = self._window(key, budget, now_s)
-        left_s = window.ends_s - now_s
-        for spent, limit, unit in (
-            (window.spent.usd, budget.usd, "US dollars"),
-            (window.spent.tokens, budget.tokens, "tokens"),
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reservation:
+    """What is kept free for a call under way. It is settled once, however the call ends."""
+
+    most: Cost
+    _windows: Sequence["_Window"]
+
+    def settle(self, cost: Cost, *, now_s: float) -> None:
+        """Give back what was reserved, and count what the call has cost, in the window in which it ends."""
+        for window in self._windows:
+            window.under_way.remove(self)
+            window.turn(now_s, window_s=window.length_s)
+            window.spent = Cost(tokens=window.spent.tokens + cost.tokens, usd=window.spent.usd + cost.usd)
+
+
+@dataclass(slots=True)
+class _Window:
+    """What was spent in a window, which begins with the first call after the one before it; calls go on across."""
+
+    ends_s: float = 0.0
+    length_s: float = 0.0
+    spent: Cost = Cost()
+    under_way: set[Reservation] = field(default_factory=set)
+
+    def turn(self, now_s: float, *, window_s: float) -> None:
+        """Begin anew where the window is over."""
+        self.length_s = window_s
+        if now_s >= self.ends_s:
+            self.ends_s, self.spent = now_s + window_s, Cost()
+
+    def check(self, most: Cost, limit: Budget, now_s: float, *, whose: str) -> None:
+        """Raise HandlerError where there is no room for a call."""
+        # Summed up anew each time: a sum of floats that is added to and taken from does not come back to zero.
+        reserved_usd = fsum(it.most.usd for it in self.under_way)
+        reserved_tokens = sum(it.most.tokens for it in self.under_way)
+        left_s = self.ends_s - now_s
+        for bound, spent, reserved, wanted, unit in (
+            (limit.usd, self.spent.usd, reserved_usd, most.usd, "US dollars"),
+            (limit.tokens, self.spent.tokens, reserved_tokens, most.tokens, "tokens"),
         ):
-            if limit is not None and spent >= limit:
-                message = f"{whose} is spent: {spent:g} of {limit:g} {unit}; its window ends in {left_s:.0f} s"
-                raise HandlerError("over_budget", message, details={"window_ends_in_s": round(left_s, 3)})
-
-    def _window(self, key: str | None, budget: Budget, now_s: float) -> _Window:
-        window = self._windows.get(key, _Window()).at(now_s, window_s=budget.window_s)
-        self._windows[key] = window
-        return window
+            if bound is None:
+                continue
+            if spent >= bound:
+                message = f"{whose} is spent: {spent:g} of {bound:g} {unit}"
+            elif self.under_way and spent + reserved + wanted > bound:
+                message = (
+                    f"{whose} leaves no room: of {bound:g} {unit}, {spent:g} are spent and {reserved:g} are reserved "
+                    f"for calls under way, and this call may take {wanted:g}"
+                )
+            else:
+                continue
+            message = f"{message}; its window ends in {left_s:.0f} s"
+            raise HandlerError("over_budget", message, details={"window_ends_in_s": round(left_s, 3)})
 
 
 def estimated_tokens(size_bytes: int) -> int:

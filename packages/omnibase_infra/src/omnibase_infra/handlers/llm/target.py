@@ -56,8 +56,9 @@ class Price(LlmModel):
 class Budget(LlmModel):
     """What may be spent in each window of `window_s` seconds, by this host: US dollars (`usd`), `tokens`, or both.
 
-    Once it is spent, calls fail with `over_budget` until the window ends. Calls that are under way then are finished:
-    what they cost comes on top.
+    A call reserves the most that it may cost, and gives back what it did not. Where that does not fit beside the calls
+    under way, it fails with `over_budget`. A call that runs alone may take more than is left; once the budget is spent,
+    calls fail until the window ends.
     """
 
     usd: Annotated[float, Field(gt=0)] | None = None
