@@ -7,6 +7,7 @@ it was asked. The real model is `tests.gear.smollm`.
 import asyncio
 import gzip
 import json
+import math
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -47,6 +48,10 @@ ODD: Sequence[Any] = (
     {"type": "content_block_delta", "index": "x", "delta": {"type": "text_delta"}},
 )
 """Events that are JSON, and in the form of no interface."""
+ODD_COUNTS: Sequence[Any] = (10**400, 10**10, -5, 1.5, "many", None, [], {}, 1e999, -1e999, math.nan)
+"""What is no count of tokens, yet stands in the place of one: for the models `counts-0` and so on."""
+ODD_USAGES: Sequence[Any] = (5, "text", [], {}, True, None)
+"""What stands in the place of all counts: for the models `usage-0` and so on."""
 
 
 @dataclass
@@ -86,9 +91,12 @@ def _application(served: LlmServer) -> Starlette:
 
     async def embeddings(request: Request) -> Response:
         asked = await _noted(served, request)
-        data = [{"index": index, "embedding": [float(len(it)), 1.0]} for index, it in enumerate(asked["input"])]
-        usage = {"prompt_tokens": 3, "total_tokens": 3}
-        return JSONResponse({"data": data[::-1], "model": asked["model"], "usage": usage})
+        model = asked["model"]
+        first = 10**400 if model == "vast" else 1.0
+        data = [{"index": index, "embedding": [float(len(it)), first]} for index, it in enumerate(asked["input"])]
+        usage = _usage(model, {"prompt_tokens": 3, "total_tokens": 3})
+        body = json.dumps({"data": data[::-1], "model": model, "usage": usage})
+        return Response(body, media_type="application/json")
 
     return Starlette(
         routes=[
@@ -201,13 +209,14 @@ def _openai_events(model: str, pieces: Sequence[str], calls: Sequence[Any], *, f
     if finished:
         yield chunk({}, "length" if model == "short" else "tool_calls" if calls else "stop")
         if model != "uncounted":
-            usage = {"prompt_tokens": 10, "completion_tokens": len(pieces) + len(calls), "total_tokens": 0}
+            counts = {"prompt_tokens": 10, "completion_tokens": len(pieces) + len(calls), "total_tokens": 0}
+            usage = _usage(model, counts)
             yield _event({"id": "c", "object": "chat.completion.chunk", "model": model, "choices": [], "usage": usage})
         yield b"data: [DONE]\n\n"
 
 
 def _anthropic_events(model: str, pieces: Sequence[str], calls: Sequence[Any], *, finished: bool) -> Iterator[bytes]:
-    usage = {"input_tokens": 4, "cache_read_input_tokens": 6, "output_tokens": 0}
+    usage = _usage(model, {"input_tokens": 4, "cache_read_input_tokens": 6, "output_tokens": 0})
     message = {"id": "m", "type": "message", "role": "assistant", "model": model, "content": [], "usage": usage}
     yield _event({"type": "message_start", "message": message})
     yield _event({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
@@ -223,9 +232,24 @@ def _anthropic_events(model: str, pieces: Sequence[str], calls: Sequence[Any], *
         yield _event({"type": "content_block_stop", "index": index})
     if finished:
         reason = "max_tokens" if model == "short" else "tool_use" if calls else "end_turn"
-        usage = {"output_tokens": len(pieces) + len(calls)}
+        usage = _usage(model, {"output_tokens": len(pieces) + len(calls)})
         yield _event({"type": "message_delta", "delta": {"stop_reason": reason}, "usage": usage})
         yield _event({"type": "message_stop"})
+
+
+def _usage(model: str, counts: Mapping[str, int]) -> Any:
+    """Give the counts, or what the name of the model says in their place."""
+    kind, _, number = model.partition("-")
+    match kind:
+        case "counts":
+            return dict.fromkeys(counts, ODD_COUNTS[int(number)])
+        case "usage":
+            return ODD_USAGES[int(number)]
+        case "whole":
+            return {name: float(count) for name, count in counts.items()}
+        case "quoted":
+            return {name: str(count) for name, count in counts.items()}
+    return counts
 
 
 def _event(data: Mapping[str, Any]) -> bytes:

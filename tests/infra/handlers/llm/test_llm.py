@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from omnibase_infra.handlers.llm import LlmHandlerFactory
 from omnibase_infra.handlers.llm.target import LlmTarget
 from omnibase_spi import Handler, HandlerError
-from tests.gear.llm_server import ODD, LlmServer
+from tests.gear.llm_server import ODD, ODD_COUNTS, ODD_USAGES, LlmServer
 from tests.infra.handlers.llm.asking import SECRET, ask, call, failure, opened
 
 SCHEMA = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
@@ -92,6 +92,41 @@ def test_what_the_server_does_not_count_is_estimated(llm_stand_in: LlmServer) ->
     assert usage["estimated"]
     assert usage["input_tokens"] > 0
     assert usage["output_tokens"] == 3
+
+
+@api
+@pytest.mark.parametrize(
+    "model", [*(f"counts-{it}" for it in range(len(ODD_COUNTS))), *(f"usage-{it}" for it in range(len(ODD_USAGES)))]
+)
+def test_what_is_no_count_of_tokens_is_unknown(llm_stand_in: LlmServer, api: str, model: str) -> None:
+    """However large, negative, broken or odd: the answer comes, and what it took is estimated."""
+
+    async def scenario(handler: Handler) -> None:
+        usages = [(await ask(handler, model, "one two three"))["usage"]]
+        if api == "openai":
+            usages += [(await call(handler, "embed", {"model": model, "texts": ["one two"]}))["usage"]]
+        for usage in usages:
+            assert usage["estimated"]
+            assert 0 < usage["input_tokens"] < 1_000
+            assert 0 <= usage["output_tokens"] < 1_000
+            assert 0 < usage["cost_usd"] < 1
+
+    play(llm_stand_in, scenario, api=api, models={model: PRICE}, budget={"tokens": 10_000, "usd": 1})
+
+
+@api
+@pytest.mark.parametrize("model", ["whole", "quoted"])
+def test_a_count_in_another_form_is_a_count(llm_stand_in: LlmServer, api: str, model: str) -> None:
+    """`12.0` is a whole number in JSON, and the vendors' libraries read "12" as one, too."""
+    usage = play(llm_stand_in, lambda it: ask(it, model, "one two three"), model, api=api)["usage"]
+    assert (usage["input_tokens"], usage["output_tokens"], usage["estimated"]) == (10, 3, False)
+
+
+def test_an_embedding_beyond_all_floats_is_no_reply(llm_stand_in: LlmServer) -> None:
+    """It is an error of the protocol, and no OverflowError."""
+    with pytest.raises(HandlerError) as caught:
+        play(llm_stand_in, lambda it: call(it, "embed", {"model": "vast", "texts": ["a"]}), "vast")
+    assert (caught.value.code, caught.value.retryable) == ("protocol_error", True)
 
 
 def test_embeddings_come_in_the_order_of_their_texts(llm_stand_in: LlmServer) -> None:

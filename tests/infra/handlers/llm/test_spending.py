@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from omnibase_infra.handlers.llm.spending import Account, Cost, Reservation, estimated_tokens
+from omnibase_infra.handlers.llm.spending import Account, Cost, Reservation, counted_tokens, estimated_tokens
 from omnibase_infra.handlers.llm.target import Budget, Price
 from omnibase_spi import HandlerError
 
@@ -189,6 +189,16 @@ def test_prices_are_for_a_million_tokens() -> None:
     price = Price(input_usd_per_million=2, output_usd_per_million=8)
     assert price.cost_usd(input_tokens=500_000, output_tokens=250_000) == pytest.approx(3)
     assert [estimated_tokens(size) for size in (0, 1, 4, 5)] == [0, 1, 1, 2]
+
+
+@given(st.one_of(st.integers(), st.floats(), st.text(), st.booleans(), st.none(), st.just(10**400)))
+def test_a_count_of_tokens_is_a_count_or_unknown(said: Any) -> None:
+    """Whatever a server says: the number that it is, at a size that tokens can have, or None."""
+    tokens = counted_tokens(said)
+    is_number = isinstance(said, int | float) and not isinstance(said, bool)
+    is_count = is_number and 0 <= said <= 1_000_000_000 and said % 1 == 0
+    assert tokens == (said if is_count else None)
+    assert tokens is None or type(tokens) is int
 
 
 def reserve(account: Account, *, tokens: int = 0, now_s: float = 0) -> Reservation:

@@ -12,6 +12,7 @@ from omnibase_infra.handlers.llm.completions import Pieces, Stop
 from omnibase_infra.handlers.llm.models import EmbedRequest, Turn
 from omnibase_infra.handlers.llm.patience import Patience
 from omnibase_infra.handlers.llm.prompts import Prompt
+from omnibase_infra.handlers.llm.spending import counted_tokens
 from omnibase_infra.handlers.llm.target import LlmTarget
 from omnibase_infra.handlers.llm.wire import http_client, timeouts, translated
 
@@ -22,6 +23,7 @@ _STOPS: Mapping[str, Stop] = {
     "tool_use": "tool_calls",
     "refusal": "refusal",
 }
+_INPUT_COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 _TOOL_CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 
 
@@ -80,7 +82,7 @@ class _Reading:
             case "message_start":
                 self.into.model = str(event.message.model or "")
                 # How much was said is not known yet: what stands there is no count of it.
-                self._count(event.message.usage, output_tokens=None)
+                self.into.count(input_tokens=_input_tokens(event.message.usage))
             case "content_block_start" if event.content_block.type == "tool_use":
                 self.into.call(int(event.index), id_=event.content_block.id, name=event.content_block.name)
             case "content_block_start" if event.content_block.type == "text":
@@ -89,7 +91,8 @@ class _Reading:
                 self._add(int(event.index), event.delta)
             case "message_delta":
                 self.stop = _STOPS.get(event.delta.stop_reason, "end")
-                self._count(event.usage, output_tokens=event.usage and event.usage.output_tokens)
+                output_tokens = getattr(event.usage, "output_tokens", None)
+                self.into.count(input_tokens=_input_tokens(event.usage), output_tokens=output_tokens)
             case "message_stop":
                 self.into.stop = self.stop
 
@@ -99,12 +102,13 @@ class _Reading:
         elif delta.type == "input_json_delta":
             self.into.call(index, arguments=delta.partial_json)
 
-    def _count(self, usage: Any, *, output_tokens: Any) -> None:
-        if usage is None:
-            return
-        parts = (usage.input_tokens, usage.cache_creation_input_tokens, usage.cache_read_input_tokens)
-        known = [part for part in parts if isinstance(part, int)]
-        self.into.count(input_tokens=sum(known) if known else None, output_tokens=output_tokens)
+
+def _input_tokens(usage: Any) -> int | None:
+    """Give how long the prompt was, cached parts included; None where one of the counts is none."""
+    said = [getattr(usage, name, None) for name in _INPUT_COUNTS]
+    counts = [counted_tokens(it) for it in said if it is not None]
+    known = [it for it in counts if it is not None]
+    return sum(known) if known and len(known) == len(counts) else None
 
 
 def _asked(prompt: Prompt) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pydantic import JsonValue, TypeAdapter
 from omnibase_core.errors import HandlerError
 from omnibase_core.schemas import Schema
 from omnibase_infra.handlers.llm.models import CallId, ChatRequest, ChatResult, ToolCall
+from omnibase_infra.handlers.llm.spending import counted_tokens
 from omnibase_infra.json_values import json_value
 
 Stop = Literal["end", "length", "tool_calls", "refusal"]
@@ -57,9 +58,10 @@ class Pieces:
         call.arguments += self._counted(arguments)
 
     def count(self, *, input_tokens: Any = None, output_tokens: Any = None) -> None:
-        """Take the server's own count, where it has one."""
-        self.input_tokens = _counted_tokens(input_tokens, self.input_tokens)
-        self.output_tokens = _counted_tokens(output_tokens, self.output_tokens)
+        """Take the server's own count, where it has one; what is none leaves the one before."""
+        tokens_in, tokens_out = counted_tokens(input_tokens), counted_tokens(output_tokens)
+        self.input_tokens = self.input_tokens if tokens_in is None else tokens_in
+        self.output_tokens = self.output_tokens if tokens_out is None else tokens_out
 
     def _counted(self, piece: Any) -> str:
         if piece is None:
@@ -179,10 +181,6 @@ def _json_of(text: str) -> JsonValue:
 
 def _finite(text: str) -> JsonValue:
     return json_value(text.encode(errors="surrogatepass"))
-
-
-def _counted_tokens(said: Any, known: int | None) -> int | None:
-    return said if isinstance(said, int) and not isinstance(said, bool) and said >= 0 else known
 
 
 def _first_line(error: ValueError) -> str:

@@ -13,6 +13,7 @@ from omnibase_infra.handlers.llm.completions import Pieces, Stop
 from omnibase_infra.handlers.llm.models import EmbedRequest, Turn
 from omnibase_infra.handlers.llm.patience import Patience
 from omnibase_infra.handlers.llm.prompts import Prompt
+from omnibase_infra.handlers.llm.spending import counted_tokens
 from omnibase_infra.handlers.llm.target import LlmTarget
 from omnibase_infra.handlers.llm.wire import http_client, timeouts, translated
 
@@ -69,7 +70,7 @@ class OpenAiApi:
             found = [_vector(it.embedding) for it in sorted(reply.data, key=lambda it: it.index)]
             if len(found) != len(request.texts):
                 raise ValueError(f"{len(found)} embeddings for {len(request.texts)} texts")
-            return found, str(reply.model or ""), reply.usage.prompt_tokens if reply.usage else None
+            return found, str(reply.model or ""), counted_tokens(getattr(reply.usage, "prompt_tokens", None))
 
     def _asked(self, prompt: Prompt) -> dict[str, Any]:
         request = prompt.request
@@ -121,8 +122,10 @@ def _message(turn: Turn) -> Mapping[str, Any]:
 
 def _take(chunk: Any, into: Pieces) -> None:
     into.model = into.model or str(chunk.model or "")
-    if chunk.usage is not None:
-        into.count(input_tokens=chunk.usage.prompt_tokens, output_tokens=chunk.usage.completion_tokens)
+    into.count(
+        input_tokens=getattr(chunk.usage, "prompt_tokens", None),
+        output_tokens=getattr(chunk.usage, "completion_tokens", None),
+    )
     # The last chunk counts the tokens, and has no choice.
     for choice in (chunk.choices or [])[:1]:
         delta = choice.delta

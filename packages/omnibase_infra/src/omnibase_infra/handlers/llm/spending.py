@@ -7,11 +7,14 @@ runs at the same time, what is spent and what is reserved fit into the budget to
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import fsum
+from typing import Any
 
 from omnibase_core.errors import HandlerError
 from omnibase_infra.handlers.llm.target import Budget
 
 _BYTES_A_TOKEN = 4
+_TOKENS_MAX = 1_000_000_000
+"""No request takes as many. What is above is no count, and could have no form as a float."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,17 +43,19 @@ class Account:
             (None, budget, "the target's budget (budget)"),
             (node, node_budget, f"the budget of node {node!r} (node_budget)"),
         )
-        windows = []
-        for key, limit, whose in bounds:
-            if limit is not None:
-                window = self._windows.setdefault(key, _Window())
-                window.turn(now_s, window_s=limit.window_s)
-                window.check(most, limit, now_s, whose=whose)
-                windows.append(window)
+        bounded = [(self._window(key, limit, now_s), limit, whose) for key, limit, whose in bounds if limit is not None]
+        for window, limit, whose in bounded:
+            window.check(most, limit, now_s, whose=whose)
+        windows = [window for window, _, _ in bounded]
         reservation = Reservation(most, windows)
         for window in windows:
             window.under_way.add(reservation)
         return reservation
+
+    def _window(self, key: str | None, budget: Budget, now_s: float) -> "_Window":
+        window = self._windows.setdefault(key, _Window())
+        window.turn(now_s, window_s=budget.window_s)
+        return window
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,6 +111,13 @@ class _Window:
                 continue
             message = f"{message}; its window ends in {left_s:.0f} s"
             raise HandlerError("over_budget", message, details={"window_ends_in_s": round(left_s, 3)})
+
+
+def counted_tokens(said: Any) -> int | None:
+    """Give how many tokens a server says there were; None for what is no count: negative, broken, endless, or text."""
+    if isinstance(said, bool) or not isinstance(said, int | float) or not 0 <= said <= _TOKENS_MAX:
+        return None
+    return int(said) if said == int(said) else None
 
 
 def estimated_tokens(size_bytes: int) -> int:

@@ -91,7 +91,7 @@ def translated(vendor: Any, what: str, target: LlmTarget, secret: str | None) ->
     except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
         reason = redacted(str(error), secret) or type(error).__name__
         raise HandlerError("unreachable", f"{what}: no connection: {reason}", retryable=True) from error
-    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
         # The libraries build their values from whatever came, without a look at it.
         message = f"{what}: the reply is not in the form of the API ({type(error).__name__})"
         raise HandlerError("protocol_error", message, retryable=True) from error
