@@ -53,6 +53,52 @@ ODD_COUNTS: Sequence[Any] = (10**400, 10**10, -5, 1.5, "many", None, [], {}, 1e9
 ODD_USAGES: Sequence[Any] = (5, "text", [], {}, True, None)
 """What stands in the place of all counts: for the models `usage-0` and so on."""
 
+_HI = ({"content": "hi"}, None)
+_STOP: tuple[Any, str] = ({}, "stop")
+_BERN, _CHUR = '{"town": "Bern"}', '{"town": "Chur"}'
+
+
+def _calls(*calls: Any) -> tuple[Any, None]:
+    return {"tool_calls": list(calls)}, None
+
+
+def _tool(arguments: str, **more: Any) -> dict[str, Any]:
+    return {**more, "function": {"name": "weather", "arguments": arguments}}
+
+
+def _more(arguments: str, **more: Any) -> dict[str, Any]:
+    return {**more, "function": {"arguments": arguments}}
+
+
+DIALECTS: Mapping[str, Sequence[Any]] = {
+    "ids": (_calls(_tool(_BERN, id="a")), _calls(_tool(_CHUR, id="b")), _STOP),
+    "ids-at-once": (_calls(_tool(_BERN, id="a"), _tool(_CHUR, id="b")), _STOP),
+    "ids-in-parts": (
+        _calls(_tool(_BERN[:4], id="a")),
+        _calls(_more(_BERN[4:])),
+        _calls(_tool(_CHUR[:4], id="b")),
+        _calls(_more(_CHUR[4:])),
+        _STOP,
+    ),
+    "ids-mixed": (
+        _calls(_tool(_BERN[:4], id="a"), _tool(_CHUR[:4], id="b")),
+        _calls(_more(_BERN[4:], id="a")),
+        _calls(_more(_CHUR[4:], id="b")),
+        _STOP,
+    ),
+    "names-alone": (_calls(_tool(_BERN), _tool(_CHUR)), _STOP),
+    "parts": (
+        ({"content": [{"type": "thinking", "thinking": "so"}, {"type": "text", "text": "h"}]}, None),
+        ({"content": [{"type": "text", "text": "i"}]}, None),
+        _STOP,
+    ),
+    "numbered": (b"id: 1\n", _HI, b": ping\n\n", b"id: 2\n\n", b"event: chunk\n", _STOP, b"data: [DONE]\n\n"),
+    "keep-alive": (b"retry: 3000\n\n", b": ping\n\n", _HI, b"event: keep-alive\n\n", _STOP, b": ping\n\n"),
+    "no-done": (_HI, _STOP),
+    "cut-whole": (_HI, _STOP),
+}
+"""Streams of OpenAI's interface as other servers speak it: bytes as they are, and deltas with why the answer ends."""
+
 
 @dataclass
 class LlmServer:
@@ -153,6 +199,12 @@ async def _told(asked: dict[str, Any], events: Any, request: Request) -> AsyncIt
     if model.startswith("odd-"):
         yield b"data: " + json.dumps(ODD[int(model[4:])]).encode() + b"\n\n"
         return
+    if model in DIALECTS:
+        for block in DIALECTS[model]:
+            yield block if isinstance(block, bytes) else _chunk(model, *block)
+        if model == "cut-whole":
+            raise ConnectionResetError("the stand-in breaks off")
+        return
     pieces, calls = _script(asked)
     said = events(model, pieces, calls, finished=model not in ("unfinished", "cut", "fails", "endless"))
     for number, event in enumerate(said):
@@ -196,8 +248,7 @@ def _script(asked: dict[str, Any]) -> tuple[Sequence[str], Sequence[Any]]:
 
 def _openai_events(model: str, pieces: Sequence[str], calls: Sequence[Any], *, finished: bool) -> Iterator[bytes]:
     def chunk(delta: Any, reason: str | None = None) -> bytes:
-        choices = [{"index": 0, "delta": delta, "finish_reason": reason}]
-        return _event({"id": "c", "object": "chat.completion.chunk", "created": 0, "model": model, "choices": choices})
+        return _chunk(model, delta, reason)
 
     yield chunk({"role": "assistant", "content": ""})
     for piece in pieces:
@@ -235,6 +286,11 @@ def _anthropic_events(model: str, pieces: Sequence[str], calls: Sequence[Any], *
         usage = _usage(model, {"output_tokens": len(pieces) + len(calls)})
         yield _event({"type": "message_delta", "delta": {"stop_reason": reason}, "usage": usage})
         yield _event({"type": "message_stop"})
+
+
+def _chunk(model: str, delta: Any, reason: str | None) -> bytes:
+    choices = [{"index": 0, "delta": delta, "finish_reason": reason}]
+    return _event({"id": "c", "object": "chat.completion.chunk", "created": 0, "model": model, "choices": choices})
 
 
 def _usage(model: str, counts: Mapping[str, int]) -> Any:

@@ -232,6 +232,26 @@ def test_a_tool_that_is_not_offered_is_never_asked_for(llm_stand_in: LlmServer, 
     assert "no tool 'rm'" in str(error)
 
 
+# --- Dialects of OpenAI's interface -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["ids", "ids-at-once", "ids-in-parts", "ids-mixed", "names-alone"])
+def test_calls_of_tools_without_an_index_are_told_apart(llm_stand_in: LlmServer, model: str) -> None:
+    """By their ids; what has neither continues the last, and a name behind arguments begins another."""
+    result = play(llm_stand_in, lambda it: ask(it, model, tools=[WEATHER], output_attempts=1), model)
+    ids = ["call_0", "call_1"] if model == "names-alone" else ["a", "b"]
+    assert [it["id"] for it in result["tool_calls"]] == ids
+    assert [it["arguments"]["town"] for it in result["tool_calls"]] == ["Bern", "Chur"]
+    assert result["stop"] == "tool_calls"
+
+
+@pytest.mark.parametrize("model", ["parts", "numbered", "keep-alive", "no-done", "cut-whole"])
+def test_other_forms_of_a_stream_are_read(llm_stand_in: LlmServer, model: str) -> None:
+    """Content in parts; ids, names, comments and empty events between; no end behind the reason why it ended."""
+    result = play(llm_stand_in, lambda it: ask(it, model), model)
+    assert (result["text"], result["stop"]) == ("hi", "end")
+
+
 # --- What goes wrong ----------------------------------------------------------------------------------------------
 
 FAILURES: Mapping[str, tuple[str, bool, float | None]] = {

@@ -23,6 +23,8 @@ from omnibase_infra.handlers.llm.prompts import Prompt, prompt_of
 from omnibase_infra.handlers.llm.spending import Account, Cost, Reservation, estimated_tokens
 from omnibase_infra.handlers.llm.target import LlmTarget
 
+_BREAKS = frozenset({"protocol_error", "unreachable", "timeout"})
+
 
 class Api(Protocol):
     """One vendor's interface, at one target."""
@@ -146,6 +148,10 @@ class _Asking:
         reservation = self._reserve(_Tokens(input_tokens, prompt.request.max_tokens))
         try:
             await self.opened.api.chat(self.what, prompt, pieces)
+        except HandlerError as error:
+            # The server has said why the answer ended: what breaks off behind that is no part of it.
+            if pieces.stop is None or error.code not in _BREAKS:
+                raise
         finally:
             used = _Tokens(0, 0)
             # An answer that breaks off is on the bill too, once the model has taken up the prompt.

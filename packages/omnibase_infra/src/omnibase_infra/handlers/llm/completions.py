@@ -20,8 +20,9 @@ _FENCE = "```"
 
 @dataclass(slots=True)
 class CallPieces:
-    """A call of a tool on its way in: its arguments are JSON in the making."""
+    """A call of a tool on its way in: its arguments are JSON in the making; `index` is its place among the others."""
 
+    index: int
     id: str = ""
     name: str = ""
     arguments: str = ""
@@ -33,12 +34,15 @@ class Pieces:
 
     bytes_max: int
     text: list[str] = field(default_factory=list)
-    calls: dict[int, CallPieces] = field(default_factory=dict)
+    calls: list[CallPieces] = field(default_factory=list)
     stop: Stop | None = None
     model: str = ""
     input_tokens: int | None = None
     output_tokens: int | None = None
     size_bytes: int = 0
+    _known: dict[int | str, CallPieces] = field(default_factory=dict)
+    """The calls by their index, and by their id."""
+    _current: CallPieces | None = None
 
     @property
     def began(self) -> bool:
@@ -47,14 +51,30 @@ class Pieces:
         return bool(self.model or self.size_bytes or self.stop is not None or counted)
 
     def say(self, piece: Any) -> None:
-        """Add text; None is none."""
-        self.text.append(self._counted(piece))
+        """Add text, or a list of parts, of which text is text; None is none."""
+        for part in piece if isinstance(piece, list) else [piece]:
+            self.text.append(self._counted(part if part is piece else _text_of(part)))
 
-    def call(self, index: int, *, id_: Any = None, name: Any = None, arguments: Any = None) -> None:
-        """Add to the call of a tool."""
-        call = self.calls.setdefault(index, CallPieces())
-        call.id = call.id or self._counted(id_)
-        call.name += self._counted(name)
+    def call(self, index: int | None, *, id_: Any = None, name: Any = None, arguments: Any = None) -> None:
+        """Add to the call of a tool that the index names; where there is none the id does, and else it is the last.
+
+        A name that follows arguments begins a call of its own: a call's name comes before them.
+        """
+        call_id, name = self._counted(id_), self._counted(name)
+        if index is not None or call_id:
+            call = self._known.get(call_id if index is None else index)
+        else:
+            call = None if name and self._current and self._current.arguments else self._current
+        if call is None:
+            call = CallPieces(len(self.calls) if index is None else index)
+            self.calls.append(call)
+        self._current = call
+        if index is not None:
+            self._known.setdefault(index, call)
+        if call_id:
+            self._known.setdefault(call_id, call)
+        call.id = call.id or call_id
+        call.name += name
         call.arguments += self._counted(arguments)
 
     def count(self, *, input_tokens: Any = None, output_tokens: Any = None) -> None:
@@ -98,7 +118,7 @@ def answer_of(what: str, pieces: Pieces) -> Answer:
     """Put the pieces together. Raises HandlerError where the server never said that this is all."""
     if pieces.stop is None:
         raise HandlerError("protocol_error", f"{what}: the answer ends before its end", retryable=True)
-    calls = [_answered(index, it) for index, (_, it) in enumerate(sorted(pieces.calls.items()))]
+    calls = [_answered(number, it) for number, it in enumerate(sorted(pieces.calls, key=lambda it: it.index))]
     # Some servers end with `stop` where they ask for tools.
     stop = "tool_calls" if calls and pieces.stop == "end" else pieces.stop
     text = "".join(pieces.text).encode(errors="replace").decode()
@@ -181,6 +201,11 @@ def _json_of(text: str) -> JsonValue:
 
 def _finite(text: str) -> JsonValue:
     return json_value(text.encode(errors="surrogatepass"))
+
+
+def _text_of(part: Any) -> Any:
+    """Give the text of a part of a content; None for a part of another kind, such as a thought."""
+    return (part.get("text") if part.get("type") == "text" else None) if isinstance(part, dict) else part
 
 
 def _first_line(error: ValueError) -> str:

@@ -25,7 +25,7 @@ _STOPS: Mapping[str, Stop] = {"length": "length", "tool_calls": "tool_calls", "c
 async def openai_api(name: str, target: LlmTarget, secret: str | None) -> AsyncIterator["OpenAiApi"]:
     """Give the interface of a target. Nothing connects before the first call."""
     async with http_client(name, target, _credentials(secret)) as http:
-        client = openai.AsyncOpenAI(
+        client = _Client(
             # What is left out, the library would look for in the environment; the key is sent by the client below.
             api_key="none",
             admin_api_key="",
@@ -38,6 +38,27 @@ async def openai_api(name: str, target: LlmTarget, secret: str | None) -> AsyncI
             http_client=http,
         )
         yield OpenAiApi(target, secret, client)
+
+
+class _Client(openai.AsyncOpenAI):
+    """The library's client, to which an event without data is none, as the specification of such events has it."""
+
+    def _make_sse_decoder(self) -> Any:
+        return _Events(super()._make_sse_decoder())
+
+
+@dataclass(frozen=True, slots=True)
+class _Events:
+    """Decodes the events of a stream. The library takes a comment behind an `id:` for an event, which is no JSON."""
+
+    decoder: Any
+
+    async def aiter_bytes(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        """Yield the events that have data."""
+        async with aclosing(self.decoder.aiter_bytes(pieces)) as events:
+            async for event in events:
+                if event.data:
+                    yield event
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +153,8 @@ def _take(chunk: Any, into: Pieces) -> None:
         if delta is not None:
             into.say(delta.content)
             into.say(getattr(delta, "refusal", None))
-            for position, call in enumerate(delta.tool_calls or []):
-                index = position if call.index is None else int(call.index)
+            for call in delta.tool_calls or []:
+                index = None if call.index is None else int(call.index)
                 into.call(index, id_=call.id, name=call.function.name, arguments=call.function.arguments)
         if choice.finish_reason is not None:
             refused = delta is not None and getattr(delta, "refusal", None)
