@@ -7,6 +7,7 @@ from math import isfinite
 from typing import Any
 
 import openai
+from openai._streaming import ServerSentEvent, SSEDecoder
 from pydantic_core import to_json
 
 from omnibase_infra.handlers.llm.completions import Pieces, Stop
@@ -43,22 +44,17 @@ async def openai_api(name: str, target: LlmTarget, secret: str | None) -> AsyncI
 class _Client(openai.AsyncOpenAI):
     """The library's client, to which an event without data is none, as the specification of such events has it."""
 
-    def _make_sse_decoder(self) -> Any:
-        return _Events(super()._make_sse_decoder())
+    def _make_sse_decoder(self) -> SSEDecoder:
+        return _Events()
 
 
-@dataclass(frozen=True, slots=True)
-class _Events:
+class _Events(SSEDecoder):
     """Decodes the events of a stream. The library takes a comment behind an `id:` for an event, which is no JSON."""
 
-    decoder: Any
-
-    async def aiter_bytes(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[Any]:
-        """Yield the events that have data."""
-        async with aclosing(self.decoder.aiter_bytes(pieces)) as events:
-            async for event in events:
-                if event.data:
-                    yield event
+    def decode(self, line: str) -> ServerSentEvent | None:
+        """Give the event that a line ends, if it has data."""
+        event = super().decode(line)
+        return event if event is not None and event.data else None
 
 
 @dataclass(frozen=True, slots=True)
