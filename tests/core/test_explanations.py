@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnibase_core.schemas import Schema
+from omnibase_core.schemas import Schema, ruled, told
 
 NAMES = st.sampled_from(["a", "b", "c/d", "~e", "%f", "g h"])
 VALUES = st.recursive(
@@ -81,12 +81,13 @@ def test_whatever_does_not_fit_has_a_fault_at_a_place_of_it(schema: dict[str, An
         fits = validator.is_valid(value)
     except (jsonschema_rs.ValidationError, ValueError, RecursionError):
         return  # It refers to itself without end.
-    faults = list(Schema(whole).places(value))
+    faults = Schema(whole).found(value)
     assert bool(faults) is not fits
     assert len(faults) <= 5
-    for path, message in faults:
-        member(value, path)
-        assert 0 < len(message) <= 300
+    for fault in faults:
+        member(value, fault.path)
+        assert fault.message
+        assert fault.rule
 
 
 BOTH = [{"properties": {"next": {"$ref": "#/$defs/node"}}, "required": [n]} for n in ("a", "next")]
@@ -109,3 +110,14 @@ def test_a_long_list_is_looked_through_up_to_a_bound() -> None:
     assert schema.faults({"items": [1] * 1000 + ["x"]}) == ('$.items[1000]: "x" is not of type "integer"',)
     [far] = schema.faults({"items": [1] * 300_000 + ["x"]})
     assert far == "$: does not fit its schema; it is too large to say where"
+
+
+def test_a_rule_quotes_no_value() -> None:
+    """It goes into the log, where a payload has no place."""
+    word = "s3cret"
+    parts = {"type": {"type": "integer"}, "enum": {"enum": [1]}, "pattern": {"pattern": "^a"}, "not": {"not": {}}}
+    schema = Schema({"properties": parts, "maxProperties": 1, "oneOf": [{"required": ["a"]}]})
+    faults = schema.found(dict.fromkeys(parts, word))
+    assert len(faults) == 5
+    assert any(word in told(it) for it in faults)
+    assert not any(word in ruled(it) for it in faults)

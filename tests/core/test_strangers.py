@@ -140,3 +140,29 @@ def test_a_message_ends_and_its_neighbour_is_served(messages: list[Message]) -> 
                 assert len(said) < 4000, name
 
     run(scenario(), seed=1)
+
+
+def test_no_value_of_a_payload_goes_into_the_log() -> None:
+    """The sender gets the value back, and an operator its place and the rule; at the level debug, the value, too."""
+
+    async def scenario() -> None:
+        async def behave(request: dict[str, Any]) -> dict[str, Any]:
+            return request
+
+        async with on_stage(Stage(behave), loaded_host({"a": node("a", operations=json.dumps(OPERATIONS))})) as stage:
+            stage.observer.verbose = False
+            stage.publish("a", {"items": ["s3cret"]})
+            await stage.until(lambda: stage.committed() == 1)
+            [answer] = stage.answers("a")
+            assert answer.error is not None
+            assert answer.error.message == '$.items[0]: "s3cret" is not of type "integer"'
+            [event] = stage.observer.named("command_refused")
+            assert event["reason"] == "$.items[0]: type"
+            assert "s3cret" not in str(stage.observer.events)
+            assert stage.runtime.figures["a"].last_error == "payload_invalid: $.items[0]: type"
+            stage.observer.verbose = True
+            stage.publish("a", {"items": ["s3cret"]})
+            await stage.until(lambda: stage.committed() == 2)
+            assert stage.observer.named("command_refused")[1]["values"] == answer.error.message
+
+    run(scenario(), seed=1)

@@ -7,7 +7,8 @@ from typing import get_args
 import pytest
 from click.testing import CliRunner, Result
 
-from omnibase_core.errors import InvalidContracts, ProblemCode
+from omnibase_core.errors import InvalidContracts
+from omnibase_core.problem_codes import ProblemCode
 from omnibase_infra.cli import main
 from omnibase_infra.cli.contracts import registry_of
 from omnibase_infra.cli.pages import page, pages

@@ -27,62 +27,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, Literal, Self
+from typing import Any, Self
+
+from omnibase_core.problem_codes import ProblemCode
 
 CODE_LENGTH_MAX, _HALF_OF_A_TEXT = 200, 500
 """In characters. A megabyte of a command's own text in each message would fill the log, and `/health`."""
-
-ProblemCode = Literal[
-    # The file
-    "unreadable-file",
-    "not-a-contract",
-    "bad-character",
-    "too-large",
-    # Its YAML
-    "yaml-syntax",
-    "yaml-tag",
-    "yaml-alias",
-    "many-documents",
-    "duplicate-key",
-    "bad-key",
-    "no-value",
-    "ambiguous-word",
-    "bad-number",
-    # Any contract
-    "unknown-key",
-    "missing-key",
-    "unused-key",
-    "wrong-type",
-    "wrong-value",
-    "name-taken",
-    # A node
-    "kind-not-served",
-    "unknown-handler",
-    "unknown-operation",
-    "bad-schema",
-    "bad-expression",
-    "unknown-field",
-    "optional-field",
-    "expression-type",
-    "bad-request",
-    "timeout-past-deadline",
-    "retry-past-deadline",
-    # A host
-    "unknown-node",
-    "listed-twice",
-    "unbound-target",
-    "package-not-allowed",
-    "unknown-function",
-    "unused-binding",
-    "pool-differs",
-    "guarantee-not-covered",
-    "no-store",
-    "unknown-store",
-    "impure-function",
-    # Tests of a node
-    "bad-test",
-]
-"""Every kind of fault that a contract can have. Each has a page in `docs/errors`: `runtime-host explain` shows it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -113,6 +63,8 @@ class OnexError(Exception):
 
     code: str = "onex_error"
     retryable: bool = False
+    quiet: str | None = None
+    """What the log and `/health` are told where the message quotes values of a command; None where it does not."""
 
 
 class InvalidContracts(OnexError):
@@ -348,6 +300,11 @@ def sendable(value: object) -> str:
         return str(value).encode(errors="replace").decode()
     except BaseException:  # noqa: BLE001 - `__str__` is anybody's code, and this is the last resort of every error
         return "(its text cannot be had)"
+
+
+def quietly(error: OnexError) -> str:
+    """Return the text of an error for the log and `/health`: no value of a command's payload stands in it."""
+    return error.quiet or sendable(error)
 
 
 def described(error: BaseException) -> str:

@@ -50,8 +50,15 @@ _SILENT = frozenset(
 
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
 Steps = tuple[str | int, ...]
-Place = tuple[Steps, str]
 Validator = jsonschema_rs.Draft202012Validator
+
+
+class Fault(NamedTuple):
+    """What is wrong at a place of a value. `message` may quote the value; `rule` quotes nothing but the schema."""
+
+    path: Steps
+    message: str
+    rule: str
 
 
 class _Part(NamedTuple):
@@ -76,7 +83,7 @@ class Explainer:
         self._registry = jsonschema_rs.Registry([(_ROOT, self._schema)])
         self._validators: dict[tuple[str, str], Validator] = {}
 
-    def places(self, value: Any) -> Iterator[Place]:
+    def places(self, value: Any) -> Iterator[Fault]:
         """Yield what is wrong with a value that does not fit, each fault with the steps that lead to it."""
         return _Search(self).places(_Part(self._schema, "", value, ()))
 
@@ -107,7 +114,7 @@ class _Search:
         self._explainer = explainer
         self._left = _STEPS_MAX
 
-    def places(self, part: _Part) -> Iterator[Place]:
+    def places(self, part: _Part) -> Iterator[Fault]:
         found = False
         try:
             for place in self._faults(part):
@@ -115,17 +122,17 @@ class _Search:
                 yield place
         except (_Exhausted, RecursionError):
             if not found:
-                yield part.path, "does not fit its schema; it is too large to say where"
+                yield _said(part, "does not fit its schema; it is too large to say where")
             return
         if not found:
-            yield part.path, "does not fit its schema"
+            yield _said(part, "does not fit its schema")
 
-    def _faults(self, part: _Part) -> Iterator[Place]:
+    def _faults(self, part: _Part) -> Iterator[Fault]:
         self._spend(1)
         schema = part.schema
         if not isinstance(schema, Mapping):
             if schema is False:
-                yield part.path, "nothing is allowed here"
+                yield _said(part, "nothing is allowed here")
             return
         found = False
         for keyword in schema:
@@ -133,9 +140,9 @@ class _Search:
                 found = True
                 yield place
         if not found and any(keyword in schema for keyword in _OF_ITS_WHOLE) and not self._fits(part):
-            yield part.path, "it holds members that its schema does not know"
+            yield _said(part, "it holds members that its schema does not know")
 
-    def _of_keyword(self, part: _Part, keyword: str) -> Iterator[Place]:
+    def _of_keyword(self, part: _Part, keyword: str) -> Iterator[Fault]:
         written, value = part.schema[keyword], part.value
         match keyword:
             case "$ref" | "$dynamicRef":
@@ -147,7 +154,7 @@ class _Search:
                 yield from self._of_alternatives(part, keyword)
             case "not":
                 if self._fits(self._sub(part, keyword)):
-                    yield part.path, "it fits the schema under 'not', which it must not"
+                    yield _said(part, "it fits the schema under 'not', which it must not")
             case "if":
                 branch = "then" if self._fits(self._sub(part, keyword)) else "else"
                 if branch in part.schema:
@@ -164,14 +171,14 @@ class _Search:
             case _ if keyword not in _SILENT and keyword not in _OF_ITS_WHOLE:
                 yield from self._by_itself(part, keyword)
 
-    def _of_reference(self, part: _Part, keyword: str) -> Iterator[Place]:
+    def _of_reference(self, part: _Part, keyword: str) -> Iterator[Fault]:
         target = self._explainer.resolved(part.schema[keyword]) if keyword == "$ref" else None
         if target is not None:
             yield from self._faults(_Part(*target, part.value, part.path))
         elif not self._fits(part):
-            yield part.path, f"it does not fit the schema that {keyword!r} names"
+            yield _said(part, f"it does not fit the schema that {keyword!r} names")
 
-    def _of_object(self, part: _Part, keyword: str, value: Mapping[str, Any]) -> Iterator[Place]:
+    def _of_object(self, part: _Part, keyword: str, value: Mapping[str, Any]) -> Iterator[Fault]:
         written = part.schema[keyword]
         match keyword:
             case "properties":
@@ -190,7 +197,7 @@ class _Search:
                     if name in value:
                         yield from self._faults(self._member(part, keyword, name, None))
 
-    def _of_others(self, part: _Part, value: Mapping[str, Any]) -> Iterator[Place]:
+    def _of_others(self, part: _Part, value: Mapping[str, Any]) -> Iterator[Fault]:
         """Look at what neither a name nor a pattern tells of."""
         named = part.schema.get("properties", {})
         patterns = [self._matching(part, it) for it in part.schema.get("patternProperties", ())]
@@ -199,7 +206,7 @@ class _Search:
                 other = self._sub(part, "additionalProperties")
                 yield from self._faults(other._replace(value=it, path=(*part.path, name)))
 
-    def _of_list(self, part: _Part, keyword: str, value: list[Any]) -> Iterator[Place]:
+    def _of_list(self, part: _Part, keyword: str, value: list[Any]) -> Iterator[Fault]:
         if keyword == "prefixItems":
             for number in range(min(len(part.schema[keyword]), len(value))):
                 yield from self._faults(self._member(part, keyword, number, number))
@@ -210,14 +217,14 @@ class _Search:
             if not self._fits(item):
                 yield from self._faults(item)
 
-    def _of_alternatives(self, part: _Part, keyword: str) -> Iterator[Place]:
+    def _of_alternatives(self, part: _Part, keyword: str) -> Iterator[Fault]:
         fitting = sum(self._fits(self._sub(part, keyword, number)) for number in range(len(part.schema[keyword])))
         if not fitting:
-            yield part.path, f"it fits none of the schemas under {keyword!r}"
+            yield _said(part, f"it fits none of the schemas under {keyword!r}")
         elif fitting > 1 and keyword == "oneOf":
-            yield part.path, "it fits more than one of the schemas under 'oneOf'"
+            yield _said(part, "it fits more than one of the schemas under 'oneOf'")
 
-    def _by_itself(self, part: _Part, keyword: str) -> Iterator[Place]:
+    def _by_itself(self, part: _Part, keyword: str) -> Iterator[Fault]:
         """Ask the validator about one keyword alone."""
         validator = self._explainer.validator(part.pointer, keyword, lambda: _alone(part, keyword))
         value = part.value
@@ -228,7 +235,7 @@ class _Search:
                 return
         self._spend(_size(value, self._left))
         for error in validator.iter_errors(value):
-            yield (*part.path, *error.instance_path), error.message
+            yield Fault((*part.path, *error.instance_path), error.message, keyword)
 
     def _fits(self, part: _Part) -> bool:
         if isinstance(part.schema, bool):
@@ -266,6 +273,10 @@ class _Search:
         self._left -= steps
         if self._left < 0:
             raise _Exhausted
+
+
+def _said(part: _Part, message: str) -> Fault:
+    return Fault(part.path, message, message)
 
 
 def _alone(part: _Part, keyword: str) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ from omnibase_core.errors import (
     PublishFailed,
     UndecodableEnvelope,
     described,
+    quietly,
     sendable,
 )
 from omnibase_core.logic import Plan, conclude, plan
@@ -198,7 +199,7 @@ class NodeInstance:
                 "info",
                 "command_retried",
                 code=error.code,
-                reason=sendable(error),
+                reason=quietly(error),
                 attempt=attempt,
                 delay_s=delay_s,
                 **place,
@@ -316,7 +317,8 @@ class NodeInstance:
             "warning",
             "command_refused" if isinstance(error, CommandRejected) else "command_failed",
             code=error.code,
-            reason=sendable(error),
+            reason=quietly(error),
+            values=sendable(error) if error.quiet and self.observer.verbose else None,
             attempts=attempts,
             untold=untold or None,
             **self._place(delivery, command),
@@ -333,7 +335,7 @@ class NodeInstance:
 
 
 def _summary(error: OnexError) -> str:
-    return f"{sendable(error.code)}: {sendable(error)}"
+    return f"{sendable(error.code)}: {quietly(error)}"
 
 
 def is_inline(handler: Handler | InlineHandler | None) -> bool:

@@ -1,8 +1,8 @@
 """What a contract makes of a command: a handler call, and of its result an answer. Pure functions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
@@ -10,8 +10,12 @@ from omnibase_core.codec import is_json
 from omnibase_core.contracts.compiled import CompiledNode, CompiledOperation
 from omnibase_core.envelope import EnvelopeError, OnexEnvelope
 from omnibase_core.errors import CommandFailed, CommandRejected, sendable
+from omnibase_core.explanations import Fault
 from omnibase_core.expressions import Scope
 from omnibase_core.ports import HandlerCall
+from omnibase_core.schemas import ruled, told
+
+AnyError = TypeVar("AnyError", CommandRejected, CommandFailed)
 
 
 class Plan(NamedTuple):
@@ -34,8 +38,8 @@ def plan(node: CompiledNode, envelope: OnexEnvelope, *, now: datetime) -> Plan:
     ):
         raise _misdirected(node, envelope)
     operation = node.operations.get(envelope.operation or "") or _operation(node, envelope)
-    if faults := operation.input.faults(envelope.payload):
-        raise CommandRejected("payload_invalid", "; ".join(faults), details={"faults": list(faults)})
+    if faults := operation.input.found(envelope.payload):
+        raise _unfit(CommandRejected, "payload_invalid", faults)
     scope = Scope(envelope, coercions=operation.coercions)
     # Named tuples at a third of what calling their classes takes: this is done for each command.
     return tuple.__new__(Plan, (operation, scope, _call(node, operation, scope, envelope)))
@@ -57,8 +61,8 @@ def conclude(plan: Plan, result: Mapping[str, Any]) -> Mapping[str, Any]:
     payload = result if operation.answer is None else operation.answer(scope)
     if type(payload) is not dict and not isinstance(payload, Mapping):
         raise CommandFailed("answer_invalid", f"the answer is {type(payload).__name__}, expected an object")
-    if operation.output is not None and (faults := operation.output.faults(payload)):
-        raise CommandFailed("answer_invalid", "; ".join(faults), details={"faults": list(faults)})
+    if operation.output is not None and (faults := operation.output.found(payload)):
+        raise _unfit(CommandFailed, "answer_invalid", faults)
     return payload
 
 
@@ -70,6 +74,14 @@ def error_of(error: CommandRejected | CommandFailed) -> EnvelopeError:
         retryable=bool(error.retryable),
         details=error.details if is_json(error.details) else {},
     )
+
+
+def _unfit(kind: type[AnyError], code: str, faults: Sequence[Fault]) -> AnyError:
+    """Make the error of a value that does not fit its schema. Its values are for whoever sent the command."""
+    said = [told(it) for it in faults]
+    error = kind(code, "; ".join(said), details={"faults": said})
+    error.quiet = "; ".join(map(ruled, faults))
+    return error
 
 
 def _misdirected(node: CompiledNode, envelope: OnexEnvelope) -> CommandRejected:

@@ -1,6 +1,6 @@
 """JSON Schema (draft 2020-12) of payloads: compiled once, never fetched. It imports the validator."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema_rs
 
 from omnibase_core.errors import OnexError
-from omnibase_core.explanations import Explainer
+from omnibase_core.explanations import Explainer, Fault
 
 _FAULTS_MAX = 5
 _MESSAGE_LENGTH_MAX = 300
@@ -45,22 +45,29 @@ class Schema:
         except jsonschema_rs.ValidationError as error:
             raise InvalidSchema(_fault(error), tuple(error.instance_path)) from error
         except (jsonschema_rs.ReferencingError, ValueError) as error:
-            raise InvalidSchema(_shortened(str(error)), ()) from error
+            raise InvalidSchema(shortened(str(error)), ()) from error
 
     def faults(self, value: Any) -> tuple[str, ...]:
-        """Say what is wrong with a value, each fault with its JSON path; nothing for a valid one."""
+        """Return what is wrong with a value, each fault with its JSON path; nothing for a valid one."""
+        return tuple(map(told, self.found(value)))
+
+    def found(self, value: Any) -> tuple[Fault, ...]:
+        """Return the first faults of a value."""
         # The validator makes a value of its own of everything first, and that of a whole payload.
         if (self._takes_objects and type(value) is dict) or self._validator.is_valid(value):
             return ()
-        return tuple(f"{_json_path(path)}: {message}" for path, message in self.places(value))
-
-    def places(self, value: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
-        """Yield what is wrong with a value, each fault with the steps that lead to it; the first few of them."""
-        if self._validator.is_valid(value):
-            return
         self._explainer = self._explainer or Explainer(self._schema)
-        for path, message in islice(self._explainer.places(value), _FAULTS_MAX):
-            yield path, _shortened(message)
+        return tuple(islice(self._explainer.places(value), _FAULTS_MAX))
+
+
+def told(fault: Fault) -> str:
+    """Return a fault in words, which may quote the value."""
+    return f"{_json_path(fault.path)}: {shortened(fault.message)}"
+
+
+def ruled(fault: Fault) -> str:
+    """Return a fault by its place and the rule that it breaks, without any value."""
+    return f"{_json_path(fault.path)}: {shortened(fault.rule)}"
 
 
 _TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
@@ -71,13 +78,14 @@ def _fault(error: jsonschema_rs.ValidationError) -> str:
     if error.instance_path[-1:] == ["type"] and isinstance(error.instance, str):
         near = get_close_matches(error.instance, _TYPES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"found the type {_shortened(error.instance)!r}, expected one of: {', '.join(_TYPES)}{hint}"
-    return _shortened(error.message)
+        return f"found the type {shortened(error.instance)!r}, expected one of: {', '.join(_TYPES)}{hint}"
+    return shortened(error.message)
 
 
 def _json_path(steps: tuple[str | int, ...]) -> str:
     return "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
 
 
-def _shortened(message: str) -> str:
+def shortened(message: str) -> str:
+    """Cut a message that quotes much."""
     return message if len(message) <= _MESSAGE_LENGTH_MAX else message[: _MESSAGE_LENGTH_MAX - 3] + "..."

@@ -13,9 +13,10 @@ from omnibase_core.contracts.cases import OF_A_CASE, Case, Expectation, Given, N
 from omnibase_core.contracts.compiled import CompiledNode, CompiledOperation
 from omnibase_core.contracts.document import Document, Path, suggestion
 from omnibase_core.contracts.faults import problems_of
-from omnibase_core.errors import Problem, ProblemCode
+from omnibase_core.errors import Problem
 from omnibase_core.local_handler import LOCAL_DESCRIPTION
 from omnibase_core.ports import HandlerDescription
+from omnibase_core.problem_codes import ProblemCode
 
 PURE = frozenset({COMPUTE, LOCAL_DESCRIPTION.handler_type})
 """The handlers that are not played: they do no I/O, so they run in a test as they do in production."""

@@ -13,7 +13,7 @@ from omnibase_core.contracts.fitting import Misfit, clash, misfits, misfits_of_c
 from omnibase_core.contracts.node import ErrorRule, Isolation, NodeContract, NodeKind, Operation
 from omnibase_core.contracts.scalars import shown
 from omnibase_core.contracts.schema_faults import faults_of_schema
-from omnibase_core.errors import InvalidExpression, Problem, ProblemCode
+from omnibase_core.errors import InvalidExpression, Problem
 from omnibase_core.expressions import (
     DYNAMIC,
     NOTHING,
@@ -31,6 +31,7 @@ from omnibase_core.expressions import (
     type_of_schema,
 )
 from omnibase_core.ports import HandlerDescription
+from omnibase_core.problem_codes import ProblemCode
 from omnibase_core.schemas import InvalidSchema, Schema
 from omnibase_core.signatures import NodeFunction
 

@@ -17,7 +17,8 @@ import yaml
 from omnibase_core.contracts.scalars import read_plain, shortened, shown
 from omnibase_core.contracts.spots import spot_in_scalar
 from omnibase_core.contracts.text import Place, problem_at, syntax_problem, unreadable
-from omnibase_core.errors import InvalidExpression, Problem, ProblemCode
+from omnibase_core.errors import InvalidExpression, Problem
+from omnibase_core.problem_codes import ProblemCode
 
 DEPTH_MAX = 32
 

@@ -13,7 +13,8 @@ from omnibase_core.contracts.declared import Spot, holds, home_of, part_of, patt
 from omnibase_core.contracts.document import Document, Path, nearest, suggestion
 from omnibase_core.contracts.scalars import shown
 from omnibase_core.contracts.text import Place
-from omnibase_core.errors import Problem, ProblemCode
+from omnibase_core.errors import Problem
+from omnibase_core.problem_codes import ProblemCode
 
 _EXPECTED = {
     "bool_type": "true or false",

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ValidationError
 
 from omnibase_core.contracts.document import Path, suggestion
 from omnibase_core.contracts.scalars import shown
-from omnibase_core.errors import ProblemCode
 from omnibase_core.expressions import Type, is_expression, kind_of
+from omnibase_core.problem_codes import ProblemCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

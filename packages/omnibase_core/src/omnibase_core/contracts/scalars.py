@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from omnibase_core.errors import ProblemCode
+from omnibase_core.problem_codes import ProblemCode
 
 Scalar = str | int | float | bool | None
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from omnibase_core.contracts.document import Path, suggestion
 from omnibase_core.contracts.fitting import Misfit
-from omnibase_core.schemas import Schema
+from omnibase_core.schemas import Schema, shortened
 
 FORMATS = frozenset(
     {"date", "date-time", "duration", "email", "hostname", "idn-email", "idn-hostname", "ipv4", "ipv6", "iri"}
@@ -45,8 +45,9 @@ def faults_of_schema(schema: Mapping[str, Any], compiled: Schema, at: Path) -> I
         yield _fault((*at, "type"), told)
     yield from _faults(schema, at)
     for index, example in enumerate(schema.get("examples", ())):
-        for path, message in compiled.places(example):
-            yield _fault((*at, "examples", index, *path), f"the example does not fit its schema: {message}")
+        for fault in compiled.found(example):
+            said = shortened(fault.message)
+            yield _fault((*at, "examples", index, *fault.path), f"the example does not fit its schema: {said}")
 
 
 def _fault(at: Path, message: str, *, nearest: str | None = None) -> Misfit:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from omnibase_core.contracts.scalars import shown
-from omnibase_core.errors import Problem, ProblemCode, sendable
+from omnibase_core.errors import Problem, sendable
+from omnibase_core.problem_codes import ProblemCode
 
 LENGTH_MAX = 262_144
 """In characters."""

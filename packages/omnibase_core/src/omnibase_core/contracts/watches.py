@@ -10,9 +10,10 @@ from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.document import Document, Path, suggestion
 from omnibase_core.contracts.faults import problems_of
 from omnibase_core.contracts.host import RuntimeHostContract, Watch
-from omnibase_core.errors import Problem, ProblemCode
+from omnibase_core.errors import Problem
 from omnibase_core.expressions import is_expression
 from omnibase_core.ports import HandlerDescription
+from omnibase_core.problem_codes import ProblemCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

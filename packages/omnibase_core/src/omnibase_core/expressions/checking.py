@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from omnibase_core.errors import InvalidExpression, ProblemCode
+from omnibase_core.errors import InvalidExpression
 from omnibase_core.expressions.functions import call_in_words, signatures_of
 from omnibase_core.expressions.guards import Steps, guards_of, steps_of
 from omnibase_core.expressions.syntax import (
@@ -38,6 +38,7 @@ from omnibase_core.expressions.types import (
     union,
 )
 from omnibase_core.expressions.wording import advice_on, owner_of, said, with_article
+from omnibase_core.problem_codes import ProblemCode
 
 _BOOL = scalar("bool")
 _LISTED_MAX = 8
