@@ -13,6 +13,7 @@ from omnibase_core.contracts.fitting import Misfit, clash, misfits, misfits_of_c
 from omnibase_core.contracts.node import ErrorRule, Isolation, NodeContract, NodeKind, Operation
 from omnibase_core.contracts.scalars import shown
 from omnibase_core.contracts.schema_faults import faults_of_schema
+from omnibase_core.contracts.unevaluated import unevaluated
 from omnibase_core.errors import InvalidExpression, Problem
 from omnibase_core.expressions import (
     DYNAMIC,
@@ -50,7 +51,9 @@ def compile_node(
     `functions` are those that were imported, by name: what they take and give is checked too.
     """
     compiler = _Compiler(contract, document, handlers, functions)
-    return compiler.node(), compiler.problems
+    node = compiler.node()
+    compiler.fit(unevaluated(document.tree))
+    return node, compiler.problems
 
 
 @dataclass
@@ -218,7 +221,7 @@ class _Compiler:
         argument = asking.template(written, (*at, "request"))
         if function is not None:
             takes = type_of_annotation(function.annotations.get("takes"), taken=True)
-            self._fit(misfits(written, asking.leaves, takes, (*at, "request")))
+            self.fit(misfits(written, asking.leaves, takes, (*at, "request")))
         gives = DYNAMIC if function is None else type_of_annotation(function.annotations.get("gives"), taken=False)
         fixed = {"function": name, "budget_s": self.contract.delivery.budget_s}
         return CompiledCall("call", lambda scope: {**fixed, "argument": argument(scope)}, FunctionCall, gives)
@@ -270,7 +273,7 @@ class _Compiler:
                 )
             return None
         answer = answering.template(operation.answer, path)
-        self._fit(misfits(operation.answer, answering.leaves, expected, path))
+        self.fit(misfits(operation.answer, answering.leaves, expected, path))
         return answer
 
     def _request_keys(self, at: Path, request: Any, model: type[BaseModel]) -> None:
@@ -294,12 +297,12 @@ class _Compiler:
         """Hold the values of a request to the model, as far as they are known."""
         expected = type_of_model(model, taken=True)
         if is_expression(request):
-            self._fit(misfits(request, leaves, expected, at))
+            self.fit(misfits(request, leaves, expected, at))
         elif isinstance(request, Mapping):
-            self._fit(misfits_of_constants(request, model, at))
+            self.fit(misfits_of_constants(request, model, at))
             for key, value in request.items():
                 if key in expected.fields:
-                    self._fit(misfits_of_leaves(value, leaves, expected.fields[key].type, (*at, key)))
+                    self.fit(misfits_of_leaves(value, leaves, expected.fields[key].type, (*at, key)))
 
     def _rules(self, at: Path, rules: Sequence[ErrorRule], answering: Compiler) -> Iterable[CompiledRule]:
         for index, rule in enumerate(rules):
@@ -313,13 +316,14 @@ class _Compiler:
             return None
         # A model's schema is not written by hand, and may say more than JSON Schema knows.
         if at in self.document.values:
-            self._fit(faults_of_schema(schema, compiled, at))
+            self.fit(faults_of_schema(schema, compiled, at))
         return compiled
 
     def _refuse_expression(self, at: Path, error: InvalidExpression) -> None:
         self._tell(self.document.problem_within(at, error, f"expression: {error}", code=error.problem))
 
-    def _fit(self, found: Iterable[Misfit]) -> None:
+    def fit(self, found: Iterable[Misfit]) -> None:
+        """Take what does not fit for faults."""
         for it in found:
             self._fault(it.at, it.message, code=it.code, key=it.key, nearest=it.nearest)
 
