@@ -10,6 +10,7 @@ import pytest
 
 from omnibase_core.errors import CommandFailed, HandlerError, SecretMissing
 from omnibase_core.local_handler import Echo, LocalHandler
+from omnibase_core.testing import RecordingObserver
 from omnibase_infra.secrets.current import CurrentSecrets, Reading, ResolvingReader
 from omnibase_infra.secrets.discretion import DiscreetHandler
 from omnibase_infra.secrets.opening import Opening
@@ -84,7 +85,7 @@ class Building:
         self.kept = Kept(**values)
         self.told = Told()
         self.redactor = Redactor()
-        self.secrets = CurrentSecrets(self.kept, self.redactor)
+        self.secrets = CurrentSecrets(self.kept, self.redactor, observer=RecordingObserver())
         self.rotation = Rotation(self.secrets, observer=self.told, poll_s=0.01)
         self.doors: list[Door] = []
         self._watched = watched
@@ -340,7 +341,9 @@ def test_all_secrets_that_are_missing_are_told_at_once() -> None:
     """And a secret that was not loaded is not given."""
 
     async def scenario() -> None:
-        secrets = CurrentSecrets(ResolvingReader(EnvironmentSecrets({"ONEX_SECRET_C": "3"})), Redactor())
+        secrets = CurrentSecrets(
+            ResolvingReader(EnvironmentSecrets({"ONEX_SECRET_C": "3"})), Redactor(), observer=RecordingObserver()
+        )
         with pytest.raises(SecretMissing, match=r"(?s)secret A is not there.*secret B is not there"):
             await secrets.load(["B", "A", "C"])
         await secrets.load(["C"])

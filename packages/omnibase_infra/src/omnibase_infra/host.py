@@ -75,7 +75,6 @@ class RuntimeHostProcess:
         self._loaded = loaded
         redactor = Redactor()
         self._reader = HostReader(secrets, loaded.contract.secrets, vaults_of(loaded), learn=redactor.learn)
-        self._secrets = CurrentSecrets(self._reader, redactor)
         self._state_dir = settings.state_dir
         self._contracts_dir = contracts_dir
         self._strict = strict
@@ -85,6 +84,7 @@ class RuntimeHostProcess:
             form=settings.log_format,
             redact=redactor.redacted_tree,
         )
+        self._secrets = CurrentSecrets(self._reader, redactor, observer=self._log)
         self._rotation = Rotation(self._secrets, observer=self._log)
         self._clock = SystemClock()
         self._started_at = self._clock.now()

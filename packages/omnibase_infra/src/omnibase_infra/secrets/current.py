@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from omnibase_core.errors import SecretMissing
+from omnibase_core.ports import Observer
 from omnibase_infra.secrets.redaction import Redactor
 from omnibase_spi import SecretResolver
 
@@ -46,9 +47,10 @@ class CurrentSecrets:
     `faults` says of which secrets the last reading gave no value, and why. What is read, the redactor knows first.
     """
 
-    def __init__(self, reader: SecretReader, redactor: Redactor) -> None:
+    def __init__(self, reader: SecretReader, redactor: Redactor, *, observer: Observer) -> None:
         """Read nothing yet."""
         self.faults: dict[str, str] = {}
+        self._observer = observer
         self._reader = reader
         self._redactor = redactor
         self._values: dict[str, str] = {}
@@ -79,5 +81,21 @@ class CurrentSecrets:
         }
         for name, value in changed.items():
             self._redactor.learn(name, value)
+            if (oddity := oddity_of(value)) is not None:
+                self._observer.event("warning", "secret_looks_odd", secret=name, what=oddity)
         self._values |= changed
         return frozenset(changed)
+
+
+def oddity_of(value: str) -> str | None:
+    """Return what of a secret was hardly meant, such as an editor or a shell leaves there; None for most.
+
+    It is used as it is: some passwords end with a blank.
+    """
+    if value.startswith("\ufeff"):
+        return "it begins with a byte order mark; save the file without one"
+    if value.strip("\r\n") != value:
+        return "it begins or ends with a line end besides the last one of its file; remove it"
+    if value.strip() != value:
+        return "it begins or ends with a blank; remove it unless it is meant"
+    return None
