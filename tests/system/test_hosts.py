@@ -52,8 +52,8 @@ def test_an_http_node_calls_its_target(machine: Machine) -> None:
             machine.write({"greet": GREET}, handlers={"http": {"targets": {"greetings": {"base_url": url}}}})
             host = machine.start()
             await asyncio.to_thread(host.until_ready)
-            done = await asyncio.to_thread(machine.call, "send", "greet", "--payload", '{"name": "Ada / Grace"}')
-            assert (done.returncode, json.loads(done.stdout)) == (0, {"greeting": "Bonjour, Ada / Grace"})
+            done = await asyncio.to_thread(machine.call, "send", "greet", "--payload", '{"name": "Ada ? Grace"}')
+            assert (done.returncode, json.loads(done.stdout)) == (0, {"greeting": "Bonjour, Ada ? Grace"})
         done = machine.call("send", "greet", "--payload", '{"name": "Ada"}')
         assert done.returncode == 1
         assert done.stderr.startswith("error: unreachable: GET ")

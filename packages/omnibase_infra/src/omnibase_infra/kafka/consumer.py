@@ -23,7 +23,7 @@ from omnibase_infra.kafka.starts import EARLIEST
 from omnibase_infra.kafka.waits import Waits
 
 _WAIT_S = 0.05
-_IDLE_WAIT_S = 0.5
+_IDLE_WAIT_S = 0.2
 """Where nothing is paused nothing is asked in a hurry: while messages come, no turn waits."""
 _BATCH_MAX = 249
 """As many as make one request of the producer; more are in memory twice, and no faster."""
