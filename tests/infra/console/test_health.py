@@ -16,6 +16,7 @@ from urllib.request import urlopen
 import pytest
 
 from omnibase_core.ports import Partition
+from omnibase_core.testing import RecordingObserver
 from omnibase_infra.console.health import (
     HealthReport,
     HealthUnavailable,
@@ -25,7 +26,6 @@ from omnibase_infra.console.health import (
     in_turns,
 )
 from omnibase_infra.console.partitions import PartitionHealth
-from tests.gear.events import Events
 
 HERE = "127.0.0.1"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -100,7 +100,7 @@ def answers(report: HealthReport, *paths: str, method: str = "GET") -> list[Answ
 
     async def scenario() -> list[Answer]:
         async with health_server(
-            host=HERE, port=0, report=at_hand(report), metrics=at_hand(""), observer=Events()
+            host=HERE, port=0, report=at_hand(report), metrics=at_hand(""), observer=RecordingObserver()
         ) as url:
             return [await asked(url, path, method) for path in paths]
 
@@ -254,7 +254,9 @@ def test_each_answer_tells_of_its_own_moment() -> None:
         async def report() -> HealthReport:
             return now
 
-        async with health_server(host=HERE, port=0, report=report, metrics=at_hand(""), observer=Events()) as url:
+        async with health_server(
+            host=HERE, port=0, report=report, metrics=at_hand(""), observer=RecordingObserver()
+        ) as url:
             assert (await asked(url, "/ready"))[0] == 200
             now = replace(REPORT, stopping=True)
             assert (await asked(url, "/ready"))[0] == 503
@@ -275,7 +277,9 @@ def test_the_figures_are_served_as_prometheus_asks_for_them() -> None:
         async def metrics() -> str:
             return pages.pop(0)
 
-        async with health_server(host=HERE, port=0, report=at_hand(REPORT), metrics=metrics, observer=Events()) as url:
+        async with health_server(
+            host=HERE, port=0, report=at_hand(REPORT), metrics=metrics, observer=RecordingObserver()
+        ) as url:
             return [await asyncio.to_thread(ask, url) for _ in range(2)]
 
     kind = "text/plain; version=0.0.4; charset=utf-8"
@@ -326,7 +330,9 @@ def test_a_port_in_use_is_refused_by_its_number() -> None:
     """The message says where to write another."""
 
     async def scenario(port: int) -> None:
-        async with health_server(host=HERE, port=port, report=at_hand(REPORT), metrics=at_hand(""), observer=Events()):
+        async with health_server(
+            host=HERE, port=port, report=at_hand(REPORT), metrics=at_hand(""), observer=RecordingObserver()
+        ):
             pytest.fail("it listens where another does")
 
     with socket.create_server((HERE, 0)) as other:
@@ -341,13 +347,13 @@ def test_two_hosts_cannot_share_a_port() -> None:
 
     async def scenario() -> None:
         async with health_server(
-            host=HERE, port=0, report=at_hand(REPORT), metrics=at_hand(""), observer=Events()
+            host=HERE, port=0, report=at_hand(REPORT), metrics=at_hand(""), observer=RecordingObserver()
         ) as url:
             port = urlsplit(url).port
             assert port is not None
             with pytest.raises(HealthUnavailable, match=f"{port}: it is in use"):
                 async with health_server(
-                    host=HERE, port=port, report=at_hand(REPORT), metrics=at_hand(""), observer=Events()
+                    host=HERE, port=port, report=at_hand(REPORT), metrics=at_hand(""), observer=RecordingObserver()
                 ):
                     pytest.fail("it listens where another does")
 
@@ -360,7 +366,7 @@ def test_an_address_of_ipv6_makes_a_url() -> None:
 
     async def scenario() -> None:
         async with health_server(
-            host="::1", port=0, report=at_hand(REPORT), metrics=at_hand(""), observer=Events()
+            host="::1", port=0, report=at_hand(REPORT), metrics=at_hand(""), observer=RecordingObserver()
         ) as url:
             assert url.startswith("http://[::1]:")
             assert (await asked(url, "/live"))[0] == 200
@@ -373,13 +379,13 @@ def test_the_port_is_free_again_at_the_end() -> None:
 
     async def scenario() -> None:
         async with health_server(
-            host=HERE, port=0, report=at_hand(REPORT), metrics=at_hand(""), observer=Events()
+            host=HERE, port=0, report=at_hand(REPORT), metrics=at_hand(""), observer=RecordingObserver()
         ) as url:
             assert (await asked(url, "/live"))[0] == 200
         port = urlsplit(url).port
         assert port is not None
         async with health_server(
-            host=HERE, port=port, report=at_hand(REPORT), metrics=at_hand(""), observer=Events()
+            host=HERE, port=port, report=at_hand(REPORT), metrics=at_hand(""), observer=RecordingObserver()
         ) as again:
             assert again == url
             assert (await asked(again, "/live"))[0] == 200
@@ -393,7 +399,7 @@ def test_signals_are_left_to_the_host() -> None:
     async def scenario() -> None:
         before = [signal.getsignal(it) for it in (signal.SIGINT, signal.SIGTERM)]
         async with health_server(
-            host=HERE, port=0, report=at_hand(REPORT), metrics=at_hand(""), observer=Events()
+            host=HERE, port=0, report=at_hand(REPORT), metrics=at_hand(""), observer=RecordingObserver()
         ) as url:
             await asked(url, "/live")
             assert [signal.getsignal(it) for it in (signal.SIGINT, signal.SIGTERM)] == before

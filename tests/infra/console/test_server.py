@@ -9,16 +9,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
+from omnibase_core.testing import RecordingObserver
 from omnibase_infra.console import server
 from omnibase_infra.console.server import CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_S, Page, json_page, page_server
-from tests.gear.events import Events
 
 HERE = "127.0.0.1"
 GET = b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LAST = b"GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 LARGE_BYTES = 32 * 1024 * 1024
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-Serving = tuple[int, Events]
+Serving = tuple[int, RecordingObserver]
 
 
 async def live() -> Page:
@@ -45,7 +45,7 @@ async def never() -> Page:
 @asynccontextmanager
 async def serving(**more: Callable[[], Awaitable[Page]]) -> AsyncIterator[Serving]:
     """Serve the pages here; gives the port, and what is told."""
-    events = Events()
+    events = RecordingObserver()
     pages = {"/live": live, **{f"/{name}": make for name, make in more.items()}}
     with socket.create_server((HERE, 0)) as listener:
         async with page_server(listener, pages, address="metrics.example.org", observer=events):
@@ -169,7 +169,7 @@ def test_a_head_that_is_too_large_is_refused(ends: bytes) -> None:
             answer = await told(port, head)
             assert answer.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
             assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"] == "Request Header Fields Too Large"
-            assert not events.seen
+            assert not events.events
 
     asyncio.run(scenario())
 
@@ -197,7 +197,7 @@ def test_whatever_is_sent_is_answered_as_json_and_the_connection_ends(sent: byte
             assert int(head.split(b" ")[1]) == expected
             assert b"connection: close" in head.lower().split(b"\r\n")
             assert isinstance(json.loads(body), dict)
-            assert not events.seen
+            assert not events.events
 
     asyncio.run(scenario())
 
@@ -296,7 +296,7 @@ def test_a_page_that_cannot_be_made_is_logged_and_the_client_hears_no_more_than_
             assert answers.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
             assert b'\r\n\r\n{"error": "Internal Server Error"}HTTP/1.1 200 OK' in answers
             assert b"1234" not in answers
-            [(level, name, fields)] = events.seen
+            [(level, name, fields)] = events.events
             assert (level, name, fields["path"], str(fields["error"])) == (
                 "error",
                 "health_page_failed",
@@ -319,7 +319,7 @@ def test_clients_that_hang_up_at_any_moment_cost_nothing() -> None:
                     await asyncio.sleep(0.01)
                     writer.transport.abort() if reset else writer.close()
             assert await status(port) == 200
-            assert not events.seen
+            assert not events.events
 
     asyncio.run(scenario())
 
@@ -368,7 +368,7 @@ def test_the_end_waits_for_nobody_longer_than_a_second(path: bytes, within_s: fl
             assert not any([await is_open(client) for client in (*idle, *asked)])
             with pytest.raises(ConnectionRefusedError):
                 await asyncio.open_connection(HERE, port)
-            assert not events.seen
+            assert not events.events
 
     asyncio.run(scenario())
 

@@ -51,9 +51,7 @@ def compile_node(
     `functions` are those that were imported, by name: what they take and give is checked too.
     """
     compiler = _Compiler(contract, document, handlers, functions)
-    node = compiler.node()
-    compiler.fit(unevaluated(document.tree))
-    return node, compiler.problems
+    return compiler.node(), compiler.problems
 
 
 @dataclass
@@ -75,6 +73,7 @@ class _Compiler:
         operations = {
             name: self._operation(name, operation, handler) for name, operation in self.contract.operations.items()
         }
+        self._fit(unevaluated(self.document.tree))
         return CompiledNode(contract=self.contract, handler_type=handler_type, operations=operations)
 
     def _compute(self) -> str:
@@ -221,7 +220,7 @@ class _Compiler:
         argument = asking.template(written, (*at, "request"))
         if function is not None:
             takes = type_of_annotation(function.annotations.get("takes"), taken=True)
-            self.fit(misfits(written, asking.leaves, takes, (*at, "request")))
+            self._fit(misfits(written, asking.leaves, takes, (*at, "request")))
         gives = DYNAMIC if function is None else type_of_annotation(function.annotations.get("gives"), taken=False)
         fixed = {"function": name, "budget_s": self.contract.delivery.budget_s}
         return CompiledCall("call", lambda scope: {**fixed, "argument": argument(scope)}, FunctionCall, gives)
@@ -273,7 +272,7 @@ class _Compiler:
                 )
             return None
         answer = answering.template(operation.answer, path)
-        self.fit(misfits(operation.answer, answering.leaves, expected, path))
+        self._fit(misfits(operation.answer, answering.leaves, expected, path))
         return answer
 
     def _request_keys(self, at: Path, request: Any, model: type[BaseModel]) -> None:
@@ -297,12 +296,12 @@ class _Compiler:
         """Hold the values of a request to the model, as far as they are known."""
         expected = type_of_model(model, taken=True)
         if is_expression(request):
-            self.fit(misfits(request, leaves, expected, at))
+            self._fit(misfits(request, leaves, expected, at))
         elif isinstance(request, Mapping):
-            self.fit(misfits_of_constants(request, model, at))
+            self._fit(misfits_of_constants(request, model, at))
             for key, value in request.items():
                 if key in expected.fields:
-                    self.fit(misfits_of_leaves(value, leaves, expected.fields[key].type, (*at, key)))
+                    self._fit(misfits_of_leaves(value, leaves, expected.fields[key].type, (*at, key)))
 
     def _rules(self, at: Path, rules: Sequence[ErrorRule], answering: Compiler) -> Iterable[CompiledRule]:
         for index, rule in enumerate(rules):
@@ -316,14 +315,13 @@ class _Compiler:
             return None
         # A model's schema is not written by hand, and may say more than JSON Schema knows.
         if at in self.document.values:
-            self.fit(faults_of_schema(schema, compiled, at))
+            self._fit(faults_of_schema(schema, compiled, at))
         return compiled
 
     def _refuse_expression(self, at: Path, error: InvalidExpression) -> None:
         self._tell(self.document.problem_within(at, error, f"expression: {error}", code=error.problem))
 
-    def fit(self, found: Iterable[Misfit]) -> None:
-        """Take what does not fit for faults."""
+    def _fit(self, found: Iterable[Misfit]) -> None:
         for it in found:
             self._fault(it.at, it.message, code=it.code, key=it.key, nearest=it.nearest)
 

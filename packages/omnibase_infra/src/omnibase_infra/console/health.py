@@ -18,17 +18,6 @@ from omnibase_infra.console.server import Page, Pages, json_page, page_server
 
 _TURN_S = 0.001
 _LOOK_EVERY = 16
-_OF_NODES = (
-    "commands",
-    "answers",
-    "error_answers",
-    "retries",
-    "dead_letters",
-    "replays",
-    "unprotected",
-    "last_error",
-    "last_error_at",
-)
 Item = TypeVar("Item")
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -220,7 +209,7 @@ async def in_turns(items: Iterable[Item]) -> list[Item]:
 
 def node_health(figures: NodeFigures) -> NodeHealth:
     """Return how a node is, by what it has done."""
-    done = {name: getattr(figures, name) for name in _OF_NODES}
+    done = {it.name: getattr(figures, it.name) for it in fields(NodeHealth) if it.name not in ("state", "reason")}
     return NodeHealth(state="degraded" if figures.degraded else "ok", reason=figures.degraded, **done)
 
 
