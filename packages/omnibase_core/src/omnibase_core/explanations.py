@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import jsonschema_rs
 
+from omnibase_core.parts import parts_of
+
 _STEPS_MAX = 10_000
 """Parts of the value that are looked at: some 30 ms of work."""
 _NAMES_A_STEP = 20
@@ -233,14 +235,14 @@ class _Search:
             outline = dict.fromkeys(value) if isinstance(value, dict) else [None] * len(value)
             if validator.is_valid(outline):
                 return
-        self._spend(_size(value, self._left))
+        self._spend(parts_of(value, most=self._left))
         for error in validator.iter_errors(value):
             yield Fault((*part.path, *error.instance_path), error.message, keyword)
 
     def _fits(self, part: _Part) -> bool:
         if isinstance(part.schema, bool):
             return part.schema
-        self._spend(_size(part.value, self._left))
+        self._spend(parts_of(part.value, most=self._left))
         validator = self._explainer.validator(part.pointer, "", lambda: {"$ref": f"{_ROOT}#{part.pointer}"})
         return validator.is_valid(part.value)
 
@@ -292,19 +294,6 @@ def _alone(part: _Part, keyword: str) -> Mapping[str, Any]:
         case "items" if "prefixItems" in schema:
             return {"prefixItems": [True] * len(schema["prefixItems"]), "items": schema[keyword]}
     return {keyword: schema[keyword]}
-
-
-def _size(value: Any, most: int) -> int:
-    """Count the parts of a value, no further than to one more than `most`."""
-    count, waiting = 0, [value]
-    while waiting and count <= most:
-        it = waiting.pop()
-        count += 1
-        if isinstance(it, Mapping):
-            waiting.extend(it.values())
-        elif isinstance(it, list | tuple):
-            waiting.extend(it)
-    return count
 
 
 def _escaped(name: str) -> str:

@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from omnibase_core.parts import parts_of
+
 PARTS_MAX = 20_000
 """In all that an expression can read: the engine makes a value of its own of each, which takes some 50 ms."""
 ITEMS_MAX = 1000
@@ -24,15 +26,7 @@ _LITERAL_CALLS = re.compile(rf"\.\s*(?:replace|join|matches|split)\s*\(\s*(?:{_L
 
 def check_parts(view: Mapping[str, Any]) -> None:
     """Raise ValueError for more parts than the engine is given."""
-    count, waiting = 0, [view]
-    while waiting and count <= PARTS_MAX:
-        it: Any = waiting.pop()
-        count += 1
-        if isinstance(it, Mapping):
-            waiting += it.values()
-        elif isinstance(it, list | tuple):
-            waiting += it
-    if count > PARTS_MAX:
+    if parts_of(view, most=PARTS_MAX) > PARTS_MAX:
         raise ValueError(f"more than {PARTS_MAX} values are here, too many for an expression; write a function instead")
 
 
