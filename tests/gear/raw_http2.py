@@ -9,6 +9,7 @@ from hpack import Encoder
 from hyperframe.frame import DataFrame, Frame, HeadersFrame, SettingsFrame
 
 from tests.gear.identity import Identity
+from tests.gear.listening import listening
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -56,22 +57,11 @@ class RawHttp2:
     @asynccontextmanager
     async def listen(self, identity: Identity) -> AsyncIterator["RawHttp2"]:
         """Serve on a free port of the loopback while the context is open."""
-        tasks: set[asyncio.Task[None]] = set()
         tls = identity.context()
         tls.set_alpn_protocols(["h2"])
 
-        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            tasks.add(asyncio.create_task(self._converse(reader, writer)))
-
-        server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
+        async with listening(self._converse, tls=tls) as self.port:
             yield self
-        finally:
-            server.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

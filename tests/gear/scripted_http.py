@@ -12,6 +12,7 @@ import pytest
 
 from omnibase_infra.handlers.http import HttpHandlerFactory, HttpRequest, HttpResponse, HttpSettings, HttpTarget
 from omnibase_spi import Handler, HandlerCall, HandlerError
+from tests.gear.listening import listening
 
 # --- The server ---------------------------------------------------------------------------------------------------
 
@@ -70,20 +71,8 @@ class Server:
     @asynccontextmanager
     async def listen(self, tls: ssl.SSLContext | None = None) -> AsyncIterator["Server"]:
         """Serve on `port`, or a free one, while the context is open."""
-        tasks: set[asyncio.Task[None]] = set()
-
-        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            tasks.add(asyncio.create_task(self._converse(reader, writer)))
-
-        server = await asyncio.start_server(connected, "127.0.0.1", self.port, ssl=tls)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
+        async with listening(self._converse, port=self.port, tls=tls) as self.port:
             yield self
-        finally:
-            server.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
