@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from omnibase_core.ports import Message
 from tests.gear.brokers import ApacheKafka
 from tests.gear.hosts import Machine, echo_nodes
 from tests.gear.processes import reserved_port
-from tests.gear.traffic import Reader, create_topics
+from tests.gear.traffic import Reader, create_topics, publish
 from tests.system.test_failures import topics
 
 _TIMEOUT_S = 3.0
@@ -34,16 +35,21 @@ _PRODUCE, _INIT_PRODUCER_ID = 0, 22
 def test_a_command_that_a_frozen_broker_does_not_take_is_not_sent_later(
     tmp_path: Path, unique_slug: str, request_key: int, code: str, fate: str, count: int
 ) -> None:
-    """The broker freezes at a request of the sender's; when it is back, it has what the sender said of the command."""
+    """The broker freezes at a request of the sender's; when it is back, it has what the sender said of the command.
+
+    A thawed broker may take its time: a later message shows that it serves again.
+    """
     with _machine(tmp_path, unique_slug, freezes_at=request_key) as (machine, kafka):
         done = machine.call("send", "echo", *_options(machine), within_s=_TIMEOUT_S + _SLACK_S)
         assert done.returncode == 1, done.stderr
         assert done.stderr.startswith(f"error: {code}: Kafka at ")
         assert fate in done.stderr
         os.kill(kafka.pid, signal.SIGCONT)
+        publish(kafka.bootstrap_servers, [Message(topics(machine)[0], b"marker", b"marker")])
         with Reader(kafka.bootstrap_servers, [topics(machine)[0]]) as reader:
+            reader.until(lambda messages: len(messages) > count, within_s=30)
             reader.until_quiet()
-            assert len(reader.messages) == count
+            assert len(reader.messages) == count + 1
 
 
 def test_a_frozen_broker_keeps_nobody_waiting(tmp_path: Path, unique_slug: str) -> None:
