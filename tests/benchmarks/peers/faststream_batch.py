@@ -14,7 +14,7 @@ from envelope import Envelope
 from faststream import AckPolicy, FastStream
 from faststream.confluent import KafkaBroker, KafkaMessage
 
-address, group, commands, answers = sys.argv[1:]
+address, group, commands, answers, *wait_s = sys.argv[1:]
 logger = logging.getLogger("peer")
 logger.setLevel(logging.WARNING)
 broker = KafkaBroker(address, logger=logger, enable_idempotence=True)
@@ -30,7 +30,9 @@ broker = KafkaBroker(address, logger=logger, enable_idempotence=True)
     polling_interval=0.01,
 )
 async def echo(batch: list[Envelope], message: KafkaMessage) -> None:
-    """Answer a batch of commands."""
+    """Answer a batch of commands, all of them after a while where that is asked for."""
+    for seconds in wait_s:
+        await asyncio.gather(*(asyncio.sleep(float(seconds)) for _ in batch))
     reports = [
         await broker.publish(command.echo(), answers, key=raw.key(), no_confirm=True)
         for command, raw in zip(batch, message.raw_message, strict=True)

@@ -5,12 +5,22 @@ than Quix's own JSON to a dict and from there to the model. It starts at the ear
 """
 
 import sys
+import time
 from tempfile import gettempdir
 
 from envelope import echo
 from quixstreams import Application
 
-broker, group, commands, answers = sys.argv[1:]
+broker, group, commands, answers, *wait_s = sys.argv[1:]
+
+
+def served(command: bytes) -> bytes:
+    """Answer a command, after a while where that is asked for: a function of Quix's waits by itself."""
+    for seconds in wait_s:
+        time.sleep(float(seconds))
+    return echo(command)
+
+
 app = Application(
     broker_address=broker,
     consumer_group=group,
@@ -21,5 +31,5 @@ app = Application(
 )
 source = app.topic(commands, value_deserializer="bytes")
 target = app.topic(answers, value_serializer="bytes")
-app.dataframe(source).apply(echo).to_topic(target)
+app.dataframe(source).apply(served).to_topic(target)
 app.run()
