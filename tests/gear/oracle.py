@@ -43,6 +43,7 @@ ORACLE = HandlerDescription(
     handler_type="oracle",
     operations={"ask": OperationDescription(request=Question, result=Saying, refusal=refusal, late=late)},
     settings=AnyModel,
+    errors={"away": "The oracle is not there.", "refused": "It does not want to."},
 )
 
 NODE = """

@@ -98,7 +98,7 @@ OPERATIONS = {
         [
             "46: found 1, expected text",
             f"55: found 'Bad', expected {UNDERSCORES}bad",
-            "61: missing key 'when'",
+            "61: missing key 'when', a condition on the result, or 'on', the code of a failure of the handler",
             "71: unknown key 'retry'; did you mean 'retryable'?",
         ],
     ),

@@ -391,6 +391,31 @@ def test_coverage_tells_what_is_not_shown() -> None:
     assert percentage([shown]) == pytest.approx(100 * 3 / 9)
 
 
+DECLARED = NODE.replace("    errors:\n", "    errors:\n      - {on: refused, code: unwilling}\n")
+
+
+def test_a_failure_that_the_contract_declares_is_expected_by_its_code() -> None:
+    """It has no dead letter, and the handler's own code is not what comes."""
+    refused = "[{error: {code: refused, retryable: false}}]"
+    assert failures(one(handler=refused, expect="{error: {code: unwilling, retryable: false}}"), DECLARED) == []
+    [code, *_] = failures(one(handler=refused, expect="{error: refused, dead_letter: true}"), DECLARED)
+    assert "- code: refused" in code
+    assert "+ code: unwilling" in code
+
+
+def test_coverage_asks_of_a_rule_for_each_failure_that_it_holds_and_no_more() -> None:
+    """That another failure is another one need not be shown."""
+    stage, [case], seer = cast(
+        one(handler="[{error: {code: refused, retryable: false}}]", expect="{error: unwilling}"), DECLARED
+    )
+    shown = Coverage.of(seer)
+    assert shown.count("rules") == (0, 5)
+    shown.add(seer, case, stage.rehearse(case))
+    assert shown.count("rules") == (1, 5)
+    assert "rule 1, unwilling, holds" not in [goal.what for goal in shown.missing]
+    assert "unwilling" not in [goal.what for goal in shown.missing]
+
+
 def test_coverage_is_complete_when_all_is_shown() -> None:
     """Nothing that nobody can reach is asked for."""
     shown = covered("an answer", "an error by its code", "the end of the attempts", "a payload off its schema")

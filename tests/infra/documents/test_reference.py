@@ -56,6 +56,12 @@ def test_a_page_says_what_a_sender_needs(pages: dict[str, str]) -> None:
         assert part in page
 
 
+def test_a_page_tells_for_which_failure_an_error_is_declared(pages: dict[str, str]) -> None:
+    """A sender sees the contract's code, an operator where it comes from."""
+    row = "| `id_taken` | there is a user with this id already | the handler fails with `unique_violation` | no |"
+    assert row in pages["user-query.md"]
+
+
 def test_an_example_has_the_answer_that_the_node_gives(pages: dict[str, str]) -> None:
     """It is computed, not written: so it is never out of date."""
     assert '"total_cents": 378' in pages["price-order.md"]

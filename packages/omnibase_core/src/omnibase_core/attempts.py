@@ -19,7 +19,7 @@ from omnibase_core.idempotency import UNCLAIMED, Held, Once, Wait
 from omnibase_core.idempotency_store import Recorded
 from omnibase_core.instance import NodeInstance
 from omnibase_core.leaving import Place, is_set_within
-from omnibase_core.logic import Plan
+from omnibase_core.logic import Plan, declared
 from omnibase_core.places import Places
 from omnibase_core.policies import RetryPolicy
 from omnibase_core.ports import Clock, Delivery, Message
@@ -105,7 +105,7 @@ class Attempts:
         if isinstance(outcome, TargetBusy):
             return Wait(max(outcome.retry_after_s or 0.0, _PROBE_LEAST_S))
         if isinstance(outcome, CommandFailed | CommandRejected):
-            return await self._failed(trial, claim, outcome)
+            return await self._failed(trial, claim, planned, outcome)
         return outcome if outcome is None or isinstance(outcome, Wait) else await self._settled(trial, claim, outcome)
 
     async def _called(
@@ -165,13 +165,13 @@ class Attempts:
         return outcome
 
     async def _failed(
-        self, trial: "_Trial", claim: Held, error: CommandFailed | CommandRejected
+        self, trial: "_Trial", claim: Held, planned: Plan, error: CommandFailed | CommandRejected
     ) -> Sequence[Message] | Wait:
         """Say what follows a failed attempt: the end, a wait in its place, or one on the retry topic."""
         trial.first_failed_at = trial.first_failed_at or self.clock.now()
         delay_s = self._delay_s(error, trial.command, trial.attempts)
         if delay_s is None or trial.spent_s + delay_s > self.deadline_s:
-            return await self._settled(trial, claim, self._given_up(trial, error))
+            return await self._settled(trial, claim, self._given_up(trial, declared(planned, error)))
         self.instance.retry(trial.delivery, trial.command, error, attempt=trial.attempts, delay_s=delay_s)
         trial.spent_s += delay_s
         if self.retries is None or trial.spent_s <= _IN_PLACE_S:

@@ -172,8 +172,22 @@ class _Answered(OnexError):
 class CommandRejected(_Answered):
     """The command itself is at fault (off its schema, expired, unknown operation): it gets an error answer.
 
-    Serving it again could not help, so it is not retried and gets no dead letter.
+    Serving it again could not help, so it is not retried and gets no dead letter. `cause` is the code of the handler's
+    failure for which the contract declares this error, or None: the log tells it, the sender is not told.
     """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        retryable: bool = False,
+        details: Mapping[str, Any] | None = None,
+        cause: str | None = None,
+    ) -> None:
+        """Say what is wrong with the command."""
+        super().__init__(code, message, retryable=retryable, details=details)
+        self.cause = cause
 
 
 class CommandFailed(_Answered):

@@ -24,7 +24,7 @@ from omnibase_core.errors import (
     quietly,
     sendable,
 )
-from omnibase_core.logic import Plan, conclude, plan
+from omnibase_core.logic import Plan, conclude, declared, plan
 from omnibase_core.outlet import CommandOutlet
 from omnibase_core.policies import BreakerState, CircuitBreaker
 from omnibase_core.ports import Clock, Delivery, Handler, HandlerCall, InlineHandler, Message, Observer, Tracer
@@ -111,6 +111,7 @@ class NodeInstance:
         command = self.decode(delivery)
         if not isinstance(command, OnexEnvelope):
             return command
+        planned = None
         try:
             planned = plan(self.node, command, now=now)
             result = {} if planned.call is None else self.handler.execute_inline(planned.call)  # type: ignore[union-attr]  # it is inline
@@ -119,7 +120,7 @@ class NodeInstance:
             failure = _as_ours(error)
             if isinstance(failure, FunctionInterrupted):
                 self.breaker.failed(self.clock.monotonic_s())
-            return self.give_up(delivery, command, failure)
+            return self.give_up(delivery, command, failure if planned is None else declared(planned, failure))
 
     def prepare(self, command: OnexEnvelope) -> Plan | CommandFailed | CommandRejected:
         """Give what the command asks for, or why it asks for nothing."""
@@ -268,25 +269,22 @@ class NodeInstance:
             return self.give_up(delivery, command, CommandFailed("headers_unreadable", delivery.headers_error))
         return command
 
-    def _execute_inline(self, call: HandlerCall) -> Mapping[str, Any]:
-        handler: Any = self.handler
-        result: Mapping[str, Any] = handler.execute_inline(call)
-        return result
-
     async def _execute(self, planned: Plan, outlet: CommandOutlet) -> Mapping[str, Any]:
         call = planned.call
         if call is None:
             return {}
-        if self.inline:
-            return self._execute_inline(call)
         handler: Any = self.handler
+        result: Mapping[str, Any]
+        if self.inline:
+            result = handler.execute_inline(call)
+            return result
         deadline = self.deadlines.begin()
         try:
-            result: Mapping[str, Any] = await handler.execute(tuple.__new__(HandlerCall, (*call[:-1], outlet)))
+            result = await handler.execute(tuple.__new__(HandlerCall, (*call[:-1], outlet)))
         except BaseException as error:
             if deadline.is_why(error) or isinstance(error, TimeoutError):
                 message = f"no result within {call.timeout_s:g} s (delivery.timeout_s)"
-                raise CommandFailed("timeout", message, retryable=True) from error
+                raise HandlerError("timeout", message, retryable=True) from error
             raise
         else:
             deadline.is_why(None)  # It was cancelled, and ended well all the same.
@@ -319,6 +317,7 @@ class NodeInstance:
             code=error.code,
             reason=quietly(error),
             values=sendable(error) if error.quiet and self.observer.verbose else None,
+            cause=error.cause if isinstance(error, CommandRejected) else None,
             attempts=attempts,
             untold=untold or None,
             **self._place(delivery, command),

@@ -34,7 +34,7 @@ class Fail(_LocalModel):
 LOCAL_DESCRIPTION = HandlerDescription(
     handler_type="local",
     operations={
-        "echo": OperationDescription(request=Echo, result=Echo),
+        "echo": OperationDescription(request=Echo, result=Echo, errors=()),
         "fail": OperationDescription(request=Fail, result=LocalSettings),
     },
     settings=LocalSettings,

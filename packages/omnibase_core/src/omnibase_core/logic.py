@@ -7,9 +7,10 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from omnibase_core.codec import is_json
-from omnibase_core.contracts.compiled import CompiledNode, CompiledOperation
+from omnibase_core.contracts.compiled import CompiledNode, CompiledOperation, CompiledRule
+from omnibase_core.contracts.node import ErrorRule
 from omnibase_core.envelope import EnvelopeError, OnexEnvelope
-from omnibase_core.errors import CommandFailed, CommandRejected, sendable
+from omnibase_core.errors import CommandFailed, CommandRejected, HandlerError, sendable
 from omnibase_core.explanations import Fault
 from omnibase_core.expressions import Scope
 from omnibase_core.ports import HandlerCall
@@ -53,17 +54,25 @@ def conclude(plan: Plan, result: Mapping[str, Any]) -> Mapping[str, Any]:
     operation = plan.operation
     scope = plan.scope.with_result(result)
     for compiled in operation.rules:
-        holds = compiled.when(scope)
-        if holds is True:
-            raise _declared(compiled.rule.code, compiled.rule.message, retryable=compiled.rule.retryable)
-        if holds is not False:
-            raise CommandFailed("expression_failed", f"the condition of {compiled.rule.code!r} gave no boolean")
+        if _holds(compiled, scope):
+            rule = compiled.rule
+            if rule.retryable:
+                raise CommandFailed(rule.code, _told(rule), retryable=True)
+            raise CommandRejected(rule.code, _told(rule))
     payload = result if operation.answer is None else operation.answer(scope)
     if type(payload) is not dict and not isinstance(payload, Mapping):
         raise CommandFailed("answer_invalid", f"the answer is {type(payload).__name__}, expected an object")
     if operation.output is not None and (faults := operation.output.found(payload)):
         raise _unfit(CommandFailed, "answer_invalid", faults)
     return payload
+
+
+def declared(plan: Plan, error: CommandFailed | CommandRejected) -> CommandFailed | CommandRejected:
+    """Return the error that the contract declares for a failure of its handler; any other error as it is.
+
+    To be asked once no further attempt follows: what is declared for a failure is told to the sender, and is no outage.
+    """
+    return _declared_for(error, plan.operation, plan.scope) if isinstance(error, HandlerError) else error
 
 
 def error_of(error: CommandRejected | CommandFailed) -> EnvelopeError:
@@ -122,12 +131,37 @@ def _call(node: CompiledNode, operation: CompiledOperation, scope: Scope, envelo
         faults = "; ".join(
             f"{'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}" for fault in error.errors()
         )
-        raise CommandFailed("request_invalid", f"the contract's request is off: {faults}") from error
+        failure = CommandFailed("request_invalid", f"the contract's request is off: {faults}")
+        raise _declared_for(failure, operation, scope) from error
     called, identity = operation.call.operation, envelope.envelope_id
     facts = (node.handler_type, called, request, node.target, node.timeout_s, identity, node.name, None)
     return tuple.__new__(HandlerCall, facts)
 
 
-def _declared(code: str, message: str | None, *, retryable: bool) -> CommandRejected | CommandFailed:
-    text = message or code.replace("_", " ")
-    return CommandFailed(code, text, retryable=True) if retryable else CommandRejected(code, text)
+def _declared_for(
+    failure: CommandFailed, operation: CompiledOperation, scope: Scope
+) -> CommandFailed | CommandRejected:
+    """Return what the first rule that holds declares for a failure, which goes along as its cause."""
+    rules = [it for it in operation.failure_rules if it.rule.on == failure.code]
+    if not rules:
+        return failure
+    said = error_of(failure)
+    failed = scope.with_failure({"code": said.code, "message": said.message, "details": said.details})
+    try:
+        rule = next((it.rule for it in rules if _holds(it, failed)), None)
+    except CommandFailed as fault:
+        # What the handler met is what an operator has to see; the rule's own fault alone would hide it.
+        return CommandFailed(fault.code, f"{fault}; the handler failed with {failure.code}: {failure}")
+    return failure if rule is None else CommandRejected(rule.code, _told(rule), cause=failure.code)
+
+
+def _holds(compiled: CompiledRule, scope: Scope) -> bool:
+    """Say whether a rule holds. Raises CommandFailed where its condition cannot be evaluated, or is none."""
+    holds = compiled.when(scope)
+    if holds is True or holds is False:
+        return bool(holds)
+    raise CommandFailed("expression_failed", f"the condition of {compiled.rule.code!r} gave no boolean")
+
+
+def _told(rule: ErrorRule) -> str:
+    return rule.message or rule.code.replace("_", " ")

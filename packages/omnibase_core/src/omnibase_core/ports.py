@@ -73,6 +73,8 @@ class OperationDescription:
 
     An operation that can wait for a change says, from a request and its result, which request waits for what comes
     after that result (`following`; None: it cannot). So a host can watch what it reads.
+
+    `errors` are those codes of the handler's `errors` with which this operation can fail; None: any of them.
     """
 
     request: type[BaseModel]
@@ -84,6 +86,7 @@ class OperationDescription:
     following: Callable[[Any, Mapping[str, Any]], BaseModel] | None = None
     misfit: Callable[[Any], str | None] | None = None
     asks_a_node: bool = False
+    errors: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +97,8 @@ class HandlerDescription:
     `settings` for this type; `target` that of each of its `targets`, or None for a handler that has none. `inline` is
     that of an InlineHandler, which no timeout bounds and no breaker guards. `transactional` says that a call has no
     effect but what the bus's transaction covers, so that it may be repeated: none at all, or what is published through
-    its Outlet. `errors` are the codes of its HandlerErrors with what each means, as the reference of a node tells its
-    senders.
+    its Outlet. `errors` are the codes of its HandlerErrors with what each means: the reference of a node tells them its
+    senders, and they are what an error rule of a contract may name in `on`.
     """
 
     handler_type: str

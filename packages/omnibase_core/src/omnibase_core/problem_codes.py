@@ -29,6 +29,7 @@ ProblemCode = Literal[
     "kind-not-served",
     "unknown-handler",
     "unknown-operation",
+    "unknown-failure",
     "bad-schema",
     "bad-expression",
     "unknown-field",

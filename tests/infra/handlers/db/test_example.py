@@ -9,8 +9,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from omnibase_core.errors import CommandRejected
-from omnibase_core.logic import conclude, plan
+from omnibase_core.errors import CommandRejected, HandlerError
+from omnibase_core.logic import conclude, declared, plan
 from omnibase_core.registry import FileRegistry
 from omnibase_infra.files import read_contracts
 from omnibase_infra.handlers.db import DbHandlerFactory, DbSettings, DbTarget
@@ -31,7 +31,10 @@ async def _served(dsn: str, commands: list[tuple[str, dict[str, Any]]]) -> list[
             command = envelope("user-query", payload, operation=operation)
             planned = plan(node, command, now=NOW)
             assert planned.call is not None
-            answers.append(conclude(planned, await handler.execute(planned.call)))
+            try:
+                answers.append(conclude(planned, await handler.execute(planned.call)))
+            except HandlerError as error:
+                raise declared(planned, error) from error
     return answers
 
 
@@ -45,3 +48,15 @@ def test_users_are_added_once_and_found(postgres: Postgres) -> None:
     assert answers == [{"added": True}, {"added": False}, {"user": {"id": 1, "name": HOSTILE}}]
     with pytest.raises(CommandRejected, match="there is no user with this id"):
         asyncio.run(_served(dsn, [("get_user", {"user_id": 2})]))
+
+
+def test_an_id_that_is_taken_is_an_error_of_the_contract(postgres: Postgres) -> None:
+    """The database's word for it is one that the contract declares an error for."""
+    dsn = postgres.create_database(f"example_{uuid4().hex}")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("create table users (id bigint primary key, name text not null)")
+    register = ("register_user", {"user_id": 1, "name": HOSTILE})
+    assert asyncio.run(_served(dsn, [register])) == [{"user_id": 1}]
+    with pytest.raises(CommandRejected, match="there is a user with this id already") as caught:
+        asyncio.run(_served(dsn, [register]))
+    assert (caught.value.code, caught.value.cause) == ("id_taken", "unique_violation")

@@ -13,10 +13,11 @@ from omnibase_core.schemas import Schema
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
-    """An error rule, ready: `when` is evaluated on the result."""
+    """An error rule, ready: `when` is evaluated on the result, or on the failure. `index` is its place in `errors`."""
 
     when: Template
     rule: ErrorRule
+    index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,9 @@ class CompiledOperation:
     input: Schema
     call: CompiledCall | None
     rules: tuple[CompiledRule, ...]
+    """What is asked of a result."""
+    failure_rules: tuple[CompiledRule, ...]
+    """What is asked of a failure of the handler: those with `on`."""
     answer: Template | None
     output: Schema | None
     types: Mapping[str, Type]

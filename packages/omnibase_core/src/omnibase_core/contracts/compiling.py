@@ -7,10 +7,16 @@ from typing import Any
 from pydantic import BaseModel
 
 from omnibase_core.compute_handler import COMPUTE, FunctionCall
-from omnibase_core.contracts.compiled import CompiledCall, CompiledNode, CompiledOperation, CompiledRule
+from omnibase_core.contracts.compiled import CompiledCall, CompiledNode, CompiledOperation
 from omnibase_core.contracts.document import Document, Path, suggestion
+from omnibase_core.contracts.error_rules import (
+    misfits_of_rules,
+    misfits_of_rules_without_handler,
+    rules_of_failures,
+    rules_of_results,
+)
 from omnibase_core.contracts.fitting import Misfit, clash, misfits, misfits_of_constants, misfits_of_leaves
-from omnibase_core.contracts.node import ErrorRule, Isolation, NodeContract, NodeKind, Operation
+from omnibase_core.contracts.node import Isolation, NodeContract, NodeKind, Operation
 from omnibase_core.contracts.scalars import shown
 from omnibase_core.contracts.schema_faults import faults_of_schema
 from omnibase_core.contracts.unevaluated import unevaluated
@@ -157,7 +163,8 @@ class _Compiler:
             input=Schema({}) if accepted is None else accepted,
             call=call,
             # The rules come first: what they refuse, the answer need not look at.
-            rules=tuple(self._rules((*at, "errors"), operation.errors, answering)),
+            rules=tuple(rules_of_results(operation.errors, answering, (*at, "errors"))),
+            failure_rules=tuple(rules_of_failures(operation.errors, asking, (*at, "errors"))),
             answer=self._answer(at, operation, answering, gives),
             output=produced,
             types=answering.types,
@@ -208,6 +215,7 @@ class _Compiler:
         if operation.call is not None:
             unread = "a compute node calls no handler; name a function in 'logic'"
             self._fault((*at, "call"), unread, code="unused-key", key=True)
+        self._fit(misfits_of_rules_without_handler(operation.errors, (*at, "errors")))
         name = operation.logic
         if name is None:
             if operation.answer is None:
@@ -241,6 +249,7 @@ class _Compiler:
             unknown = f"handler {handler.handler_type!r} has no operation {called!r}; {hint}"
             self._fault((*at, "call"), unknown, code="unknown-operation", nearest=near)
             return None
+        self._fit(misfits_of_rules(operation.errors, handler, called, (*at, "errors")))
         described = handler.operations[called]
         self._request_keys((*at, "request"), written, described.request)
         self._request_values((*at, "request"), written, described.request, asking.leaves)
@@ -302,10 +311,6 @@ class _Compiler:
             for key, value in request.items():
                 if key in expected.fields:
                     self._fit(misfits_of_leaves(value, leaves, expected.fields[key].type, (*at, key)))
-
-    def _rules(self, at: Path, rules: Sequence[ErrorRule], answering: Compiler) -> Iterable[CompiledRule]:
-        for index, rule in enumerate(rules):
-            yield CompiledRule(answering.refusal(rule.when, (*at, index, "when")), rule)
 
     def _schema(self, at: Path, schema: Mapping[str, Any]) -> Schema | None:
         try:

@@ -220,7 +220,7 @@ class _Reader:
             return None
         self._refuse_properties(event)
         word = event.value
-        if _is_plain(event) and read_plain(word) != (word, None):
+        if _is_plain(event) and read_plain(word) != (word, None) and not _is_of_the_language(word, at):
             self._fault(event, *_fault_of_key(word))
         return word
 
@@ -276,6 +276,14 @@ def _kind(event: yaml.Event) -> str:
         return shown(event.value) if event.value else "nothing"
     kinds = {yaml.AliasEvent: "an alias", yaml.SequenceStartEvent: "a list"}
     return kinds.get(type(event), "a mapping")
+
+
+def _is_of_the_language(word: str, at: Path) -> bool:
+    """Say whether a key is the `on` of an error rule: the language's own, it can be meant for nothing else."""
+    match at:
+        case ("operations", _, "errors", int()):
+            return word == "on"
+    return False
 
 
 def _fault_of_key(word: str) -> tuple[str, ProblemCode]:

@@ -1,9 +1,9 @@
 """The node contract as it is written: `contract: node/v1`. Values only; `compiled` makes it executable."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from omnibase_core.contracts import forms
 from omnibase_core.contracts.document import nearest
@@ -128,16 +128,31 @@ class Idempotency(ContractModel):
 
 
 class ErrorRule(ContractModel):
-    """Turns a result into an error answer: when `when` holds, the answer is the error `code`.
+    """Turns a result, or a failure of the handler, into an error answer with a code and a message of the contract's.
 
+    - `on`: the code of a failure of the handler, such as `unique_violation`. Once no further attempt follows, the
+      sender is told `code` in its place, and the command gets no dead letter.
+    - `when`: the condition under which the rule holds: over `result` or, beside `on`, over `error`, the failure.
+    - `code`: the error's code.
     - `message`: what the answer says; else that the rule holds.
     - `retryable`: whether the handler is asked again, as after a failure of its own.
     """
 
-    when: str
+    on: Identifier | None = None
+    when: str | None = None
     code: Identifier
     message: str | None = None
     retryable: bool = False
+
+    @model_validator(mode="after")
+    def _says_of_what(self) -> Self:
+        if self.on is None and self.when is None:
+            told = "missing key 'when', a condition on the result, or 'on', the code of a failure of the handler"
+            raise Refused(told, code="missing-key")
+        if self.on is not None and self.retryable:
+            told = "'retryable' is for results: which failures are tried again is said in delivery.retry; remove it"
+            raise Refused(told, code="unused-key")
+        return self
 
 
 class Operation(ContractModel):
@@ -149,7 +164,8 @@ class Operation(ContractModel):
     - `call`: the handler's operation, where it is not the first that the handler offers.
     - `request`: mapping to the handler's request; for `logic`, to the function's argument (else the payload).
     - `logic`: the pure function of a compute node.
-    - `errors`: rules that turn a result into an error answer; the first that holds counts.
+    - `errors`: rules that turn a result, or a failure of the handler, into an error answer; the first that holds
+      counts.
     - `answer`: mapping to the answer's payload (else the result itself).
     """
 

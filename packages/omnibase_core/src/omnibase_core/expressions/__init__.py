@@ -7,7 +7,15 @@
 - `engine`, `syntax`, `values`: the one importer of the engine, the tree of an expression, and values on their way.
 """
 
-from omnibase_core.expressions.scope import ANSWER_NAMES, REQUEST_NAMES, Coercions, Scope, request_types
+from omnibase_core.expressions.scope import (
+    ANSWER_NAMES,
+    FAILURE_NAMES,
+    FAILURE_TYPE,
+    REQUEST_NAMES,
+    Coercions,
+    Scope,
+    request_types,
+)
 from omnibase_core.expressions.templates import Compiler, Expression, Path, Template, is_expression, without_braces
 from omnibase_core.expressions.types import (
     DYNAMIC,
@@ -24,6 +32,8 @@ from omnibase_core.expressions.values import coercion_to
 __all__ = [
     "ANSWER_NAMES",
     "DYNAMIC",
+    "FAILURE_NAMES",
+    "FAILURE_TYPE",
     "NOTHING",
     "REQUEST_NAMES",
     "Coercions",

@@ -14,7 +14,7 @@ from typing import Any
 from omnibase_core.errors import InvalidExpression
 from omnibase_core.expressions.functions import FUNCTIONS, call_in_words
 from omnibase_core.expressions.input_bounds import Bounds
-from omnibase_core.expressions.scope import ANSWER_NAMES, Scope
+from omnibase_core.expressions.scope import ALL_NAMES, Scope
 from omnibase_core.expressions.syntax import Tree, read_tree
 from omnibase_core.expressions.types import KINDS
 from omnibase_core.expressions.values import plain
@@ -65,7 +65,7 @@ class Program:
     def _value(self, scope: Scope) -> Any:
         if scope.activation is None or (self._reads_envelope and not scope.shows_envelope):
             view = scope.view(envelope=self._reads_envelope)
-            scope.activation = _environment(ANSWER_NAMES, frozenset()).Activation(view)
+            scope.activation = _environment(ALL_NAMES, frozenset()).Activation(view)
         if self._bounds and (fault := self._bounds.fault(scope.view(envelope=False))) is not None:
             raise ValueError(fault)
         try:
@@ -239,6 +239,8 @@ def _column_of(word: str, line: str, column: int) -> int:
 def _instead_of(name: str, names: Iterable[str]) -> tuple[str, str | None]:
     if name == "result" and name not in names:
         return "the result is there only after the handler has answered", None
+    if name == "error" and name not in names:
+        return "the error is there only in a rule with 'on'", None
     if advice := _FROM_ELSEWHERE.get(name):
         return advice, None
     methods = (function.lstrip(".") for function in FUNCTIONS if not function.startswith(("_", "@")))

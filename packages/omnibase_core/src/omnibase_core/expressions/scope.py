@@ -16,6 +16,10 @@ REQUEST_NAMES = ("payload", "metadata", "envelope")
 """What an expression may read before the handler has answered."""
 ANSWER_NAMES = (*REQUEST_NAMES, "result")
 """What an expression may read afterwards."""
+FAILURE_NAMES = (*REQUEST_NAMES, "error")
+"""What an expression may read where the handler has failed."""
+ALL_NAMES = (*ANSWER_NAMES, "error")
+"""What there is to read at all; no expression reads all of it."""
 
 _TEXT, _PERHAPS_TEXT = Field(scalar("string"), required=True), Field(scalar("string", "null"), required=True)
 _ENVELOPE = {
@@ -28,6 +32,10 @@ _ENVELOPE = {
     "expires_at": _PERHAPS_TEXT,
 }
 _METADATA = object_of({}, extra=DYNAMIC)
+
+
+FAILURE_TYPE = object_of({"code": _TEXT, "message": _TEXT, "details": Field(_METADATA, required=True)})
+"""The type of `error`. What `details` holds is the handler's affair, and differs from failure to failure."""
 
 
 def request_types(payload: Type) -> Mapping[str, Type]:
@@ -49,7 +57,7 @@ _NO_COERCIONS = Coercions()
 
 
 class Scope(Struct, eq=False):
-    """What the expressions of one command can read: the command and, after the handler has answered, its result.
+    """What the expressions of one command can read: the command and, after the handler, its result or its failure.
 
     The engine's view of it is built only if it is needed, and shows the envelope from the first time that one reads it.
     `activation` is the engine's own form of the view, once it was asked for.
@@ -63,6 +71,11 @@ class Scope(Struct, eq=False):
     narrowed: bool = False
     shows_envelope: bool = False
     _view: dict[str, Any] | None = None
+    failure: Mapping[str, Any] | None = None
+
+    def with_failure(self, failure: Mapping[str, Any]) -> "Scope":
+        """Return the scope of the same command once its handler has failed."""
+        return Scope(self.command, None, self.coercions, failure=failure)
 
     def with_result(self, result: Mapping[str, Any]) -> "Scope":
         """Return the scope of the same command once its result is known."""
@@ -78,6 +91,8 @@ class Scope(Struct, eq=False):
             }
             if self.result is not None:
                 view["result"] = self.result if of_result is None else of_result(self.result)
+            if self.failure is not None:
+                view["error"] = self.failure
             written = to_json(view, fallback=str)
             if len(written) > PARTS_MAX:  # Each part takes a character at least.
                 check_parts(view)
@@ -113,5 +128,6 @@ READERS: Mapping[str, Callable[[Scope], Any]] = {
     "metadata": attrgetter("command.metadata"),
     "envelope": lambda scope: envelope_view(scope.command),
     "result": attrgetter("result"),
+    "error": attrgetter("failure"),
 }
 """How what a name stands for is read, as it came."""

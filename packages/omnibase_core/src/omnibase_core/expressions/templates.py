@@ -16,7 +16,7 @@ from omnibase_core.expressions.checking import Checked, check
 from omnibase_core.expressions.engine import Program, syntax_of
 from omnibase_core.expressions.guards import Steps
 from omnibase_core.expressions.limits import check_growth, check_length
-from omnibase_core.expressions.scope import ANSWER_NAMES, READERS, Scope
+from omnibase_core.expressions.scope import ALL_NAMES, READERS, Scope
 from omnibase_core.expressions.syntax import tree_of_path
 from omnibase_core.expressions.types import DYNAMIC, NUMBERS, Type, scalar
 from omnibase_core.expressions.values import AS_IT_IS, as_integer, plain
@@ -27,7 +27,7 @@ Template = Callable[[Scope], Any]
 
 _LEAF = re.compile(r"\s*\$\{(.*)\}\s*", re.DOTALL)
 _FIELD_PATH = re.compile(r"[a-z]+(?:\.[A-Za-z_]\w*)*", re.ASCII)
-_NAMES = "|".join(ANSWER_NAMES)
+_NAMES = "|".join(ALL_NAMES)
 _FOREIGN = re.compile(rf"\{{\{{\s*(?:{_NAMES})\..*?\}}\}}|\$(?:{_NAMES})\.\S*")
 """How other languages write what an expression does: here it would be text, and no one would notice."""
 _WHOLE = "${ 'text ' + payload.field }"

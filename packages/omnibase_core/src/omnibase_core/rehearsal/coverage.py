@@ -1,7 +1,7 @@
 """What of a node its tests have shown: its operations, both ways of each error rule, and its errors. Pure.
 
 - An operation is covered by an answer that is a result.
-- An error rule has two ways: it holds, and it does not.
+- An error rule has two ways: it holds, and it does not. One that takes every failure of its code has the first alone.
 - The errors of an operation are the codes of its rules, `payload_invalid` where its input schema refuses anything, and
   a failure of the handler where it is one that does I/O.
 """
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from omnibase_core.contracts.case_faults import PURE
 from omnibase_core.contracts.cases import Case
-from omnibase_core.contracts.compiled import CompiledNode, CompiledOperation
+from omnibase_core.contracts.compiled import CompiledNode, CompiledOperation, CompiledRule
 from omnibase_core.rehearsal.record import Record, SentRecord
 
 KINDS = ("operations", "rules", "errors")
@@ -51,7 +51,9 @@ class Coverage:
             if operation is not None:
                 self.reached.update(_shown(operation, found))
         for name, index, holds in record.rules:
-            self.reached.add(_way(node.operations[name], index, holds=holds))
+            operation = node.operations[name]
+            compiled = next(it for it in (*operation.rules, *operation.failure_rules) if it.index == index)
+            self.reached.add(_way(name, compiled, holds=holds))
 
     @property
     def missing(self) -> Sequence[Goal]:
@@ -71,8 +73,13 @@ def percentage(coverages: Sequence[Coverage]) -> float:
 
 
 def _goals(operation: CompiledOperation, node: CompiledNode) -> list[Goal]:
-    ways = [_way(operation, index, holds=holds) for index in range(len(operation.rules)) for holds in (True, False)]
-    codes = dict.fromkeys(compiled.rule.code for compiled in operation.rules)
+    rules = sorted((*operation.rules, *operation.failure_rules), key=lambda it: it.index)
+    ways = [
+        _way(operation.name, compiled, holds=holds)
+        for compiled in rules
+        for holds in ((True,) if compiled.rule.when is None else (True, False))
+    ]
+    codes = dict.fromkeys(compiled.rule.code for compiled in rules)
     if _refuses(operation.input_schema):
         codes[_REFUSED] = None
     if operation.call is not None and node.handler_type not in PURE:
@@ -81,9 +88,9 @@ def _goals(operation: CompiledOperation, node: CompiledNode) -> list[Goal]:
     return [Goal("operations", operation.name, "a result"), *ways, *errors]
 
 
-def _way(operation: CompiledOperation, index: int, *, holds: bool) -> Goal:
-    code = operation.rules[index].rule.code
-    return Goal("rules", operation.name, f"rule {index + 1}, {code}, {'holds' if holds else 'does not hold'}")
+def _way(operation: str, compiled: CompiledRule, *, holds: bool) -> Goal:
+    way = "holds" if holds else "does not hold"
+    return Goal("rules", operation, f"rule {compiled.index + 1}, {compiled.rule.code}, {way}")
 
 
 def _shown(operation: CompiledOperation, found: SentRecord) -> list[Goal]:

@@ -27,7 +27,7 @@ class Record:
     order: list[int] = field(default_factory=list)
     """The commands as they were answered."""
     rules: set[tuple[str, int, bool]] = field(default_factory=set)
-    """Which error rules were asked, by operation and place, and what each of them said."""
+    """Which error rules were asked, by operation and place in `errors`, and what each of them said."""
     state: str = "ok"
     breaker: str = "closed"
     crash: str | None = None

@@ -203,11 +203,11 @@ def _noting(node: CompiledNode, note: Callable[[str, int, Any], None]) -> Compil
 
 
 def _noting_operation(operation: CompiledOperation, note: Callable[[str, int, Any], None]) -> CompiledOperation:
-    rules = [
-        replace(rule, when=_noted(rule.when, partial(note, operation.name, index)))
-        for index, rule in enumerate(operation.rules)
-    ]
-    return replace(operation, rules=tuple(rules))
+    rules, failure_rules = (
+        tuple(replace(it, when=_noted(it.when, partial(note, operation.name, it.index))) for it in rules)
+        for rules in (operation.rules, operation.failure_rules)
+    )
+    return replace(operation, rules=rules, failure_rules=failure_rules)
 
 
 def _noted(when: Template, note: Callable[[Any], None]) -> Template:

@@ -33,7 +33,7 @@ def node_schema(handlers: Mapping[str, HandlerDescription]) -> JsonSchema:
     }
     properties["handler"] = {**_told(properties["handler"]), "enum": list(called)}
     _open_leaves(definitions["Operation"]["properties"])
-    definitions["ErrorRule"]["properties"]["when"] |= {**_EXPRESSION, **_told(definitions["ErrorRule"], "when")}
+    _open_rules(definitions["ErrorRule"])
     del definitions["NodeKind"]
     conditions = [_of_compute(), _of_effect(called), *(_of_handler(it, definitions) for it in called.values())]
     return _document(
@@ -81,6 +81,13 @@ def _open_leaves(operation: dict[str, JsonSchema]) -> None:
         **_told(operation["output"]),
         "anyOf": [{"$ref": "#/$defs/JsonSchema"}, {"type": "null"}],
     }
+
+
+def _open_rules(rule: JsonSchema) -> None:
+    """Say of an error rule that its condition is an expression, and that it is of a result or of a failure."""
+    properties = rule["properties"]
+    properties["when"] = {**_told(properties["when"]), "anyOf": [_EXPRESSION, {"type": "null"}]}
+    rule["anyOf"] = [{"required": ["when"]}, {"required": ["on"]}]
 
 
 def _of_compute() -> JsonSchema:
@@ -170,7 +177,7 @@ def _expression() -> JsonSchema:
         "type": "string",
         "pattern": r"^\s*\$\{[\s\S]*\}\s*$",
         "patternErrorMessage": "expected an expression as a whole: ${ ... }",
-        "description": "An expression in CEL over payload, metadata and envelope, and behind the call over result.",
+        "description": "An expression in CEL over payload, metadata and envelope, and behind the call result or error.",
     }
 
 

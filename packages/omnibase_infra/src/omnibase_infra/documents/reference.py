@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from omnibase_core.contracts.compiled import CompiledNode, CompiledOperation
-from omnibase_core.contracts.node import NodeContract, NodeKind, OnRetry, Operation
+from omnibase_core.contracts.node import ErrorRule, NodeContract, NodeKind, OnRetry, Operation
 from omnibase_core.loaded import LoadedHost
 from omnibase_core.ports import HandlerDescription
 from omnibase_infra.documents.failures import ENGINE, failures_of
@@ -148,10 +148,18 @@ def _written(value: Any) -> str:
 
 def _rules(operation: Operation) -> str:
     rows = [
-        (_code(rule.code), rule.message or "", _written(rule.when), "yes" if rule.retryable else "no")
+        (_code(rule.code), rule.message or "", _condition(rule), "yes" if rule.retryable else "no")
         for rule in operation.errors
     ]
     return _table(("Code", "Message", "When", "Retryable"), rows)
+
+
+def _condition(rule: ErrorRule) -> str:
+    """Say of which failure a rule is, if of any, and under which condition it holds, if under any."""
+    parts = [] if rule.on is None else [f"the handler fails with {_code(rule.on)}"]
+    if rule.when is not None:
+        parts.append(_written(rule.when))
+    return ", and ".join(parts)
 
 
 def _example(

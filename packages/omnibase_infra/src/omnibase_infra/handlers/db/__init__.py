@@ -17,14 +17,18 @@ from omnibase_spi import Handler, HandlerDescription, OperationDescription
 
 __all__ = ["DbHandlerFactory", "DbSettings", "DbTarget"]
 
+_ERRORS = tuple(code for code in verdicts.MEANINGS if code != "rows_unexpected")
+"""What all but a transaction fail with: it alone has statements with `expect_rows`."""
+
 _ROWS = partial(
     OperationDescription,
     result=models.Rows,
     gives=shapes.result_of_rows,
     refusal=verdicts.refusal_of_rows,
     late=verdicts.late,
+    errors=_ERRORS,
 )
-_COUNT = partial(OperationDescription, result=models.Count, late=verdicts.late)
+_COUNT = partial(OperationDescription, result=models.Count, late=verdicts.late, errors=_ERRORS)
 
 
 class DbHandlerFactory:

@@ -32,6 +32,21 @@ __all__ = [
     "Place",
 ]
 
+_ERRORS = {
+    "timeout": "The broker did not acknowledge the record in time.",
+    "message_too_large": "The record is larger than the bus, or its topic, takes.",
+    "unknown_topic": "The broker has no such topic; for a request: no host of that pool has `requests: true`.",
+    "not_authorised": "The host may not write to the topic.",
+    "publish_refused": "The broker refused the record for another reason.",
+    "topic_not_allowed": "The request names a topic that is not among the target's.",
+}
+_ERRORS_OF_REQUESTS = {
+    "no_answer": "The node that was asked did not answer in time.",
+    "request_failed": "The node that was asked failed, and may succeed later.",
+    "request_refused": "The node that was asked answered with an error for good.",
+    "too_deep": "More nodes than eight would wait for one another in a row.",
+}
+
 
 class KafkaHandlerFactory:
     """Makes the `kafka` handler of a host at a place; without one, it is there to be described."""
@@ -43,6 +58,7 @@ class KafkaHandlerFactory:
                 request=KafkaRecord,
                 result=KafkaReceipt,
                 late=late,
+                errors=tuple(_ERRORS),
                 misfit=lambda target: None if target.topics else "that has a node to ask and no topics",
             ),
             "request": OperationDescription(
@@ -57,18 +73,7 @@ class KafkaHandlerFactory:
         settings=KafkaHandlerSettings,
         target=KafkaTarget,
         transactional=True,
-        errors={
-            "timeout": "The broker did not acknowledge the record in time.",
-            "message_too_large": "The record is larger than the bus, or its topic, takes.",
-            "unknown_topic": "The broker has no such topic; for a request: no host of that pool has `requests: true`.",
-            "not_authorised": "The host may not write to the topic.",
-            "publish_refused": "The broker refused the record for another reason.",
-            "topic_not_allowed": "The request names a topic that is not among the target's.",
-            "no_answer": "The node that was asked did not answer in time.",
-            "request_failed": "The node that was asked failed, and may succeed later.",
-            "request_refused": "The node that was asked answered with an error for good.",
-            "too_deep": "More nodes than eight would wait for one another in a row.",
-        },
+        errors=_ERRORS | _ERRORS_OF_REQUESTS,
     )
 
     def __init__(self, place: Place | None = None) -> None:

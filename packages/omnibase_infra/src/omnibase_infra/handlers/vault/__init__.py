@@ -26,6 +26,20 @@ from omnibase_spi import Handler, HandlerDescription, OperationDescription
 
 __all__ = ["VaultHandlerFactory"]
 
+_ERRORS = {
+    "cas_mismatch": "The secret's latest version is not the one that `cas` names.",
+    "permission_denied": "The policies of the host's token do not allow it.",
+    "credentials_refused": "The host's token, or its login, is not in force.",
+    "unavailable": "The server is sealed, a standby, or overloaded.",
+    "refused": "The server refuses the request, such as for a namespace or a mount that is not there.",
+    "unreachable": "There was no connection, or it broke off.",
+    "timeout": "There was no reply in time.",
+    "protocol_error": "The server's reply is not Vault's.",
+    "response_too_large": "The reply is larger than the target's `response_bytes_max`.",
+    "request_invalid": "The request has no form in HTTP.",
+}
+_WITHOUT_CAS = tuple(code for code in _ERRORS if code != "cas_mismatch")
+
 
 class VaultHandlerFactory:
     """Makes the `vault` handler: one session with each target."""
@@ -33,26 +47,15 @@ class VaultHandlerFactory:
     description = HandlerDescription(
         handler_type="vault",
         operations={
-            "read": OperationDescription(request=ReadSecret, result=SecretRead),
+            "read": OperationDescription(request=ReadSecret, result=SecretRead, errors=_WITHOUT_CAS),
             "write": OperationDescription(request=WriteSecret, result=SecretWritten),
-            "delete": OperationDescription(request=DeleteSecret, result=SecretDeleted),
-            "list": OperationDescription(request=ListSecrets, result=SecretsListed),
-            "metadata": OperationDescription(request=ReadMetadata, result=MetadataRead),
+            "delete": OperationDescription(request=DeleteSecret, result=SecretDeleted, errors=_WITHOUT_CAS),
+            "list": OperationDescription(request=ListSecrets, result=SecretsListed, errors=_WITHOUT_CAS),
+            "metadata": OperationDescription(request=ReadMetadata, result=MetadataRead, errors=_WITHOUT_CAS),
         },
         settings=VaultSettings,
         target=VaultTarget,
-        errors={
-            "cas_mismatch": "The secret's latest version is not the one that `cas` names.",
-            "permission_denied": "The policies of the host's token do not allow it.",
-            "credentials_refused": "The host's token, or its login, is not in force.",
-            "unavailable": "The server is sealed, a standby, or overloaded.",
-            "refused": "The server refuses the request, such as for a namespace or a mount that is not there.",
-            "unreachable": "There was no connection, or it broke off.",
-            "timeout": "There was no reply in time.",
-            "protocol_error": "The server's reply is not Vault's.",
-            "response_too_large": "The reply is larger than the target's `response_bytes_max`.",
-            "request_invalid": "The request has no form in HTTP.",
-        },
+        errors=_ERRORS,
     )
 
     @asynccontextmanager
