@@ -101,6 +101,7 @@ class Issuer:
 
     expires_in: float | None = 3600
     status: str = "200 OK"
+    word: str = "invalid_client"
     asked: list[Seen] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
 
@@ -108,7 +109,7 @@ class Issuer:
         """Give the next token."""
         self.asked.append(seen)
         grant = {"access_token": f"token-{len(self.asked)}", "token_type": "bearer", "expires_in": self.expires_in}
-        body = json.dumps(grant if self.status == "200 OK" else {"error": "invalid_client", "sent": seen.body.decode()})
+        body = json.dumps(grant if self.status == "200 OK" else {"error": self.word, "sent": seen.body.decode()})
         writer.write(reply(body.encode(), "content-type: application/json", status=self.status))
 
     async def api(self, seen: Seen, writer: asyncio.StreamWriter) -> None:
@@ -180,25 +181,35 @@ def test_a_token_that_is_refused_is_replaced_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "retryable"),
+    ("status", "word", "code", "retryable"),
     [
-        ("400 Bad Request", "token_refused", False),
-        ("401 Unauthorized", "token_refused", False),
-        ("503 Service Unavailable", "token_unavailable", True),
-        ("429 Too Many Requests", "token_unavailable", True),
+        ("400 Bad Request", "invalid_client", "token_refused", True),
+        ("401 Unauthorized", "invalid_client", "token_refused", True),
+        ("401 Unauthorized", "unauthorized_client", "token_refused", True),
+        ("403 Forbidden", "access_denied", "token_refused", True),
+        ("400 Bad Request", "invalid_scope", "token_refused", False),
+        ("400 Bad Request", "unsupported_grant_type", "token_refused", False),
+        ("404 Not Found", "gone", "token_refused", False),
+        ("503 Service Unavailable", "busy", "token_unavailable", True),
+        ("429 Too Many Requests", "busy", "token_unavailable", True),
     ],
 )
-def test_a_token_server_that_gives_none_is_told(status: str, code: str, retryable: bool) -> None:  # noqa: FBT001 - a case
-    """Retryable where it may give one later, for a POST too; its words that repeat the credentials are left out."""
+def test_a_token_server_that_gives_none_is_told(
+    status: str,
+    word: str,
+    code: str,
+    retryable: bool,  # noqa: FBT001 - a case
+) -> None:
+    """Retryable where it may give one later, or for another secret; what repeats the credentials is left out."""
 
     async def use(handler: Handler) -> HandlerError:
         with pytest.raises(HandlerError) as caught:
             await handler.execute(call_of(HttpRequest(path="/", method="POST")))
         return caught.value
 
-    error = asyncio.run(with_issuer(Issuer(status=status), use, client_auth="body"))
+    error = asyncio.run(with_issuer(Issuer(status=status, word=word), use, client_auth="body"))
     assert (error.code, error.retryable) == (code, retryable)
-    assert "invalid_client" in str(error)
+    assert word in str(error)
     assert "of&the" not in f"{error} {error.details}"
     assert "w%2Brd" not in f"{error} {error.details}"
 
@@ -216,7 +227,7 @@ def test_a_token_server_that_gives_none_is_told(status: str, code: str, retryabl
 def test_what_is_no_token_is_refused(body: bytes) -> None:
     """A reply that could not stand in a header, or is of another kind, is never sent on."""
 
-    async def scenario() -> str:
+    async def scenario() -> HandlerError:
         async with Server(says(reply(body))).listen() as tokens, Server(OK).listen() as server:
             auth = {
                 "type": "oauth2",
@@ -225,11 +236,13 @@ def test_what_is_no_token_is_refused(body: bytes) -> None:
                 "client_secret": "b",
             }
             async with opened(server.port, auth=auth) as handler:
-                code = await outcome(handler)
+                with pytest.raises(HandlerError) as caught:
+                    await handler.execute(call_of(HttpRequest(path="/")))
             assert server.seen == []
-            return code
+            return caught.value
 
-    assert asyncio.run(scenario()) == "token_refused"
+    error = asyncio.run(scenario())
+    assert (error.code, error.retryable) == ("token_refused", False)
 
 
 def test_a_token_server_inside_is_reached_by_its_address_alone() -> None:

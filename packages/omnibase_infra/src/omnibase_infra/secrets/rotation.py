@@ -25,8 +25,8 @@ from omnibase_spi import (
 
 T = TypeVar("T")
 
-CREDENTIALS_REFUSED = "credentials_refused"
-"""The code by which a handler says that it was not let in: perhaps its secrets have changed."""
+NOT_LET_IN = frozenset({"credentials_refused", "token_refused"})
+"""The codes by which a handler says that it was not let in: perhaps its secrets have changed, if it is retryable."""
 
 _POLL_S = 1.0
 _LOOKS_APART_S = 0.1
@@ -227,7 +227,7 @@ class RotatingHandler:
         try:
             result: Mapping[str, Any] = await opening.resource.execute(call)
         except HandlerError as error:
-            if error.code == CREDENTIALS_REFUSED:
+            if error.retryable and error.code in NOT_LET_IN:
                 self._look.set()
             raise
         finally:

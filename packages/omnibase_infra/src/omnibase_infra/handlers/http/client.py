@@ -83,8 +83,8 @@ class HttpHandler:
       HTTP, or ended early): retryable, unless a POST or PATCH may have been done.
     - `http_status`, by the rule at HttpRequest.expect; `details` holds the status and an excerpt of the body. Retryable
       where the status is, likewise; `Retry-After` says when.
-    - `token_unavailable`: retryable.
-    - `address_refused`, `host_not_allowed`, `redirect_refused`, `page_refused`; `token_refused`; `response_too_large`;
+    - `token_unavailable`: retryable; `token_refused`: where another secret may cure it.
+    - `address_refused`, `host_not_allowed`, `redirect_refused`, `page_refused`; `response_too_large`;
       `invalid_response` (the body is not what its headers say); `request_invalid`: not retryable.
     """
 

@@ -23,6 +23,11 @@ _UNSAID_S = 300.0
 """For how long a token is kept of which the server does not say how long it holds."""
 _OK = 200
 _TRANSIENT = frozenset({408, 429, *range(500, 600)})
+_NOT_LET_IN = frozenset({400, 401, 403})
+"""By which token servers refuse a client: RFC 6749 has 400 and 401, and some say 403."""
+_UNAUTHORIZED = 401
+_ASKED_WRONGLY = frozenset({"invalid_request", "invalid_scope", "unauthorized_client", "unsupported_grant_type"})
+"""Errors of RFC 6749, section 5.2, that no other secret cures, unless the status is 401."""
 
 
 class _Grant(BaseModel):
@@ -39,7 +44,8 @@ class _Grant(BaseModel):
 class Tokens:
     """Gives the token of one target. Many may ask at once: one fetches, and a cancelled one leaves it to the next.
 
-    Raises HandlerError: `token_refused` where the server does not know us, not retryable; `token_unavailable`.
+    Raises HandlerError: `token_unavailable`, and `token_refused` where the server gives none. That is retryable where
+    it does not let us in, for another secret may cure it; not where it was asked wrongly, or gives what is no token.
     """
 
     name: str
@@ -68,9 +74,11 @@ class Tokens:
         reply = await self.send(message)
         what = f"the token server of target {self.name!r} ({message})"
         if reply.status != _OK or reply.fault is not None:
-            retryable = reply.status in _TRANSIENT
-            code = "token_unavailable" if retryable else "token_refused"
-            raise HandlerError(code, f"{what}: status {reply.status}{_reason(reply)}", retryable=retryable)
+            word = _error_of(reply)
+            told = f"{what}: status {reply.status}{f', {word}' if word else ''}"
+            if reply.status in _TRANSIENT:
+                raise HandlerError("token_unavailable", told, retryable=True)
+            raise HandlerError("token_refused", told, retryable=_may_be_cured(reply.status, word))
         try:
             grant = _Grant.model_validate(json_of(reply.body))
             checked_token(grant.access_token)
@@ -111,11 +119,16 @@ def _message(auth: OAuth2Auth) -> Message:
     return Message(method="POST", origin=origin, target=path or "/", headers=headers, content=content)
 
 
-def _reason(reply: Reply) -> str:
+def _may_be_cured(status: int, word: str) -> bool:
+    """Say whether another secret may be all that is wanted."""
+    return status in _NOT_LET_IN and (status == _UNAUTHORIZED or word not in _ASKED_WRONGLY)
+
+
+def _error_of(reply: Reply) -> str:
     """Give the server's error code (RFC 6749, section 5.2), which is a word; its description is not repeated."""
     try:
         said = json_of(reply.body)
     except ValueError:
         return ""
     code = said.get("error") if isinstance(said, dict) else None
-    return f", {code}" if isinstance(code, str) and code.isidentifier() else ""
+    return code if isinstance(code, str) and code.isidentifier() else ""
