@@ -307,6 +307,41 @@ def test_refuses_headers_that_could_leave_their_line(headers: dict[str, str]) ->
     assert "evil" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("secret\r\nx-evil: 1", "the value of header 'X-Name' holds a control character at place 7"),
+        ("secr\u00e9t", "the value of header 'X-Name' holds a character beyond ASCII at place 5"),
+        (" secret", "the value of header 'X-Name' has a blank at an end"),
+    ],
+)
+def test_it_is_told_why_a_value_cannot_stand_in_a_header(value: str, told: str) -> None:
+    """By its name and a place, without the value."""
+    with pytest.raises(ValidationError) as caught:
+        HttpRequest.model_validate({"path": "/", "headers": {"X-Name": value}})
+    assert f"{told}; expected printable ASCII without blanks at its ends" in str(caught.value)
+    assert "secr" not in str(caught.value)
+
+
+def test_a_number_stands_in_a_header_as_in_a_query() -> None:
+    """So do true and false; a list has no form there."""
+    _, seen = ask(OK, headers={"X-I": 3, "X-D": 1.5, "X-B": True, "X-None": None})
+    assert {name: value for name, value in seen.headers.items() if name.startswith("x-")} == {
+        "x-i": "3",
+        "x-d": "1.5",
+        "x-b": "true",
+    }
+    with pytest.raises(ValidationError):
+        HttpRequest.model_validate({"path": "/", "headers": {"x-l": ["a"]}})
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_any_method_may_have_a_body(method: str) -> None:
+    """Search engines want one with GET."""
+    _, seen = ask(OK, method=method, json={"q": 1})
+    assert (seen.method, seen.body, seen.headers["content-length"]) == (method, b'{"q":1}', "7")
+
+
 @given(name=st.text(max_size=20), value=st.text(max_size=20))
 def test_a_header_is_sound_or_refused(name: str, value: str) -> None:
     """Whatever is let through is one line of ASCII."""
@@ -547,6 +582,20 @@ def test_a_body_that_is_not_what_it_says_is_invalid(headers: tuple[str, ...], bo
     """Broken JSON, broken gzip and a packing that was not asked for fail for good."""
     error = refusal(says(reply(body, *headers)))
     assert (error.code, error.retryable) == ("invalid_response", False)
+    assert "status 200" in str(error)
+    assert error.details == {"status": 200}
+
+
+def test_an_error_page_that_says_it_is_json_does_not_hide_its_status() -> None:
+    """A contract can still tell a 403 from a 404; a reply that is cut off tells its status in the error."""
+    page = reply(b"<html>no", "content-type: application/json", status="403 Forbidden")
+    result, _ = ask(says(page))
+    assert (result["status"], result["json"], result["text"]) == (403, None, "<html>no")
+    error = refusal(says(reply(b"no gzip", "content-encoding: gzip", status="403 Forbidden")))
+    assert (error.code, error.details) == ("invalid_response", {"status": 403})
+    assert "status 403" in str(error)
+    error = refusal(says(page), pages={})
+    assert (error.code, error.details) == ("invalid_response", {"status": 403})
 
 
 def test_a_gzip_stream_that_ends_early_is_invalid() -> None:

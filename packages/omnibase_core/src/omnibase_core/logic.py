@@ -14,6 +14,7 @@ from omnibase_core.errors import CommandFailed, CommandRejected, HandlerError, s
 from omnibase_core.explanations import Fault
 from omnibase_core.expressions import Scope
 from omnibase_core.ports import HandlerCall
+from omnibase_core.request_faults import faults_of_request
 from omnibase_core.schemas import ruled, told
 
 AnyError = TypeVar("AnyError", CommandRejected, CommandFailed)
@@ -124,13 +125,12 @@ def _operation(node: CompiledNode, envelope: OnexEnvelope) -> CompiledOperation:
 def _call(node: CompiledNode, operation: CompiledOperation, scope: Scope, envelope: OnexEnvelope) -> HandlerCall | None:
     if operation.call is None:
         return None
+    written = operation.call.request(scope)
     try:
         # As `model_validate` does, which costs as much again: it is done for each command.
-        request = operation.call.model.__pydantic_validator__.validate_python(operation.call.request(scope))
+        request = operation.call.model.__pydantic_validator__.validate_python(written)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}" for fault in error.errors()
-        )
+        faults = "; ".join(faults_of_request(written, error))
         failure = CommandFailed("request_invalid", f"the contract's request is off: {faults}")
         raise _declared_for(failure, operation, scope) from error
     called, identity = operation.call.operation, envelope.envelope_id

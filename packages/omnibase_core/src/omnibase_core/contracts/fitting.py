@@ -57,7 +57,7 @@ def misfits_of_constants(request: Mapping[str, Any], model: type[BaseModel], at:
                 _, _, wanted = details["msg"].partition("Input should be ")
                 told = f"expected {wanted}" if wanted else details["msg"].removeprefix("Value error, ")
                 found = f"found {shown(details['input'])}, " if wanted else ""
-                path = _existing(request, location)
+                path = existing(request, location)
                 yield Misfit(at=(*at, *path), message=f"{found}{told}", code="wrong-value")
 
 
@@ -117,7 +117,7 @@ def _holds_expression(tree: Any) -> bool:
     return any(map(_holds_expression, tree)) if isinstance(tree, list) else is_expression(tree)
 
 
-def _existing(tree: Any, location: Path) -> Path:
+def existing(tree: Any, location: Path) -> Path:
     """Give those steps of a location of pydantic's that lead to a value; the others name a member of a union."""
     path: list[str | int] = []
     for step in location:

@@ -49,7 +49,7 @@ class HttpHandlerFactory:
             "address_refused": "The name leads to an address that is not public, which the target does not allow.",
             "redirect_refused": "A redirect leads out of the target, or is one more than the request follows.",
             "page_refused": "The address of the next page leads out of the target.",
-            "token_refused": "The token server gives no token: perhaps the secret of the target's `auth` is being changed.",
+            "token_refused": "The token server gives no token: perhaps the secret of `auth` is being changed.",
             "token_unavailable": "The token server could not answer.",
         },
     )

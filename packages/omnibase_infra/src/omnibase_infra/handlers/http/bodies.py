@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus
 from pydantic import JsonValue
 from pydantic_core import to_json
 
-from omnibase_infra.handlers.http.grammar import Parameters
+from omnibase_infra.handlers.http.grammar import Parameters, Scalar
 from omnibase_infra.handlers.http.models import HttpRequest, Part
 from omnibase_infra.json_values import json_value
 
@@ -42,6 +42,11 @@ def content_of(request: HttpRequest) -> tuple[Mapping[str, str], bytes | None]:
     if request.bytes_ is not None:
         return {"content-type": "application/octet-stream"}, b64decode(request.bytes_)
     return ({}, None) if request.multipart is None else _multipart(request.multipart)
+
+
+def written(value: Scalar) -> str:
+    """Give a value as it stands in a query, a form or a header."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def form_of(parameters: Parameters) -> bytes:
@@ -116,32 +121,32 @@ def _multipart(parts: Sequence[Part]) -> tuple[Mapping[str, str], bytes]:
         digest.update(hashlib.sha256(content).digest())
     boundary = digest.hexdigest()
     body = bytearray()
-    for part, content in zip(parts, contents, strict=True):
-        body += f"--{boundary}\r\n{_part_head(part)}\r\n\r\n".encode() + content + b"\r\n"
+    for number, (part, content) in enumerate(zip(parts, contents, strict=True), 1):
+        body += f"--{boundary}\r\n{_part_head(part, number)}\r\n\r\n".encode() + content + b"\r\n"
     return {"content-type": f"multipart/form-data; boundary={boundary}"}, bytes(body) + f"--{boundary}--\r\n".encode()
 
 
-def _part_head(part: Part) -> str:
-    disposition = f'content-disposition: form-data; name="{_quoted(part.name)}"'
+def _part_head(part: Part, number: int) -> str:
+    disposition = f'content-disposition: form-data; name="{_quoted(part.name, f"the name of part {number}")}"'
     if part.filename is not None:
-        disposition += f'; filename="{_quoted(part.filename)}"'
+        disposition += f'; filename="{_quoted(part.filename, f"the filename of part {number}")}"'
     default = "application/octet-stream" if part.filename is not None else None
     content_type = part.content_type or default
     return disposition if content_type is None else f"{disposition}\r\ncontent-type: {content_type}"
 
 
-def _quoted(text: str) -> str:
+def _quoted(text: str, what: str) -> str:
     """Escape as browsers do (HTML, multipart/form-data encoding); no other control character is let through."""
     for character, escaped in (('"', "%22"), ("\r", "%0D"), ("\n", "%0A")):
         text = text.replace(character, escaped)
     if any(ord(character) < ord(" ") for character in text):
-        raise ValueError("the name of a part holds a control character")
+        raise ValueError(f"{what} holds a control character; expected text without any")
     return text
 
 
 def _encoded(parameters: Parameters, *, escape: Callable[..., str]) -> str:
     pairs = (
-        (name, str(item).lower() if isinstance(item, bool) else str(item))
+        (name, written(item))
         for name, value in parameters.items()
         for item in (value if isinstance(value, list) else [value])
         if item is not None

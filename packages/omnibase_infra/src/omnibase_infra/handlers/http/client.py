@@ -22,6 +22,7 @@ from omnibase_infra.handlers.http.tokens import Tokens
 from omnibase_infra.handlers.http.verdicts import is_expected, is_repeatable, status_error
 
 _TOKEN_BYTES_MAX = 65_536
+_BAD_REQUEST = 400
 
 
 @asynccontextmanager
@@ -123,8 +124,9 @@ async def _read_pages(exchange: Exchange, judge: "_Judge", message: Message, pag
     while following is not None and len(bodies) < pages.max:
         message, reply = await exchange.send(following, redirects=judge.request.redirects, bytes_max=left)
         result = judge.result(message, reply)
-        if not is_json(reply.content_type):
-            raise HandlerError("invalid_response", f"{message}: a page has to be JSON, found {reply.content_type!r}")
+        if not is_json(reply.content_type) or result["text"]:
+            told = f"{message}: status {reply.status}: a page has to be JSON, found {reply.content_type!r}"
+            raise HandlerError("invalid_response", told, details=_details(reply))
         bodies.append(result["json"])
         left -= len(reply.body)
         following = _next_page(exchange.opened.writer, message, judge.request, reply, result["json"], pages)
@@ -163,7 +165,8 @@ class _Judge:
             body = self.opened.redacted(reply.text)
             raise status_error(str(message), request, reply.status, reply.headers, body, repeatable=self.repeatable)
         if reply.fault is not None:
-            raise HandlerError(reply.fault.code, f"{message}: {reply.fault}")
+            told = f"{message}: status {reply.status}: {reply.fault}"
+            raise HandlerError(reply.fault.code, told, details=_details(reply))
         result = {"status": reply.status, "headers": reply.headers, "json": None, "text": None, "bytes": None}
         result |= {"pages": None, "more": False}
         if self.request.read == "bytes":
@@ -173,6 +176,13 @@ class _Judge:
         try:
             return result | {"json": json_of(reply.body)}
         except ValueError as error:
+            if reply.status >= _BAD_REQUEST:
+                # Proxies and gateways say JSON of a page of their own: that must not hide which error it was.
+                return result | {"text": reply.text}
             reason = str(error).partition("\n")[0]
-            text = f"{message}: the body is not the JSON it says it is: {reason}"
-            raise HandlerError("invalid_response", text) from error
+            text = f"{message}: status {reply.status}: the body is not the JSON it says it is: {reason}"
+            raise HandlerError("invalid_response", text, details=_details(reply)) from error
+
+
+def _details(reply: Reply) -> Mapping[str, Any]:
+    return {"status": reply.status}

@@ -101,10 +101,31 @@ def checked_headers(headers: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"header {written!r} is the handler's own; leave it out")
         if name in checked:
             raise ValueError(f"header {written!r} is given twice")
-        if value is not None and _HEADER_VALUE_FORM.fullmatch(value) is None:
-            raise ValueError(f"the value of header {written!r} is not printable ASCII without spaces at its ends")
+        if isinstance(value, str) and (fault := _fault_of_header_value(value)):
+            raise ValueError(f"the value of header {written!r} {fault}; {_HEADER_VALUE_EXPECTED}")
         checked[name] = value
     return checked
+
+
+def checked_header_value(value: str) -> str:
+    """What can stand in a header."""
+    if fault := _fault_of_header_value(value):
+        raise ValueError(f"it {fault}; {_HEADER_VALUE_EXPECTED}")
+    return value
+
+
+_HEADER_VALUE_EXPECTED = "expected printable ASCII without blanks at its ends"
+
+
+def _fault_of_header_value(value: str) -> str | None:
+    """Say what keeps a value from standing in a header, without what it is: it may be a secret."""
+    if _HEADER_VALUE_FORM.fullmatch(value) is not None:
+        return None
+    index = next((index for index, it in enumerate(value) if it != "\t" and not " " <= it <= "~"), None)
+    if index is None:
+        return "has a blank at an end"
+    kind = "a control character" if value[index] <= "\x7f" else "a character beyond ASCII"
+    return f"holds {kind} at place {index + 1}"
 
 
 def checked_token(token: SecretStr) -> SecretStr:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urljoin
 
 from omnibase_core.errors import HandlerError
-from omnibase_infra.handlers.http.bodies import content_of, query_of, text_of
+from omnibase_infra.handlers.http.bodies import content_of, query_of, text_of, written
 from omnibase_infra.handlers.http.models import HttpRequest
 from omnibase_infra.handlers.http.target import HttpTarget, Origin
 from omnibase_infra.rest.grammar import leads_elsewhere
@@ -153,7 +153,8 @@ class Writer:
         """Give the headers of the contracts. A request cannot replace what the host contract has set."""
         for name in request.headers.keys() & self.target.fixed_headers:
             raise HandlerError("request_invalid", f"header {name!r} is set by the target {self.name!r}; leave it out")
-        return {name: value for name, value in request.headers.items() if value is not None} | self.target.headers
+        own = {name: written(value) for name, value in request.headers.items() if value is not None}
+        return own | self.target.headers
 
 
 def _joined(base: str, url: str) -> str:

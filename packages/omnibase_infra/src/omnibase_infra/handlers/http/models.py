@@ -7,12 +7,13 @@ from urllib.parse import quote
 from pydantic import AfterValidator, Discriminator, Field, JsonValue, Tag, model_validator
 
 from omnibase_infra.handlers.http.grammar import (
-    HEADER_VALUE,
     Host,
     HttpModel,
     Parameters,
+    Scalar,
     Status,
     Text,
+    checked_header_value,
     checked_headers,
     checked_path,
 )
@@ -41,7 +42,7 @@ class Part(HttpModel):
     text: Text | None = None
     bytes_: Base64 | None = Field(default=None, alias="bytes")
     filename: Text | None = None
-    content_type: Annotated[str, Field(pattern=HEADER_VALUE, min_length=1)] | None = None
+    content_type: Annotated[str, AfterValidator(checked_header_value), Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _has_one_content(self) -> Self:
@@ -75,8 +76,9 @@ class HttpRequest(HttpModel):
       dots; or a text, which is fixed by the contract. What comes from a command belongs into a list: [users, "${
       payload.id }"].
     - `host`: another of the target's `allowed_hosts` than its own.
-    - `query` and `form` leave nulls out; so do `headers`, by which a request can be conditional: `if-none-match: "${
-      payload.etag }"` gives `result.status` 304 where the server has nothing new.
+    - `query` and `form` leave nulls out; so do `headers`, whose values are written as those of a query. By them a
+      request can be conditional: `if-none-match: "${ payload.etag }"` gives `result.status` 304 where the server has
+      nothing new.
     - A body is one of `json`, `form`, `text`, `bytes` (base64) and `multipart`.
     - `read: bytes` gives the reply's body as base64 in `result.bytes`.
     - `redirects`: how many are followed, 0 to 10; where it is 0, a redirect is a result. Each is checked as the request
@@ -93,7 +95,7 @@ class HttpRequest(HttpModel):
     path: Annotated[RequestPath, Field(examples=[["items", "${ payload.id }"]])]
     host: Host | None = None
     query: Parameters = Field(default_factory=dict)
-    headers: Annotated[dict[str, str | None], AfterValidator(checked_headers)] = Field(default_factory=dict)
+    headers: Annotated[dict[str, Scalar], AfterValidator(checked_headers)] = Field(default_factory=dict)
     json_body: JsonValue = Field(default=None, alias="json")
     form: Parameters | None = None
     text: Text | None = None
@@ -133,7 +135,8 @@ class HttpResponse(HttpModel):
 
     - `headers`: names in lower case; the values of a repeated one are joined by a comma and a space.
     - `json`: the body where its type is JSON, else null; `text`: any other body, null beside `json`. A body without
-      any bytes is the text "". `bytes`: the body as base64, where the request says `read: bytes`; the others are null.
+      any bytes is the text "". With a status from 400 on, a body that is not the JSON that it says it is comes as text.
+      `bytes`: the body as base64, where the request says `read: bytes`; the others are null.
     - `pages`: where the request has `pages`, the body of each in order, and `more` says whether there were further
       ones; status and headers are the last one's.
     """
