@@ -81,6 +81,8 @@ WRONG = (
     (HTTP, "    request:", "    call: fetch\n    request:"),
     (HTTP, "    request:", "    logic: a.b:c\n    request:"),
     (HTTP, 'when: "${ result.status == 404 }"', "when: result.status == 404"),
+    (HTTP, 'when: "${ result.status == 404 }"', "on: http_404"),
+    (HTTP, 'when: "${ result.status == 404 }"', "message: it is not there"),
     (HTTP, "code: no_such_language", "code: No such language"),
     (HTTP, "timeout_s: 5", "timeout_s: 0"),
     (HTTP, "timeout_s: 5", "timeout: 5"),

@@ -100,7 +100,7 @@ def _of_compute() -> JsonSchema:
                 "target": False,
                 "operations": _each_operation(
                     {
-                        "properties": {"call": False},
+                        "properties": {"call": False, "errors": _each_rule({"type": "null"})},
                         "anyOf": [{"required": ["logic"]}, {"required": ["answer"]}],
                         "dependentRequired": {"request": ["logic"]},
                     }
@@ -136,7 +136,13 @@ def _of_handler(handler: HandlerDescription, definitions: dict[str, JsonSchema])
         "properties": {
             "target": {"type": "string"} if handler.target else False,
             "operations": _each_operation(
-                {"properties": {"call": {"enum": list(handler.operations)}}, "allOf": requests}
+                {
+                    "properties": {
+                        "call": {"enum": list(handler.operations)},
+                        "errors": _each_rule({"enum": [*handler.errors, None]}),
+                    },
+                    "allOf": requests,
+                }
             ),
         }
     }
@@ -170,6 +176,11 @@ def _where(key: str, value: str) -> JsonSchema:
 
 def _each_operation(schema: JsonSchema) -> JsonSchema:
     return {"additionalProperties": schema}
+
+
+def _each_rule(on: JsonSchema) -> JsonSchema:
+    """Say of which failures of the handler an error rule can be."""
+    return {"items": {"properties": {"on": on}}}
 
 
 def _expression() -> JsonSchema:
