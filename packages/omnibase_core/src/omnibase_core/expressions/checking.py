@@ -1,8 +1,8 @@
 """The checker: what type an expression has, given those of the names that it reads. Pure.
 
 It looks for what is certain to fail. What may be anything is let pass, and fails, if it does, with the command. The
-exception are keys that a schema declares and does not require: reading one takes a guard, because the first command
-without it would fail.
+exceptions are keys that a schema declares and does not require, and objects of a payload for which it allows null too:
+reading them takes a guard, because the first command without it would fail.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,8 +11,9 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from omnibase_core.errors import InvalidExpression
+from omnibase_core.expressions.code import instead_of_absent, instead_of_null, or_else
 from omnibase_core.expressions.functions import call_in_words, signatures_of
-from omnibase_core.expressions.guards import Steps, guards_of, steps_of
+from omnibase_core.expressions.guards import Fact, Facts, guards_of, steps_of, steps_through
 from omnibase_core.expressions.syntax import (
     Call,
     Comprehension,
@@ -46,16 +47,16 @@ _WORDS = {"_&&_": "&&", "_||_": "||", "!_": "!", "_?_:_": "?", "@in": "in", "_[_
 
 
 class Checked(NamedTuple):
-    """What is known of an expression: its type, and which keys are there if it is true, or if it is false."""
+    """What is known of an expression: its type, and what of keys if it is true, or if it is false."""
 
     type: Type
-    present_if_true: frozenset[Steps]
-    present_if_false: frozenset[Steps]
+    present_if_true: Facts
+    present_if_false: Facts
 
 
-def check(tree: Tree, text: str, names: Mapping[str, Type], present: frozenset[Steps] = frozenset()) -> Checked:
-    """Check an expression's tree. `present` are optional keys that are known to be there. Raises InvalidExpression."""
-    found = _Checker(tree, text).type_of(tree.root, _Known(names, present))
+def check(tree: Tree, text: str, names: Mapping[str, Type], present: Facts = frozenset()) -> Checked:
+    """Check an expression's tree. `present` is what is known of keys before. Raises InvalidExpression."""
+    found = _Checker(tree, text, names).type_of(tree.root, _Known(names, present))
     return Checked(found, *guards_of(tree.root))
 
 
@@ -64,14 +65,14 @@ class _Known:
     """What is known where a node stands."""
 
     names: Mapping[str, Type]
-    present: frozenset[Steps]
+    present: Facts
 
-    def given(self, present: frozenset[Steps]) -> "_Known":
+    def given(self, present: Facts) -> "_Known":
         return replace(self, present=self.present | present) if present else self
 
     def within(self, names: Mapping[str, Type]) -> "_Known":
         """Give what is known in the body of a macro, whose variables hide what has their names."""
-        seen = frozenset(steps for steps in self.present if steps[0] not in names)
+        seen = frozenset(fact for fact in self.present if fact.steps[0] not in names)
         return _Known({**self.names, **names}, seen)
 
 
@@ -81,6 +82,8 @@ class _Checker:
 
     tree: Tree
     text: str
+    names: Mapping[str, Type]
+    """What the whole expression may read."""
 
     def type_of(self, node: Node, known: _Known) -> Type:
         match node:
@@ -119,9 +122,10 @@ class _Checker:
         field = owner.fields.get(key)
         if field is None and owner.extra is None:
             raise self._unknown_key(owner, key, node)
+        self._refuse_null(owner_of(node), owner, known, node, self._place_of_key(node, key))
         if field is None:
             return owner.extra or DYNAMIC
-        if not field.required and not guarded and steps_of(node) not in known.present:
+        if not field.required and not guarded and Fact(steps_of(node)) not in known.present:
             raise self._unguarded(key, node)
         return field.type
 
@@ -135,10 +139,18 @@ class _Checker:
 
     def _unguarded(self, key: str, node: Select | Call) -> InvalidExpression:
         steps = steps_of(node)
-        whole, owner = ".".join(steps), ".".join(steps[:-1])
-        instead = f"has({whole}) ? {whole} : ..., or {owner}.?{key}.orValue(...)" if steps else f".?{key}.orValue(...)"
+        instead = instead_of_absent(steps) if steps else or_else("", key)
         told = f"{key!r} may be absent, the schema does not require it; write {instead}"
         return self._fault(told, *self._place_of_key(node, key), code="optional-field")
+
+    def _refuse_null(self, node: Node, found: Type, known: _Known, within: Node, place: tuple[int, int]) -> None:
+        """Refuse what would look into a null of the payload: `within`, whose `node` is looked into."""
+        steps = steps_through(node)
+        is_of_payload = steps[:1] == ("payload",) and known.names["payload"] is self.names["payload"]
+        if is_of_payload and "null" in found.kinds and Fact(steps, not_null=True) not in known.present:
+            instead = instead_of_null(within, steps, known.names["payload"], known.present)
+            told = f"{said(node)} may be null, the schema allows it; write {instead}"
+            raise self._fault(told, *place, code="optional-field")
 
     def _index(self, node: Call, known: _Known) -> Type:
         """`owner[key]`, `owner[?key]` and `owner.?key`; the last two give an optional."""
@@ -153,6 +165,7 @@ class _Checker:
         word = node.arguments[1]
         if isinstance(word, Literal) and isinstance(word.value, str) and holder.may_be(("map",)):
             return self._key(holder, word.value, node, known, guarded=guarded)
+        self._refuse_null(node.arguments[0], holder, known, node, self._place_of_call(node))
         if holder.dynamic or (holder.may_be(("map",)) and key.may_be(("string",))):
             return DYNAMIC
         if holder.may_be(("list",)) and key.may_be(NUMBERS):
@@ -189,6 +202,8 @@ class _Checker:
                 return self._index(node, known)
         written = node.arguments if node.target is None else (node.target, *node.arguments)
         types = [self.type_of(argument, known) for argument in written]
+        if node.function == "@in" and types[1].may_be(("list", "map")):
+            self._refuse_null(node.arguments[1], types[1], known, node, self._place_of_call(node))
         return self._result(node, types)
 
     def _result(self, node: Call, types: Sequence[Type]) -> Type:
@@ -289,6 +304,7 @@ class _Checker:
         if not over.may_be(("list", "map")):
             told = f"{said(node.range)} is {with_article(over)}, expected an array or an object"
             raise self._fault(told, *self._place_of_method(node), code="expression-type")
+        self._refuse_null(node.range, over, known, node, self._place_of_method(node))
         each = DYNAMIC if over.dynamic else union(_each(over))
         start = self.type_of(node.start, known)
         inside = known.within({node.variable: each, node.result_name: start})

@@ -12,22 +12,19 @@ from functools import cache
 from typing import Any
 
 from omnibase_core.errors import InvalidExpression
-from omnibase_core.expressions.functions import FUNCTIONS, call_in_words
+from omnibase_core.expressions.failures import STATUS, failure, no_meaning
+from omnibase_core.expressions.functions import FUNCTIONS
 from omnibase_core.expressions.input_bounds import Bounds
 from omnibase_core.expressions.scope import ALL_NAMES, Scope
 from omnibase_core.expressions.syntax import Tree, read_tree
-from omnibase_core.expressions.types import KINDS
 from omnibase_core.expressions.values import plain
 
 _END = "end of expression"
-_STATUS = re.compile(r"^[A-Z_]+: ")
 _COMPILE_ERROR = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*?)(?:\n \|| \[[A-Z_]+\]|\Z)", re.DOTALL)
 _UNEXPECTED = re.compile(r"Syntax error: (?:mismatched|extraneous) input '(.*)' expecting .*", re.DOTALL)
 _UNREADABLE = re.compile(r"Syntax error: token recognition error at: '(.*)'", re.DOTALL)
 _UNDECLARED = re.compile(r"undeclared reference to '([\w.]+)'")
 _NO_OVERLOAD = re.compile(r"found no matching overload for '(.*)' applied to '\((.*)\)'", re.DOTALL)
-_NO_OVERLOAD_FOUND = re.compile(r"No matching overloads found : (\S+?)(?:\((.*)\))?", re.DOTALL)
-_NO_KEY = re.compile(r'Key not found in map : "(.*)"', re.DOTALL)
 _LARGE = "integer beyond 64 bits"
 _TOO_LARGE = re.compile(r"Integer value '(-?\d+)' out of range")
 
@@ -71,7 +68,7 @@ class Program:
         try:
             return self._compiled.eval(scope.activation)
         except RuntimeError as error:
-            raise ValueError(_failure(str(error))) from error
+            raise ValueError(failure(str(error))) from error
 
 
 def syntax_of(text: str, *, names: Sequence[str]) -> Tree | None:
@@ -80,6 +77,16 @@ def syntax_of(text: str, *, names: Sequence[str]) -> Tree | None:
         return read_tree(_environment(tuple(names), _extensions_of(text)).compile(text, disable_check=True).serialize())
     except RuntimeError:
         return None
+
+
+def failure_of(text: str) -> str | None:
+    """Return why an expression that reads nothing fails; None where it gives a value, and for one that is none."""
+    try:
+        environment = _environment((), _extensions_of(text))
+        value = environment.compile(text).eval(environment.Activation({}))
+    except RuntimeError:
+        return None
+    return failure(str(value.value())) if value.type() == _cel().Type.ERROR else None
 
 
 # --- Environments -------------------------------------------------------------------------------------------------
@@ -154,7 +161,7 @@ def _json_value(value: Any) -> Any:
     if kind == _cel().Type.NULL:
         return None
     if kind == _cel().Type.ERROR:
-        raise ValueError(_failure(str(value.value())))
+        raise ValueError(failure(str(value.value())))
     try:
         inner = value.value()
     except TypeError as error:
@@ -168,36 +175,29 @@ def _json_value(value: Any) -> Any:
     return plain(inner)
 
 
-def _failure(message: str) -> str:
-    """Say what went wrong in an evaluation, and what to write instead."""
-    reason = _STATUS.sub("", message).removesuffix(" [INTERNAL]")
-    if missing := _NO_KEY.search(reason):
-        key = missing[1]
-        return f"there is no key {key!r} here; ask with has(...) first, or write .?{key}.orValue(...)"
-    if call := _NO_OVERLOAD_FOUND.fullmatch(reason):
-        if call[1] == "<jump_condition>":
-            return "the condition is no boolean"
-        return _no_meaning(call[1], call[2])
-    if reason == "Iteration budget exceeded":
-        return "its macros go more than 10,000 rounds; filter first, or write a function instead"
-    return reason
-
-
 # --- Faults -----------------------------------------------------------------------------------------------------------
-
-_KIND_WORDS = {**KINDS, "int64": "integer", "uint64": "unsigned integer", "null_type": "null", "dyn": "anything"}
 
 
 def _explained(message: str, text: str, names: Iterable[str]) -> InvalidExpression:
     """Turn the engine's report into one line and its place, and add what to write instead."""
     match = _COMPILE_ERROR.search(message)
     if match is None or int(match[1]) < 1:
-        return InvalidExpression(_limit(_STATUS.sub("", message)), text=text)
+        return InvalidExpression(_limit(STATUS.sub("", message)), text=text)
     reason, width, near = _reason(match[3].replace(" (in container '')", ""), names)
     line, column = int(match[1]), int(match[2])
+    written = text.split("\n")[line - 1]
+    if reason == _HAS and (asked := _ASKED.match(written, written.rfind("(", 0, column))):
+        owner, key = asked["owner"].strip(), asked["key"]
+        reason = f"has(...) takes a key after a point; write {key} in {owner}, or {owner}[?{key}].orValue(...)"
+        column, width = asked.start("written") + 1, len(asked["written"])
     if unknown := _UNDECLARED.match(match[3]):
         column = _column_of(unknown[1].partition(".")[0], text.split("\n")[line - 1], column)
     return InvalidExpression(reason, text=text, line=line, column=column, width=width, nearest=near)
+
+
+_HAS = "has() argument must be a field selection"
+_ASKED = re.compile(r"""\(\s*(?P<written>(?P<owner>[^()]*?)\[\s*(?P<key>'[^'\\]*'|"[^"\\]*")\s*\])\s*\)""")
+"""What stands in the brackets of `has`, where it reads a key in brackets."""
 
 
 def _reason(said: str, names: Iterable[str]) -> tuple[str, int, str | None]:
@@ -217,7 +217,7 @@ def _reason(said: str, names: Iterable[str]) -> tuple[str, int, str | None]:
         hint, near = _instead_of(word, names)
         return f"{word!r} is not known here; {hint}", len(word), near
     if call := _NO_OVERLOAD.fullmatch(reason):
-        return _no_meaning(call[1], call[2]), 1, None
+        return no_meaning(call[1], call[2]), 1, None
     return reason, 1, None
 
 
@@ -266,34 +266,3 @@ _FROM_ELSEWHERE = {
     **dict.fromkeys(("body", "data", "event", "input", "msg"), "what the command carries is the payload"),
 }
 """What other languages call it, or have and CEL has not, and what to write here."""
-
-
-def _no_meaning(function: str, kinds: str | None) -> str:
-    """Say which call it is that is not defined, in the words of a contract."""
-    words = [_worded(kind.strip()) for kind in _split(kinds or "")]
-    said = call_in_words(function, words)
-    advice = ""
-    if function == "_?_:_":
-        advice = "; both results need one type, or dyn(...) around one"
-    elif {"number", "integer"} <= set(words):
-        advice = "; write 2.0 for 2, and double(...) around an integer"
-    elif "string" in words and words[0] != words[-1] and function == "_+_":
-        advice = "; write string(...) around what is no text"
-    return f"{said} has no meaning{advice}"
-
-
-def _split(kinds: str) -> Iterable[str]:
-    """Split at the commas that are in no brackets."""
-    depth, start = 0, 0
-    for at, sign in enumerate(kinds):
-        depth += (sign in "(<") - (sign in ")>")
-        if sign == "," and depth == 0:
-            yield kinds[start:at]
-            start = at + 1
-    if kinds:
-        yield kinds[start:]
-
-
-def _worded(kind: str) -> str:
-    head = kind.partition("(")[0]
-    return {"list": "array", "map": "object", "optional_type": "optional", **_KIND_WORDS}.get(head, kind)

@@ -6,10 +6,10 @@ regular expressions are RE2's, which take linear time. What it does not bound is
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from omnibase_core.errors import InvalidExpression
-from omnibase_core.expressions.syntax import Call, Comprehension, ListLiteral, MapLiteral, Name, Node, Select
+from omnibase_core.expressions.syntax import Call, Comprehension, ListLiteral, Name, Node, parts, walk
 
 LENGTH_MAX = 4096
 """In characters."""
@@ -40,41 +40,18 @@ def _growth(node: Node) -> int:
             inside = _most((start, step, result))
             return _growth(over) + inside + (1 if _multiplies(node) else 0)
         case Call(function=function):
-            return _most(_parts(node)) + (1 if function in _MULTIPLIES else 0)
-    return _most(_parts(node))
+            return _most(parts(node)) + (1 if function in _MULTIPLIES else 0)
+    return _most(parts(node))
 
 
 def _multiplies(node: Comprehension) -> bool:
     """Say whether a macro is map or optMap: filter only leaves items out, and the others give a boolean."""
     if isinstance(node.range, ListLiteral) and not node.range.items:
         return True
-    appended = [it for it in _all(node.step) if isinstance(it, ListLiteral)]
+    appended = [it for it in walk(node.step) if isinstance(it, ListLiteral)]
     is_filter = all(it.items == () or isinstance(it.items[0], Name) for it in appended)
     return isinstance(node.start, ListLiteral) and not is_filter
 
 
 def _most(nodes: Iterable[Node]) -> int:
     return max(map(_growth, nodes), default=0)
-
-
-def _all(node: Node) -> Iterator[Node]:
-    yield node
-    for part in _parts(node):
-        yield from _all(part)
-
-
-def _parts(node: Node) -> Iterator[Node]:
-    match node:
-        case Select(operand=operand):
-            yield operand
-        case Call(target=target, arguments=arguments):
-            yield from (() if target is None else (target,))
-            yield from arguments
-        case ListLiteral(items=items):
-            yield from items
-        case MapLiteral(entries=entries):
-            for entry in entries:
-                yield from (() if entry.key is None else (entry.key,))
-                yield entry.value
-        case Comprehension():
-            yield from (node.range, node.start, node.condition, node.step, node.result)

@@ -93,6 +93,31 @@ Node = Literal | Name | Select | Call | ListLiteral | MapLiteral | Comprehension
 """Every node has an `id`, by which its tree knows its place."""
 
 
+def walk(node: Node) -> Iterator[Node]:
+    """Yield a node and all that is below it."""
+    yield node
+    for part in parts(node):
+        yield from walk(part)
+
+
+def parts(node: Node) -> Iterator[Node]:
+    """Yield the nodes that a node is made of."""
+    match node:
+        case Select(operand=operand):
+            yield operand
+        case Call(target=target, arguments=arguments):
+            yield from (() if target is None else (target,))
+            yield from arguments
+        case ListLiteral(items=items):
+            yield from items
+        case MapLiteral(entries=entries):
+            for entry in entries:
+                yield from (() if entry.key is None else (entry.key,))
+                yield entry.value
+        case Comprehension():
+            yield from (node.range, node.start, node.condition, node.step, node.result)
+
+
 @dataclass(frozen=True, slots=True)
 class Tree:
     """The tree of one text. Places are read only when something is wrong there; without a source, they are the ids."""

@@ -13,8 +13,10 @@ from typing import Any
 
 from omnibase_core.errors import ExpressionFailed, InvalidExpression
 from omnibase_core.expressions.checking import Checked, check
+from omnibase_core.expressions.code import RESERVED
+from omnibase_core.expressions.constants import check_constants
 from omnibase_core.expressions.engine import Program, syntax_of
-from omnibase_core.expressions.guards import Steps
+from omnibase_core.expressions.guards import Facts
 from omnibase_core.expressions.limits import check_growth, check_length
 from omnibase_core.expressions.scope import ALL_NAMES, READERS, Scope
 from omnibase_core.expressions.syntax import tree_of_path
@@ -37,17 +39,15 @@ _JOINED = f"write it as one: {_WHOLE}"
 class Expression:
     """A compiled expression. Constructing it raises InvalidExpression for text that does not compile.
 
-    `type` is what it gives, as JSON; `checked` also tells what its truth says of optional keys.
+    `type` is what it gives, as JSON; `checked` also tells what its truth says of keys.
     """
 
     __slots__ = ("_where", "checked", "evaluate", "type")
 
-    def __init__(
-        self, text: str, *, types: Mapping[str, Type], where: str, present: frozenset[Steps] = frozenset()
-    ) -> None:
+    def __init__(self, text: str, *, types: Mapping[str, Type], where: str, present: Facts = frozenset()) -> None:
         """Compile against the names that may be read and their types; `where` is its place in the contract.
 
-        `present` are optional keys that are known to be there.
+        `present` is what is known of keys: that they are there, or not null.
         """
         check_length(text)
         self._where = where
@@ -107,12 +107,13 @@ def _read_warily(value: Any, path: tuple[str, ...], where: str) -> Any:
 class Compiler:
     """Compiles mappings that may read the same names; every expression that does not compile goes to `refuse`.
 
-    `leaves` has the type of each expression by its path; `present`, the optional keys that are known to be there.
+    `leaves` has the type of each expression by its path; `present`, what is known of keys, that they are there or not
+    null.
     """
 
     types: Mapping[str, Type]
     refuse: Callable[[Path, InvalidExpression], None]
-    present: frozenset[Steps] = frozenset()
+    present: Facts = frozenset()
     leaves: dict[Path, Type] = field(default_factory=dict)
 
     def reading(self, types: Mapping[str, Type]) -> "Compiler":
@@ -194,19 +195,12 @@ def _field_path(text: str, types: Mapping[str, Type]) -> tuple[str, ...]:
     Most leaves do that: Python does it at a tenth of the engine's price, with equal results.
     """
     steps = tuple(text.strip().split("."))
-    is_path = _FIELD_PATH.fullmatch(text.strip()) and steps[0] in types and _RESERVED.isdisjoint(steps)
+    is_path = _FIELD_PATH.fullmatch(text.strip()) and steps[0] in types and RESERVED.isdisjoint(steps)
     return steps if is_path else ()
 
 
-_RESERVED = frozenset(
-    {"as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop"}
-    | {"namespace", "null", "package", "return", "true", "var", "void", "while"}
-)
-"""What is no field to the engine."""
-
-
 def _compiled(
-    text: str, types: Mapping[str, Type], present: frozenset[Steps], field_path: tuple[str, ...]
+    text: str, types: Mapping[str, Type], present: Facts, field_path: tuple[str, ...]
 ) -> tuple[Program | None, Checked]:
     """Compile and check. Where the engine refuses a type, the checker, which knows more, is asked for its words."""
     if field_path:
@@ -220,7 +214,9 @@ def _compiled(
         raise
     tree = program.tree()
     check_growth(tree.root, text)
-    return program, check(tree, text, types, present)
+    checked = check(tree, text, types, present)
+    check_constants(tree, text)
+    return program, checked
 
 
 def _json_type(found: Type, text: str) -> Type:

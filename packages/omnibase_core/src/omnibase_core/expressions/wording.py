@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from omnibase_core.expressions.guards import steps_of
+from omnibase_core.expressions.guards import steps_through
 from omnibase_core.expressions.syntax import Call, Literal, Node, Select
 from omnibase_core.expressions.types import NUMBERS, Type
 
@@ -14,7 +14,7 @@ def owner_of(node: Select | Call) -> Node:
 
 def said(node: Node) -> str:
     """Say what a node reads, as it is written."""
-    steps = steps_of(node)
+    steps = steps_through(node)
     return repr(".".join(steps)) if steps else "this value"
 
 
