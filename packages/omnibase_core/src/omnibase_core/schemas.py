@@ -10,6 +10,9 @@ import jsonschema_rs
 from omnibase_core.errors import OnexError
 from omnibase_core.explanations import Explainer, Fault
 
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+"""What every schema is written in, whatever it says of itself."""
+
 _FAULTS_MAX = 5
 _MESSAGE_LENGTH_MAX = 300
 
@@ -40,8 +43,9 @@ class Schema:
         self._takes_objects = dict(schema) in _ANY_OBJECT
         self._explainer: Explainer | None = None
         try:
-            jsonschema_rs.meta.validate(dict(schema))
-            self._validator = jsonschema_rs.Draft202012Validator(dict(schema), offline=True, validate_formats=True)
+            written = {**schema, "$schema": DRAFT}
+            jsonschema_rs.meta.validate(written)
+            self._validator = jsonschema_rs.Draft202012Validator(written, offline=True, validate_formats=True)
         except jsonschema_rs.ValidationError as error:
             raise InvalidSchema(_fault(error), tuple(error.instance_path)) from error
         except (jsonschema_rs.ReferencingError, ValueError) as error:
@@ -60,6 +64,46 @@ class Schema:
         return tuple(islice(self._explainer.places(value), _FAULTS_MAX))
 
 
+class Addresses:
+    """Where the references that stand in a part of a schema lead."""
+
+    __slots__ = ("_resolver",)
+
+    def __init__(self, resolver: Any) -> None:
+        """Resolve against the address of that part."""
+        self._resolver = resolver
+
+    @classmethod
+    def of(cls, unreferring: dict[str, Any]) -> "Addresses":
+        """Give those of a whole schema, without its references. Raises InvalidSchema for an address that is none."""
+        identity = unreferring.get("$id", "schema")
+        address = identity if ":" in identity else f"{_NOWHERE}{identity}"
+        try:
+            registry = jsonschema_rs.Registry([(address, unreferring)], draft=jsonschema_rs.Draft202012)
+            return cls(registry.resolver(address))
+        except (jsonschema_rs.ReferencingError, ValueError) as error:
+            raise InvalidSchema(shortened(str(error)), ()) from error
+
+    def within(self, identity: str) -> "Addresses":
+        """Give those of a part that has an `$id`."""
+        try:
+            return Addresses(self._resolver.lookup(identity).resolver)
+        except (jsonschema_rs.ReferencingError, ValueError):
+            return self
+
+    def leads_nowhere(self, reference: str) -> bool:
+        """Say whether nothing is there."""
+        try:
+            self._resolver.lookup(reference)
+        except (jsonschema_rs.ReferencingError, ValueError):
+            return True
+        return False
+
+
+_NOWHERE = "json-schema:///"
+"""What the address of a schema begins with that has none."""
+
+
 def told(fault: Fault) -> str:
     """Return a fault in words, which may quote the value."""
     return f"{_json_path(fault.path)}: {shortened(fault.message)}"
@@ -70,15 +114,15 @@ def ruled(fault: Fault) -> str:
     return f"{_json_path(fault.path)}: {shortened(fault.rule)}"
 
 
-_TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
+TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 
 
 def _fault(error: jsonschema_rs.ValidationError) -> str:
     """Say what is wrong; of a type, the metaschema only knows that it is neither a name nor a list of names."""
     if error.instance_path[-1:] == ["type"] and isinstance(error.instance, str):
-        near = get_close_matches(error.instance, _TYPES, n=1)
+        near = get_close_matches(error.instance, TYPES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"found the type {shortened(error.instance)!r}, expected one of: {', '.join(_TYPES)}{hint}"
+        return f"found the type {shortened(error.instance)!r}, expected one of: {', '.join(TYPES)}{hint}"
     return shortened(error.message)
 
 

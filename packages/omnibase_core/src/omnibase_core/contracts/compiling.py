@@ -18,7 +18,7 @@ from omnibase_core.contracts.error_rules import (
 from omnibase_core.contracts.fitting import Misfit, clash, misfits, misfits_of_constants, misfits_of_leaves
 from omnibase_core.contracts.node import Isolation, NodeContract, NodeKind, Operation
 from omnibase_core.contracts.scalars import shown
-from omnibase_core.contracts.schema_faults import faults_of_schema
+from omnibase_core.contracts.schema_faults import compiled_schema
 from omnibase_core.contracts.unevaluated import unevaluated
 from omnibase_core.errors import InvalidExpression, Problem
 from omnibase_core.expressions import (
@@ -39,7 +39,7 @@ from omnibase_core.expressions import (
 )
 from omnibase_core.ports import HandlerDescription
 from omnibase_core.problem_codes import ProblemCode
-from omnibase_core.schemas import InvalidSchema, Schema
+from omnibase_core.schemas import Schema
 from omnibase_core.signatures import NodeFunction
 
 _KEY_KINDS = ("string", "int", "uint", "double")
@@ -313,14 +313,8 @@ class _Compiler:
                     self._fit(misfits_of_leaves(value, leaves, expected.fields[key].type, (*at, key)))
 
     def _schema(self, at: Path, schema: Mapping[str, Any]) -> Schema | None:
-        try:
-            compiled = Schema(schema)
-        except InvalidSchema as error:
-            self._fault((*at, *error.path), f"not a JSON Schema: {error}", code="bad-schema")
-            return None
-        # A model's schema is not written by hand, and may say more than JSON Schema knows.
-        if at in self.document.values:
-            self._fit(faults_of_schema(schema, compiled, at))
+        compiled, faults = compiled_schema(schema, at, written=at in self.document.values)
+        self._fit(faults)
         return compiled
 
     def _refuse_expression(self, at: Path, error: InvalidExpression) -> None:

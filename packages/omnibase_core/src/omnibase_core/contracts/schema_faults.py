@@ -1,7 +1,7 @@
-"""What a JSON Schema of a contract says that no validator would tell: words that mean nothing, bounds that cross. Pure.
+"""What is wrong with a JSON Schema of a contract, all of it at once: what is none, and what one says in vain. Pure.
 
-A validator ignores a keyword or a format that it does not know, so that `requred` would require nothing. Source: the
-keywords of https://json-schema.org/draft/2020-12/schema and its formats, as the validator of payloads checks them.
+A validator ignores a keyword or a format that it does not know, so that `requred` would require nothing, tells the
+first fault alone, and knows no places of references. It is asked for what is not found here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,32 +9,32 @@ from typing import Any
 
 from omnibase_core.contracts.document import Path, suggestion
 from omnibase_core.contracts.fitting import Misfit
-from omnibase_core.schemas import Schema, shortened
+from omnibase_core.contracts.schema_references import faults_of_references
+from omnibase_core.contracts.schema_words import FORMATS, faults_of_words, subschemas
+from omnibase_core.schemas import InvalidSchema, Schema, shortened
 
-FORMATS = frozenset(
-    {"date", "date-time", "duration", "email", "hostname", "idn-email", "idn-hostname", "ipv4", "ipv6", "iri"}
-    | {"iri-reference", "json-pointer", "regex", "relative-json-pointer", "time", "uri", "uri-reference"}
-    | {"uri-template", "uuid"}
-)
-_ONE = frozenset(
-    {"additionalProperties", "contains", "contentSchema", "else", "if", "items", "not", "propertyNames", "then"}
-    | {"unevaluatedItems", "unevaluatedProperties"}
-)
-_LISTS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
-_MAPPINGS = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
-_PLAIN = frozenset(
-    {"$anchor", "$comment", "$dynamicAnchor", "$dynamicRef", "$id", "$ref", "$schema", "const", "contentEncoding"}
-    | {"contentMediaType", "default", "dependentRequired", "deprecated", "description", "enum", "examples"}
-    | {"exclusiveMaximum", "exclusiveMinimum", "format", "maxContains", "maxItems", "maxLength", "maxProperties"}
-    | {"maximum", "minContains", "minItems", "minLength", "minProperties", "minimum", "multipleOf", "pattern"}
-    | {"readOnly", "required", "title", "type", "uniqueItems", "writeOnly"}
-)
-_KEYWORDS = _ONE | _LISTS | _MAPPINGS | _PLAIN
-_OF_OPENAPI = {"nullable": "write type: [string, 'null'] to allow null"}
 _BOUNDS = (
     *(("minimum", "maximum"), ("minItems", "maxItems"), ("minLength", "maxLength")),
     *(("minProperties", "maxProperties"), ("minContains", "maxContains")),
 )
+
+
+def compiled_schema(schema: Mapping[str, Any], at: Path, *, written: bool) -> tuple[Schema | None, list[Misfit]]:
+    """Compile a schema, None where it is none, and give what is wrong with it.
+
+    One that is not `written` by hand is a model's, and may say more than JSON Schema knows.
+    """
+    told = list(faults_of_words(schema, at)) if written else []
+    try:
+        compiled = Schema(schema)
+    except InvalidSchema as error:
+        places = {it.at for it in told}
+        told += (it for it in faults_of_references(schema, at) if it.at not in places)
+        here = (*at, *error.path)
+        if not any(it.at[: len(here)] == here or here[: len(it.at)] == it.at for it in told):
+            told.append(_fault(here, f"not a JSON Schema: {error}"))
+        return None, told
+    return compiled, [*told, *(faults_of_schema(schema, compiled, at) if written else ())]
 
 
 def faults_of_schema(schema: Mapping[str, Any], compiled: Schema, at: Path) -> Iterator[Misfit]:
@@ -58,34 +58,32 @@ def _faults(schema: Any, at: Path) -> Iterator[Misfit]:
     if not isinstance(schema, Mapping):
         return
     yield from _faults_of_keywords(schema, at)
-    for keyword, value in schema.items():
-        here = (*at, keyword)
-        if keyword in _ONE:
-            yield from _faults(value, here)
-        elif keyword in _LISTS:
-            for index, part in enumerate(value):
-                yield from _faults(part, (*here, index))
-        elif keyword in _MAPPINGS:
-            for name, part in value.items():
-                yield from _faults(part, (*here, name))
+    for part, here in subschemas(schema, at):
+        yield from _faults(part, here)
+
+
+_FORMATS_OF_OPENAPI = {
+    **dict.fromkeys(("int32", "int64"), "it is OpenAPI's; remove it, type: integer says so"),
+    **dict.fromkeys(("float", "double"), "it is OpenAPI's; remove it, type: number says so"),
+    "byte": "it is OpenAPI's; write contentEncoding: base64 in its place",
+    **dict.fromkeys(("binary", "password"), "it is OpenAPI's; remove it"),
+}
 
 
 def _faults_of_keywords(schema: Mapping[str, Any], at: Path) -> Iterator[Misfit]:
-    for keyword in schema:
-        if keyword not in _KEYWORDS and not keyword.startswith("x-"):
-            otherwise = _OF_OPENAPI.get(keyword, "JSON Schema has none of that name; remove it")
-            hint, near = suggestion(keyword, sorted(_KEYWORDS), otherwise=otherwise)
-            told = f"unknown keyword {keyword!r}; {hint}"
-            yield Misfit(at=(*at, keyword), message=told, code="unknown-key", key=True, nearest=near)
     written = schema.get("format")
     if written is not None and written not in FORMATS:
-        hint, near = suggestion(written, sorted(FORMATS), otherwise="remove it, or write a pattern")
+        otherwise = _FORMATS_OF_OPENAPI.get(written)
+        hint, near = (otherwise, None) if otherwise else suggestion(written, sorted(FORMATS), otherwise=_NO_FORMAT)
         yield _fault((*at, "format"), f"no check knows the format {written!r}; {hint}", nearest=near)
     for least, most in _BOUNDS:
         if least in schema and most in schema and schema[least] > schema[most]:
             told = f"nothing fits: {least} {schema[least]:g} is above {most} {schema[most]:g}"
             yield _fault((*at, least), told)
     yield from _faults_of_required(schema, at)
+
+
+_NO_FORMAT = "remove it, or write a pattern"
 
 
 def _faults_of_required(schema: Mapping[str, Any], at: Path) -> Iterator[Misfit]:

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from omnibase_core.contracts.schema_faults import compiled_schema
 from omnibase_core.errors import InvalidExpression
 from omnibase_core.expressions import is_expression
-from omnibase_core.schemas import InvalidSchema, Schema
 from omnibase_infra.handlers.llm.completions import Answer
 from omnibase_infra.handlers.llm.models import ChatRequest, ToolCall, Turn
 from omnibase_infra.handlers.llm.target import LlmTarget
@@ -126,10 +126,9 @@ def _faults_of_schemas(written: Mapping[str, Any]) -> Iterator[tuple[Path, Inval
         ]
     for path, schema in schemas:
         if isinstance(schema, Mapping) and not any(_expressions(schema, ())):
-            try:
-                Schema(schema)
-            except InvalidSchema as error:
-                yield (*path, *error.path), InvalidExpression(f"not a JSON Schema: {error}")
+            compiled, faults = compiled_schema(schema, path, written=True)
+            # A schema that holds may have words beside those of JSON Schema: models of some vendors read them.
+            yield from ((it.at, InvalidExpression(it.message)) for it in faults if compiled is None)
 
 
 def _expressions(tree: Any, at: Path) -> Iterator[Path]:
