@@ -17,6 +17,7 @@ from omnibase_core.contracts.faults import problems_of
 from omnibase_core.contracts.host import Guarantee, HandlerBinding, RuntimeHostContract
 from omnibase_core.errors import Problem
 from omnibase_core.loaded import Catalog, HostSettings
+from omnibase_core.ports import OperationDescription
 from omnibase_core.signatures import NodeFunction
 
 Shelf = MutableMapping[str, tuple[CompiledNode, Document]]
@@ -192,12 +193,33 @@ def misfits(
         if node is None or node.contract.target is None or node.handler_type not in catalog.handlers:
             continue
         target = settings.targets.get(node.handler_type, {}).get(node.contract.target)
+        if target is None:
+            continue
         offered = catalog.handlers[node.handler_type].operations
         for called in {it.call.operation: None for it in node.operations.values() if it.call is not None}:
             misfit = offered[called].misfit if called in offered else None
-            if target is not None and misfit is not None and (lack := misfit(target)) is not None:
+            if misfit is not None and (lack := misfit(target)) is not None:
                 message = f"node {name!r} does {called!r} with the target {node.contract.target!r}, and {lack}"
                 yield document.problem(("nodes", index), message, code="unbound-target")
+        yield from _clashes(contract, node, nodes[name][1], target, offered)
+
+
+def _clashes(
+    contract: RuntimeHostContract,
+    node: CompiledNode,
+    written: Document,
+    target: BaseModel,
+    offered: Mapping[str, OperationDescription],
+) -> Iterator[Problem]:
+    """Hold what a node's requests say to its target: in the host contract alone there is nothing wrong with either."""
+    for name, operation in node.operations.items():
+        described = None if operation.call is None else offered.get(operation.call.operation)
+        if described is None or described.clashes is None:
+            continue
+        for path, told in described.clashes(target, node.contract.operations[name].request):
+            at: Path = ("operations", name, "request", *path)
+            message = f"with the target {node.contract.target!r} of the host {contract.name!r} it {told}"
+            yield written.problem(at, message, code="bad-request", key=True)
 
 
 def untold(faults: Iterable[Problem], document: Document) -> Iterator[Problem]:

@@ -64,7 +64,9 @@ class OperationDescription:
     What a test plays has to come out as in production. So a handler that judges what it got says here, from a request
     and a result, which error it raises in place of that result (`refusal`; None: it gives it); and one that keeps to
     the time itself says which error that is after so many seconds (`late`).
-    One that is not for every target says what a target lacks for it (`misfit`). `asks_a_node`: it waits for the answer
+    One that is not for every target says what a target lacks for it (`misfit`), and which keys of a request, as the
+    contract writes it, a target refuses whatever the command (`clashes`: paths in the request, each with what is said
+    of the node). `asks_a_node`: it waits for the answer
     of another node, which with exactly once would come only after its own.
 
     `faults`, where a handler has it, looks at a request as the contract writes it, expressions included, and gives
@@ -85,6 +87,7 @@ class OperationDescription:
     gives: Callable[[Any], type[BaseModel]] | None = None
     following: Callable[[Any, Mapping[str, Any]], BaseModel] | None = None
     misfit: Callable[[Any], str | None] | None = None
+    clashes: Callable[[Any, Any], Iterable[tuple[tuple[str | int, ...], str]]] | None = None
     asks_a_node: bool = False
     errors: Sequence[str] | None = None
 

@@ -7,6 +7,7 @@ Where a request goes is the host contract's affair alone (`HttpTarget`); what it
     messages, bodies    what goes over the wire, and where a reply may lead
     lookup              checks them when a connection is made
     tokens, exchange    credentials, redirects, reading within limits
+    coherence           what of a request can be known to be refused
     verdicts            when a reply is an error, and which
     client              the handler: reads pages, tells failures
 """
@@ -16,6 +17,7 @@ from contextlib import asynccontextmanager
 
 from pydantic import BaseModel
 
+from omnibase_infra.handlers.http.coherence import clashes_of_request, faults_of_request
 from omnibase_infra.handlers.http.models import HttpRequest, HttpResponse
 from omnibase_infra.handlers.http.target import HttpSettings, HttpTarget
 from omnibase_infra.handlers.http.verdicts import late, refusal
@@ -33,7 +35,14 @@ class HttpHandlerFactory:
     description = HandlerDescription(
         handler_type="http",
         operations={
-            "request": OperationDescription(request=HttpRequest, result=HttpResponse, refusal=refusal, late=late)
+            "request": OperationDescription(
+                request=HttpRequest,
+                result=HttpResponse,
+                refusal=refusal,
+                late=late,
+                faults=faults_of_request,
+                clashes=clashes_of_request,
+            )
         },
         settings=HttpSettings,
         target=HttpTarget,

@@ -1,6 +1,7 @@
 """The `kafka` handler: a node publishes by the host's own producer, or asks another node and awaits its answer.
 
-`models` holds what contracts may write, `handler` does it, `asking` finds the answer to a request.
+`models` holds what contracts may write, `coherence` what can be known of it at load, `handler` does it, `asking` finds
+the answer to a request.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -10,6 +11,7 @@ from pydantic import BaseModel
 
 from omnibase_infra.handlers.kafka import asking
 from omnibase_infra.handlers.kafka.asking import Place
+from omnibase_infra.handlers.kafka.coherence import clashes_of_record, faults_of_record
 from omnibase_infra.handlers.kafka.handler import KafkaHandler, late
 from omnibase_infra.handlers.kafka.models import (
     KafkaAnswer,
@@ -59,7 +61,9 @@ class KafkaHandlerFactory:
                 result=KafkaReceipt,
                 late=late,
                 errors=tuple(_ERRORS),
+                faults=faults_of_record,
                 misfit=lambda target: None if target.topics else "that has a node to ask and no topics",
+                clashes=clashes_of_record,
             ),
             "request": OperationDescription(
                 request=KafkaRequest,

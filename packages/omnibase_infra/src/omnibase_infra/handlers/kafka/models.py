@@ -98,13 +98,14 @@ class KafkaTarget(_KafkaModel):
 
 
 class KafkaRecord(_KafkaModel):
-    """One record for a topic of the node's target. It has one value: `json`, `text`, `base64` or `tombstone`.
+    """One record for a topic of the node's target. It has one value, `json`, `text` or `base64`, or none: `tombstone`.
 
     - `topic`: one of the target's `topics`; without it, the first.
     - `key`: records of one key keep their order. Without it, the record goes to any partition.
     - `headers`: names with texts, or null. Those that begin with `onex-`, and those of the trace, are the host's.
     - `json`: a JSON value, null too. `text`: sent in UTF-8. `base64`: bytes.
-    - `tombstone`: true for a record without a value, by which a compacted topic forgets its key.
+    - `tombstone`: true for a record without a value, by which a compacted topic forgets its key. An expression beside a
+      value decides for each command: where it is true, the value is left out.
 
     What was published may come twice, as an answer may: the header `onex-causation-id` names the command, by which a
     reader can tell a repeat.
@@ -120,8 +121,8 @@ class KafkaRecord(_KafkaModel):
 
     @model_validator(mode="after")
     def _has_one_value(self) -> Self:
-        given = ["json_value" in self.model_fields_set, self.text is not None, self.base64 is not None, self.tombstone]
-        if sum(given) != 1:
+        given = sum(["json_value" in self.model_fields_set, self.text is not None, self.base64 is not None])
+        if given > 1 or not (given or self.tombstone):
             raise ValueError("a record has one value: json, text, base64, or tombstone: true")
         return self
 
