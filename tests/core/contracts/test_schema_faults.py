@@ -242,6 +242,7 @@ _VALUES = st.recursive(
 
 @given(st.dictionaries(_WORDS, _VALUES, max_size=5))
 @example({"$id": "http://[bad"})
+@example({"$id": None})
 @example({"$anchor": "1 2"})
 @example({"properties": {"a": {"$id": "#x"}}})
 def test_a_schema_compiles_or_is_told_why_not(schema: dict[str, Any]) -> None:

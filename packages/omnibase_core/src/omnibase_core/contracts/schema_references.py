@@ -52,9 +52,12 @@ def _name(reference: str) -> str:
 
 
 def _without_references(schema: Any) -> Any:
-    """Leave out references: those that lead nowhere would keep the others from being looked at."""
+    """Leave out references, and what is no `$id`: where one leads nowhere, the others could not be looked at."""
     if isinstance(schema, Mapping):
-        return {key: _without_references(it) for key, it in schema.items() if key not in _REFERENCES}
+        kept = {
+            key: it for key, it in schema.items() if key not in _REFERENCES and (key != "$id" or isinstance(it, str))
+        }
+        return {key: _without_references(it) for key, it in kept.items()}
     return [_without_references(it) for it in schema] if isinstance(schema, list) else schema
 
 
