@@ -5,7 +5,7 @@ The reading is injected: this module opens no file.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any
 
@@ -20,6 +20,7 @@ from omnibase_core.contracts.document import Document, parse_document, suggestio
 from omnibase_core.contracts.faults import as_meant, problems_of, without_faults
 from omnibase_core.contracts.host import RuntimeHostContract
 from omnibase_core.contracts.node import ContractModel, NodeContract, NodeKind
+from omnibase_core.contracts.unevaluated import unread
 from omnibase_core.contracts.watches import Watches
 from omnibase_core.errors import InvalidContracts, Problem
 from omnibase_core.hosting import NodesOfHost, SettingsOfHost, misfits, untold
@@ -75,6 +76,7 @@ class _Loader:
 
     def add(self, document: Document) -> None:
         """Validate one document and file it under its name."""
+        document = _with_unread(document)
         self.problems.extend(document.problems)
         if not document.tree and document.problems:
             # Its name is guessed: that a host lists what cannot be read is no second fault.
@@ -217,6 +219,14 @@ class _Loader:
             hint, near = suggestion(tests.node, self.nodes)
             unknown = f"there is no node {tests.node!r}; {hint}"
             yield document.problem(("node",), unknown, code="unknown-node", nearest=near)
+
+
+def _with_unread(document: Document) -> Document:
+    """Note what a host contract would read from the environment, so that nothing else is told of these values."""
+    if not isinstance(document.tree, Mapping) or not str(document.tree.get("contract")).startswith("host/"):
+        return document
+    found = [document.problem(it.at, it.message, code=it.code) for it in unread(document.tree)]
+    return replace(document, problems=tuple(sorted([*document.problems, *found])))
 
 
 def _refused(tree: Mapping[str, Any], model: type[ContractModel]) -> ValidationError | None:

@@ -172,6 +172,8 @@ def _worded(kind: str, value: Any, message: str, context: Mapping[str, Any]) -> 
 
 def _advice(expected: str, value: Any, *, key: str) -> str:
     """Say what to write, where it can be told from what was found."""
+    if isinstance(value, str) and value.startswith("${secret."):
+        return "; a secret is text, so write the value itself"
     if expected == "a list" and isinstance(value, Mapping):
         return "; write '- ' before each item"
     if expected == "a list" and isinstance(value, str) and _PLAIN.fullmatch(value):
