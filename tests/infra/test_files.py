@@ -69,6 +69,28 @@ def test_links_are_followed_and_circles_end(tmp_path: Path) -> None:
     assert read(nodes) == ["nodes/a.yaml", "nodes/deep/b.yaml", "elsewhere/c.yaml", "elsewhere/d.yaml", "nodes/a.yaml"]
 
 
+@pytest.mark.parametrize("name", [".env", "id_rsa", ".hidden.yaml", "token"])
+def test_a_link_to_what_is_no_contract_is_not_read(tmp_path: Path, name: str) -> None:
+    """A fault in it would be shown with its line, which may be a secret; so would one of a link to a link."""
+    nodes = fill(tmp_path, "nodes/a.yaml", name) / "nodes"
+    (nodes / "b.yaml").symlink_to(tmp_path / name)
+    (nodes / "c.yaml").symlink_to(nodes / "b.yaml")
+    told = f"the link leads to {name!r}, which is not named as a contract (*.yaml, *.yml) and is not read"
+    for path in (nodes, nodes / "b.yaml"):
+        found = problems(path)
+        assert {it.message for it in found} == {f"{told}; link to a contract, or copy it"}
+        assert all(it.source == "" for it in found)
+    assert [it.path.name for it in find_contracts(nodes).documents] == ["a.yaml"]
+
+
+def test_links_as_kubernetes_mounts_them_are_read(tmp_path: Path) -> None:
+    """A folder with a hidden name holds the files, and links lead through another to it."""
+    fill(tmp_path, "..2026/a.yaml")
+    (tmp_path / "..data").symlink_to("..2026")
+    (tmp_path / "a.yaml").symlink_to("..data/a.yaml")
+    assert read(tmp_path) == ["..2026/a.yaml"]
+
+
 def test_a_pipe_with_the_name_of_a_contract_is_left_out(tmp_path: Path) -> None:
     """Reading it would wait for ever."""
     os.mkfifo(fill(tmp_path, "a.yaml") / "pipe.yaml")

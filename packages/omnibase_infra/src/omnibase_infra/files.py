@@ -26,9 +26,10 @@ def read_contracts(path: PurePath, /) -> Iterable[ContractDocument]:
 def find_contracts(path: PurePath, /) -> Found:
     """Read the file, or every `*.yaml` and `*.yml` below the folder in the order of their paths.
 
-    Hidden files and folders and the tests of contracts (`*.test.yaml`) are left out; links are followed. That there is
-    nothing to read is a problem. A byte that is no UTF-8 becomes a lone surrogate, as which its document refuses it at
-    its very place.
+    Hidden files and folders and the tests of contracts (`*.test.yaml`) are left out. Links are followed to what is
+    named as a contract itself: a fault is shown with its line, and that of a linked `.env` may be a secret. That there
+    is nothing to read is a problem. A byte that is no UTF-8 becomes a lone surrogate, as which its document refuses it
+    at its very place.
     """
     return _read(path, _is_contract)
 
@@ -97,6 +98,10 @@ class _Reading:
                 self._file(child)
 
     def _file(self, path: Path) -> None:
+        if (linked := _linked_elsewhere(path)) is not None:
+            told = f"the link leads to {linked!r}, which is not named as a contract (*.yaml, *.yml) and is not read"
+            self._problem(path, f"{told}; link to a contract, or copy it")
+            return
         try:
             text = path.read_bytes().decode(errors="surrogateescape")
         except OSError as error:
@@ -110,6 +115,14 @@ class _Reading:
 
 def _is_contract(path: Path) -> bool:
     return path.suffix in _SUFFIXES and not is_test(path)
+
+
+def _linked_elsewhere(path: Path) -> str | None:
+    """Return the name of the file that a link leads to in the end, where that is not named as a contract."""
+    if not path.is_symlink() or not path.is_file():
+        return None
+    name = path.resolve().name
+    return None if Path(name).suffix in _SUFFIXES and not name.startswith(".") else name
 
 
 def _is_file(path: Path) -> bool:
