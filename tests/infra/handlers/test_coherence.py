@@ -1,11 +1,15 @@
 """What a host's check refuses because every command would fail: requests against themselves and their targets."""
 
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 
-from omnibase_core.errors import InvalidContracts
+from omnibase_core.errors import CommandFailed, InvalidContracts
+from omnibase_core.logic import plan
 from omnibase_infra.handlers.http import HttpHandlerFactory
 from omnibase_infra.handlers.kafka import KafkaHandlerFactory
-from tests.gear.commands import host, registry
+from tests.gear.commands import envelope, host, node, registry
 
 PARTS = "multipart: [{name: a, text: b}]"
 
@@ -134,3 +138,48 @@ def test_a_record_has_one_value_or_none(record: str, told: str) -> None:
 def test_an_expression_decides_between_a_value_and_a_tombstone(record: str) -> None:
     """By a field of the command, as what mirrors a table needs it."""
     assert kafka(record) == []
+
+
+REQUEST = """{go: {input: {type: object}, request:
+  {path: [files, "${ payload.name }"], query: {q: "${ payload.q }"}, headers: {x: "${ payload.x }"}}}}"""
+
+
+ELSEWHERE = "which would name another path, however it is escaped"
+
+
+@pytest.mark.parametrize(
+    ("payload", "told"),
+    [
+        ({"name": "a/b"}, f"path.1 (payload.name): found the segment 'a/b', {ELSEWHERE}"),
+        ({"q": {}}, "query.q (payload.q): expected text or an integer or a number or true or false or a list"),
+        ({"x": 7}, "headers.x (payload.x): expected text"),
+    ],
+)
+def test_what_a_command_brings_is_named_by_key_and_expression(payload: dict[str, Any], told: str) -> None:
+    """So that its sender knows which of its values it was."""
+    written = node("caller", operations=REQUEST, handler="http") + "target: there\n"
+    compiled = registry({"node": written}, HttpHandlerFactory.description).nodes["caller"]
+    command = envelope("caller", {"name": "a", "q": "b", "x": "c", **payload})
+    with pytest.raises(CommandFailed) as raised:
+        plan(compiled, command, now=datetime(2026, 1, 1, tzinfo=UTC))
+    assert str(raised.value).partition("request is off: ")[2] == told
+
+
+def test_what_a_model_refuses_of_a_whole_request_is_told_where_all_of_it_is_written() -> None:
+    """Which keys go together is known then."""
+    told = "a part has one content: text or bytes"
+    assert [it for _, it in http("method: POST, multipart: [{name: a}]")] == [told]
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("bytes: 'no base64!'", "expected bytes as base64"),
+        ("host: '[::g]'", "expected an IP address"),
+        ("host: 1.2.3.400", "this is no IPv4 address of four decimal numbers, each up to 255"),
+    ],
+)
+def test_what_python_refuses_is_said_in_words_of_the_contract(written: str, told: str) -> None:
+    """Its own words are for programmers."""
+    [(_, said)] = http(f"method: POST, {written}")
+    assert said.partition(", ")[2] == told or said == told

@@ -12,9 +12,9 @@ from omnibase_core.contracts.node import ErrorRule
 from omnibase_core.envelope import EnvelopeError, OnexEnvelope
 from omnibase_core.errors import CommandFailed, CommandRejected, HandlerError, sendable
 from omnibase_core.explanations import Fault
-from omnibase_core.expressions import Scope
+from omnibase_core.expressions import Scope, is_expression, without_braces
+from omnibase_core.model_words import Path, refusals_of
 from omnibase_core.ports import HandlerCall
-from omnibase_core.request_faults import faults_of_request
 from omnibase_core.schemas import ruled, told
 
 AnyError = TypeVar("AnyError", CommandRejected, CommandFailed)
@@ -125,12 +125,13 @@ def _operation(node: CompiledNode, envelope: OnexEnvelope) -> CompiledOperation:
 def _call(node: CompiledNode, operation: CompiledOperation, scope: Scope, envelope: OnexEnvelope) -> HandlerCall | None:
     if operation.call is None:
         return None
-    written = operation.call.request(scope)
+    asked = operation.call.request(scope)
     try:
         # As `model_validate` does, which costs as much again: it is done for each command.
-        request = operation.call.model.__pydantic_validator__.validate_python(written)
+        request = operation.call.model.__pydantic_validator__.validate_python(asked)
     except ValidationError as error:
-        faults = "; ".join(faults_of_request(written, error))
+        written = node.contract.operations[operation.name].request
+        faults = "; ".join(f"{_named(path, written)}: {told}" for path, told in refusals_of(error, asked))
         failure = CommandFailed("request_invalid", f"the contract's request is off: {faults}")
         raise _declared_for(failure, operation, scope) from error
     called, identity = operation.call.operation, envelope.envelope_id
@@ -165,3 +166,18 @@ def _holds(compiled: CompiledRule, scope: Scope) -> bool:
 
 def _told(rule: ErrorRule) -> str:
     return rule.message or rule.code.replace("_", " ")
+
+
+def _named(path: Path, written: Any) -> str:
+    """Name a place of a request by its keys, and by the expression that is written there."""
+    for step in path:
+        is_there = (
+            step in written
+            if isinstance(written, Mapping)
+            else isinstance(written, list) and step in range(len(written))
+        )
+        if not is_there:
+            break
+        written = written[step]
+    said = ".".join(map(str, path)) or "the request"
+    return f"{said} ({without_braces(written)})" if is_expression(written) else said

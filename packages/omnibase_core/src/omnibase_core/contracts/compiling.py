@@ -265,7 +265,14 @@ class _Compiler:
             self.document.problem_within((*at, *path), error, str(error), code="bad-request") for path, error in faults
         ]
         places = {(problem.line, problem.column) for problem in told}
-        self.problems[:] = [it for it in self.problems if (it.line, it.column) not in places] + told
+        whole = self.document.place(at)
+
+        def is_told(problem: Problem) -> bool:
+            # What a model says of a whole request is what the handler says of its keys.
+            is_of_whole = problem.code == "wrong-value" and (problem.line, problem.column) == (whole.line, whole.column)
+            return (problem.line, problem.column) in places or (is_of_whole and bool(told))
+
+        self.problems[:] = [it for it in self.problems if not is_told(it)] + told
 
     def _answer(
         self, at: Path, operation: Operation, answering: Compiler, gives: Mapping[str, Any] | None

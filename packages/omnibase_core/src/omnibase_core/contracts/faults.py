@@ -14,34 +14,8 @@ from omnibase_core.contracts.document import Document, Path, nearest, suggestion
 from omnibase_core.contracts.scalars import shown
 from omnibase_core.contracts.text import Place
 from omnibase_core.errors import Problem
+from omnibase_core.model_words import words_of
 from omnibase_core.problem_codes import ProblemCode
-
-_EXPECTED = {
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "dict_type": "a mapping",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "greater_than": "a number above {gt}",
-    "greater_than_equal": "{ge} or more",
-    "int_from_float": "an integer",
-    "int_parsing": "an integer",
-    "int_type": "an integer",
-    "less_than": "a number below {lt}",
-    "less_than_equal": "{le} or less",
-    "list_type": "a list",
-    "mapping_type": "a mapping",
-    "model_attributes_type": "a mapping",
-    "model_type": "a mapping",
-    "set_type": "a list",
-    "string_too_long": "a length of at most {max_length}",
-    "string_too_short": "a length of at least {min_length}",
-    "string_type": "text",
-    "too_long": "a length of at most {max_length}",
-    "too_short": "a length of at least {min_length}",
-    "tuple_type": "a list",
-}
-"""Pydantic's types of errors in the words of a contract."""
 
 
 class Refused(ValueError):
@@ -131,7 +105,7 @@ def _refusal(document: Document, details: Mapping[str, Any], root: Spot) -> _Ref
             expected, near = _choice(details["input"], context["expected"])
             return _Refusal(root.follow(location).path, f"found {shown(details['input'])}", expected, nearest=near)
     spot = root.follow(location)
-    found, expected = _worded(details["type"], details["input"], details["msg"], context)
+    found, expected = _worded(details)
     expected += _advice(expected, details["input"], key=str(location[-1]) if location else "")
     pattern = context.get("pattern") or (pattern_of(spot.declared) if details["type"] == "string_type" else "")
     if correction := forms.corrected(pattern, details["input"]):
@@ -156,18 +130,13 @@ def _missing_key(document: Document, owner: Spot, key: str) -> _Refusal:
     return _Refusal(path, f"missing key {'.'.join(map(str, path[present:]))!r}", code="missing-key")
 
 
-def _worded(kind: str, value: Any, message: str, context: Mapping[str, Any]) -> tuple[str, str]:
+def _worded(details: Mapping[str, Any]) -> tuple[str, str]:
     """Say what was found and what was expected; a check of the model's own says all in its message."""
-    found = f"found {shown(value)}"
-    if kind in ("value_error", "assertion_error"):
-        return message.removeprefix("Value error, ").removeprefix("Assertion failed, "), ""
-    if kind == "string_pattern_mismatch":
-        return found, f"text that matches {context['pattern']}"
-    if kind in _EXPECTED:
-        bounds = {name: int(it) if isinstance(it, float) and it.is_integer() else it for name, it in context.items()}
-        return found, _EXPECTED[kind].format(**bounds)
-    said, _, expected = message.partition("Input should be ")
-    return (found, expected) if expected else (f"{found}: {said}", "")
+    said, expected = words_of(details)
+    found = f"found {shown(details['input'])}"
+    if expected:
+        return found, expected
+    return (said if details["type"] in ("value_error", "assertion_error") else f"{found}: {said}"), ""
 
 
 def _advice(expected: str, value: Any, *, key: str) -> str:

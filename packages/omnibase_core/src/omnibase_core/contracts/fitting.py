@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from omnibase_core.contracts.document import Path, suggestion
 from omnibase_core.contracts.scalars import shown
 from omnibase_core.expressions import Type, is_expression, kind_of
+from omnibase_core.model_words import place_in, words_of
 from omnibase_core.problem_codes import ProblemCode
 
 
@@ -45,20 +46,20 @@ def misfits_of_leaves(tree: Any, leaves: Mapping[Path, Type], expected: Type, at
 
 
 def misfits_of_constants(request: Mapping[str, Any], model: type[BaseModel], at: Path) -> Iterator[Misfit]:
-    """Give what a model refuses of those keys of a request that hold no expression."""
+    """Give what a model refuses of the keys of a request that hold no expression, and of one where none does."""
     known = {field.alias or name for name, field in model.model_fields.items()}
     constant = {key: value for key, value in request.items() if key in known and not _holds_expression(value)}
+    is_whole = len(constant) == len(request)
     try:
         model.model_validate(constant)
     except ValidationError as error:
         for details in error.errors(include_url=False):
             location = details["loc"]
-            if location and location[0] in constant:
-                _, _, wanted = details["msg"].partition("Input should be ")
-                told = f"expected {wanted}" if wanted else details["msg"].removeprefix("Value error, ")
-                found = f"found {shown(details['input'])}, " if wanted else ""
-                path = existing(request, location)
-                yield Misfit(at=(*at, *path), message=f"{found}{told}", code="wrong-value")
+            # What keys are to each other is known where all of them are; one that is missing is told elsewhere.
+            if location[0] in constant if location else is_whole:
+                said, expected = words_of(details)
+                told = said or f"found {shown(details['input'])}, expected {expected}"
+                yield Misfit(at=(*at, *place_in(request, location)), message=told, code="wrong-value")
 
 
 def clash(found: Type, expected: Type) -> str | None:
@@ -115,14 +116,3 @@ def _holds_expression(tree: Any) -> bool:
     if isinstance(tree, Mapping):
         return any(map(_holds_expression, tree.values()))
     return any(map(_holds_expression, tree)) if isinstance(tree, list) else is_expression(tree)
-
-
-def existing(tree: Any, location: Path) -> Path:
-    """Give those steps of a location of pydantic's that lead to a value; the others name a member of a union."""
-    path: list[str | int] = []
-    for step in location:
-        is_there = step in tree if isinstance(tree, Mapping) else isinstance(tree, list) and step in range(len(tree))
-        if is_there:
-            path.append(step)
-            tree = tree[step]
-    return tuple(path)

@@ -9,6 +9,7 @@ from typing import Any
 from omnibase_core.contracts.document import Path
 from omnibase_core.errors import InvalidExpression
 from omnibase_core.expressions import is_expression
+from omnibase_infra.handlers.http.grammar import checked_host
 from omnibase_infra.handlers.http.target import HttpTarget
 
 _BODIES = ("json", "form", "text", "bytes", "multipart")
@@ -44,9 +45,17 @@ def clashes_of_request(target: HttpTarget, written: Any) -> Iterator[tuple[Path,
         if name.lower() in target.fixed_headers:
             yield ("headers", name), f"sets the header {name!r}, which the target sets itself; leave it out"
     host = written.get("host")
-    if isinstance(host, str) and _is_certain(host) and host.lower() not in target.hosts:
+    if isinstance(host, str) and _is_host(host) and host.lower() not in target.hosts:
         allowed = ", ".join(target.hosts)
         yield ("host",), f"names the host {host!r}, and the target allows {allowed}; add it to allowed_hosts"
+
+
+def _is_host(text: str) -> bool:
+    try:
+        checked_host(text)
+    except ValueError:  # It is an expression, or no host at all, which the model tells.
+        return False
+    return True
 
 
 def _is_certain(value: Any) -> bool:

@@ -61,7 +61,7 @@ def checked_host(text: str) -> str:
         try:
             IPv4Address(host)
         except ValueError as error:
-            raise ValueError(f"this is no IPv4 address of four decimal numbers: {error}") from error
+            raise ValueError("this is no IPv4 address of four decimal numbers, each up to 255") from error
     elif _NUMBER.fullmatch(host.rpartition(".")[2]):
         raise ValueError("this is an IPv4 address in another notation; write it as four decimal numbers")
     elif _HOST_NAME.fullmatch(host) is None:
