@@ -130,14 +130,19 @@ class RunningHost:
 
     def health(self) -> dict[str, Any]:
         """Ask its health endpoint."""
+        return self._asked("/health")[1]
+
+    def ready(self) -> tuple[int, dict[str, Any]]:
+        """Ask whether it is ready; give the status, and what it says."""
+        return self._asked("/ready")
+
+    def _asked(self, path: str) -> tuple[int, dict[str, Any]]:
         [started] = self.events("host_started")
         try:
-            with urllib.request.urlopen(f"{started['health']}/health", timeout=10) as reply:  # noqa: S310 - loopback
-                text = reply.read()
+            with urllib.request.urlopen(f"{started['health']}{path}", timeout=10) as reply:  # noqa: S310 - loopback
+                return reply.status, json.loads(reply.read())
         except urllib.error.HTTPError as error:
-            text = error.read()
-        report: dict[str, Any] = json.loads(text)
-        return report
+            return error.code, json.loads(error.read())
 
 
 def echo_nodes(names: Iterable[str]) -> dict[str, str]:

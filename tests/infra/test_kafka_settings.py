@@ -8,6 +8,7 @@ from confluent_kafka import Consumer, KafkaException, Producer
 from pydantic import ValidationError
 
 from omnibase_infra.kafka import KafkaSettings
+from omnibase_infra.kafka.group import GroupTimes
 from omnibase_infra.kafka.properties import ALLOWED, BOUNDED, REFUSED, Property
 
 ADDRESSES = (
@@ -127,7 +128,7 @@ def _with_its_like(name: str, value: int) -> dict[str, Property]:
     [
         ({"heartbeat.interval.ms": 3_001, "session.timeout.ms": 6_000}, "expected 2 times heartbeat.interval.ms"),
         ({"session.timeout.ms": 6_000, "heartbeat.interval.ms": "5000"}, "expected 2 times heartbeat.interval.ms"),
-        ({"session.timeout.ms": 400_000}, "'max.poll.interval.ms': found 300000, expected session.timeout.ms at least"),
+        ({"session.timeout.ms": 400_000}, "'max.poll.interval.ms': found 60000, expected session.timeout.ms at least"),
         ({"reconnect.backoff.ms": 5_000}, "'reconnect.backoff.max.ms': found 2000, expected reconnect.backoff.ms"),
     ],
 )
@@ -135,6 +136,31 @@ def test_properties_that_contradict_each_other_are_refused(client: dict[str, Pro
     """A host whose heartbeats come too seldom would lose its partitions again and again."""
     with pytest.raises(ValidationError, match=re.escape(problem)):
         KafkaSettings(client=client)
+
+
+def test_a_host_that_died_is_dropped_after_ten_seconds_and_one_that_hangs_after_a_minute() -> None:
+    """By default; a contract says otherwise, and a host that may take long to let go of partitions has the time."""
+    names = ("session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms")
+    settings = KafkaSettings()
+    config = settings.consumer(group="group", client_id="host", release_s=6.0)
+    assert [config[it] for it in names] == [10_000, 3_000, 60_000]
+    assert settings.group_times(6.0) == GroupTimes(session_s=10, poll_s=60)
+    slow = settings.consumer(group="group", client_id="host", release_s=305.0)
+    assert slow["max.poll.interval.ms"] == 335_000
+    client: dict[str, Property] = {"session.timeout.ms": "30000", "max.poll.interval.ms": 90_000}
+    settings = KafkaSettings(client=client)
+    config = settings.consumer(group="group", client_id="host", release_s=6.0)
+    assert [config[it] for it in names] == ["30000", 3_000, 90_000]
+    assert settings.group_times(6.0) == GroupTimes(session_s=30, poll_s=90)
+
+
+def test_with_the_newer_group_protocol_only_the_broker_knows_when_a_session_ends() -> None:
+    """The client is not told how long a session is, and would not start."""
+    settings = KafkaSettings(group_protocol="consumer")
+    config = settings.consumer(group="group", client_id="host")
+    Consumer({**config, "log_level": 0}).close()
+    assert {"session.timeout.ms", "heartbeat.interval.ms"}.isdisjoint(config)
+    assert settings.group_times(6.0) == GroupTimes(session_s=None, poll_s=60)
 
 
 @pytest.mark.parametrize("name", ["session.timeout.ms", "heartbeat.interval.ms"])

@@ -162,6 +162,7 @@ def test_a_host_that_is_well_is_live_ready_and_ok() -> None:
             "topics_gone": [],
             "background": {},
             "store_used": None,
+            "group_waits": None,
         },
     )
 
@@ -177,6 +178,10 @@ def test_a_host_that_is_well_is_live_ready_and_ok() -> None:
         (
             {"partitions": {Partition("commands", 1): replace(QUIET, open_transaction=5)}},
             "5 messages of commands[1] wait behind an open transaction of another producer",
+        ),
+        (
+            {"group_waits": "the group pool has been rebalancing for 9 s"},
+            "the group pool has been rebalancing for 9 s",
         ),
         ({"store_used": 1.0}, "the idempotency store in memory is full: nodes with idempotency may wait"),
     ],
@@ -230,6 +235,10 @@ def test_a_host_whose_secrets_are_not_well_is_degraded_and_still_ready(secrets: 
         ({"stopping": True}, ["the host is stopping"]),
         ({"broker_connected": False}, ["the broker cannot be reached"]),
         ({"assigned_partitions": 0}, ["no partition is assigned"]),
+        (
+            {"assigned_partitions": 0, "group_waits": "it has been joining the group pool for 7 s"},
+            ["no partition is assigned: it has been joining the group pool for 7 s"],
+        ),
         ({"stalled_s": 61.4}, ["a partition has not moved on for 61 s"]),
         (
             {"broker_connected": False, "assigned_partitions": 0, "nodes": {"echo": ILL}},

@@ -213,6 +213,7 @@ class RuntimeHostProcess:
             topics_gone=survey.gone,
             background=self._troubles.latest(asyncio.get_running_loop().time()),
             store_used=self._store.used if isinstance(self._store, MemoryStore) else None,
+            group_waits=survey.group,
         )
 
     def _client_trouble(self, waiting: str | None) -> str | None:

@@ -68,6 +68,7 @@ class HealthReport:
     """How a host is. `broker_connected` is what the clients last saw; `breakers` has the state of each target's.
 
     - `client_trouble`: what the Kafka client does not come back from, or what is being recovered; None: nothing.
+    - `group_waits`: what the host waits for in its group; None: nothing.
     - `in_flight`, `bytes_in_flight`: commands that are taken and not done, and what they and their answers hold.
     - `partitions`: of each partition what is left to read, and why it is not read.
     - `topics_gone`: topics of the host that are not there any more.
@@ -94,6 +95,7 @@ class HealthReport:
     topics_gone: frozenset[str]
     background: Mapping[str, str] = field(default_factory=dict)
     store_used: float | None = None
+    group_waits: str | None = None
 
     @property
     def hindrances(self) -> list[str]:
@@ -102,7 +104,7 @@ class HealthReport:
             "the host is stopping": self.stopping,
             "the broker cannot be reached": not self.broker_connected,
             f"the Kafka client: {self.client_trouble}": self.client_trouble is not None,
-            "no partition is assigned": not self.assigned_partitions,
+            _joined("no partition is assigned", self.group_waits): not self.assigned_partitions,
             f"a partition has not moved on for {self.stalled_s:.0f} s": self.stalled_s > self.stalled_max_s,
         }
         return [reason for reason, holds in reasons.items() if holds]
@@ -112,6 +114,8 @@ class HealthReport:
         """What else somebody should look at, with numbers; the host serves all the same."""
         warnings = [f"topic {topic} is gone" for topic in sorted(self.topics_gone)]
         warnings += [f"{name} failed: {reason}" for name, reason in sorted(self.background.items())]
+        if self.group_waits is not None and self.assigned_partitions:
+            warnings.append(self.group_waits)
         if self.store_used is not None and self.store_used >= 1:
             warnings.append("the idempotency store in memory is full: nodes with idempotency may wait")
         for (topic, number), it in self.partitions.items():
@@ -134,6 +138,10 @@ class HealthReport:
     def fails(self, watch: str) -> bool:
         """Whether a watch cannot do what it is for."""
         return self.watches[watch] not in ("elsewhere", "watching")
+
+
+def _joined(what: str, why: str | None) -> str:
+    return what if why is None else f"{what}: {why}"
 
 
 @asynccontextmanager

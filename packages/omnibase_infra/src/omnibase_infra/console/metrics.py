@@ -50,6 +50,10 @@ def _of_host(report: HealthReport) -> Iterator[str]:
     yield _sample("in_flight_bytes", {}, report.bytes_in_flight)
     yield from _family("client_trouble", "gauge", "Whether the Kafka client does not come back, or is being replaced.")
     yield _sample("client_trouble", {}, int(report.client_trouble is not None))
+    yield from _family(
+        "group_waits", "gauge", "Whether the host waits for its group: to join, or for a long rebalance."
+    )
+    yield _sample("group_waits", {}, int(report.group_waits is not None))
     yield from _family("topic_gone", "gauge", "Topics of the host that are not there any more.")
     for topic in sorted(report.topics_gone):
         yield _sample("topic_gone", {"topic": topic}, 1)

@@ -20,6 +20,7 @@ from omnibase_infra.kafka.connection import Connection
 from omnibase_infra.kafka.consumer import ConsumerThread
 from omnibase_infra.kafka.consumers import Consumers
 from omnibase_infra.kafka.embedded import embedded_broker
+from omnibase_infra.kafka.group import GroupWatch
 from omnibase_infra.kafka.publisher import Published, Publisher
 from omnibase_infra.kafka.settings import KafkaSettings
 from omnibase_infra.kafka.survey import BusSurvey
@@ -110,7 +111,12 @@ class KafkaBus:
         consumers.start(self._prepare)
         try:
             if self._watch is not None:
-                self._watch.start(standings=consumers.standings, identified=consumers.identified, waits=consumers.waits)
+                self._watch.start(
+                    standings=consumers.standings,
+                    identified=consumers.identified,
+                    waits=consumers.waits,
+                    members=consumers.members,
+                )
             async with aclosing(consumers.happenings()) as happenings:
                 async for happening in happenings:
                     yield happening
@@ -225,7 +231,7 @@ class KafkaBus:
             check=partial(self._check, consumer if probes else None),
             room=room,
             topic_ids=self._watch.ids_of if self._watch is not None else lambda _: {},
-            release_s=self._host.limits.revoke_s + _RELEASE_BEYOND_S,
+            release_s=self._release_s,
             transacts=self._transactor is not None,
             start=self._settings.start,
         )
@@ -235,15 +241,27 @@ class KafkaBus:
         if self._settings.embedded:
             return None  # The embedded broker knows no topic administration, and nobody else uses it.
         config = {"bootstrap.servers": self.address, "error_cb": self.connection.error}
-        return TopicWatch(
-            {**self._settings.common(self._host.name), **config},
-            topics,
-            event=self.connection.event,
+        event = self.connection.event
+        group = GroupWatch(
+            self._group,
+            self._settings.group_times(self._release_s),
+            reachable=lambda: not self.connection.down,
+            event=event,
         )
+        return TopicWatch({**self._settings.common(self._host.name), **config}, topics, group=group, event=event)
+
+    @property
+    def _group(self) -> str:
+        return self._host.namespace.group(self._host.pool)
+
+    @property
+    def _release_s(self) -> float:
+        return self._host.limits.revoke_s + _RELEASE_BEYOND_S
 
     def _consumer_config(self, *, topics: int) -> dict[str, Any]:
-        group = self._host.namespace.group(self._host.pool)
-        config = self._settings.consumer(group=group, client_id=self._host.name, topics=topics)
+        config = self._settings.consumer(
+            group=self._group, client_id=self._host.name, topics=topics, release_s=self._release_s
+        )
         return {**config, "bootstrap.servers": self.address}
 
     def _prepare(self, give_up: threading.Event) -> None:

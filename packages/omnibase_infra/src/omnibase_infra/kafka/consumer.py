@@ -82,6 +82,8 @@ class ConsumerThread:
         self._room = room
         self._stopping = threading.Event()
         self._next_commit_s = 0.0
+        self.member_id: str | None = None
+        """By which the group knows this consumer, once it does. Read by other threads."""
         self.membership: object | None = None
         """The host's place in its group, for transactions; None while it has none. Read by other threads."""
         self._thread = threading.Thread(target=self._run, name="kafka-consumer", daemon=True)
@@ -151,7 +153,8 @@ class ConsumerThread:
         """Do what was asked, wait for a message, take what else is there, and hand it over."""
         while self._requests:
             self._requests.popleft()()
-        self._note_membership()
+        if self._transacts or self.member_id is None:
+            self._note_membership()
         self._places.settle()
         is_idle = self._places.are_settled and not self._paused
         with self.waits.on("poll"):
@@ -259,7 +262,7 @@ class ConsumerThread:
         self._paused -= leaving
 
     def _on_lost(self, _consumer: Consumer, places: Sequence[TopicPartition]) -> None:
-        self.membership = None
+        self.membership = self.member_id = None
         self._lose(frozenset(Partition(it.topic, it.partition) for it in places))
 
     def _lose(self, partitions: frozenset[Partition]) -> None:
@@ -269,9 +272,10 @@ class ConsumerThread:
         self._give_up(partitions, lost=True)
 
     def _note_membership(self) -> None:
+        self.member_id = self._consumer.memberid() or None
         # Who is no member would commit unfenced: to the broker, it is a client that knows nothing of groups.
         if self._transacts:
-            self.membership = self._consumer.consumer_group_metadata() if self._consumer.memberid() else None
+            self.membership = self._consumer.consumer_group_metadata() if self.member_id else None
 
     def _give_up(self, leaving: frozenset[Partition], *, lost: bool) -> bool:
         """Let the runtime finish what is in flight, for a bounded time; return whether it released the partitions."""

@@ -15,6 +15,7 @@ from confluent_kafka import TopicPartition
 from omnibase_core.errors import BusError
 from omnibase_core.ports import Happening, Partition, Revoked
 from omnibase_infra.kafka.consumer import ConsumerThread
+from omnibase_infra.kafka.group import Members
 from omnibase_infra.kafka.owned import Standing
 from omnibase_infra.kafka.waits import Waits
 
@@ -107,6 +108,11 @@ class Consumers:
     def waiting(self, patience_s: float) -> str | None:
         """Describe what one of them has been waiting for, if for so many seconds."""
         return next(filter(None, (it.longer_than(patience_s) for it in self.waits)), None)
+
+    def members(self) -> Members:
+        """Return which members of the group they are. Any thread's."""
+        ids = [it.member_id for it in self._shares if it.member_id is not None]
+        return Members(ids, sum(len(it.owned.all()) for it in self._shares))
 
     def standings(self) -> list[Standing]:
         """Return where each partition stands, and forget its largest jump. Any thread's."""

@@ -13,6 +13,12 @@ from confluent_kafka import KafkaException, Producer
 
 Property = str | int | float | bool
 
+SESSION_TIMEOUT_MS, HEARTBEAT_INTERVAL_MS = 10_000, 3_000
+"""A host that died holds its partitions for a session. Heartbeats come from the client's own thread, so that a busy
+host misses none; the client's default of 45 s leaves partitions unserved for as long."""
+POLL_INTERVAL_MS = 60_000
+"""A host that lives and does not come back to the client holds up a rebalance of the others for so long."""
+
 _ALLOWED = """
 batch.num.messages batch.size broker.address.family broker.address.ttl check.crcs client.dns.lookup client.rack
 compression.codec compression.level compression.type connections.max.idle.ms debug enable.metrics.push
@@ -60,7 +66,11 @@ BOUNDED: Mapping[str, tuple[int, int, str]] = {
     "request.timeout.ms": (1_000, 60_000, "the broker waits so long for its replicas"),
     "retry.backoff.max.ms": (1, 60_000, _SILENCE),
     "retry.backoff.ms": (1, 60_000, _SILENCE),
-    "session.timeout.ms": (6_000, 1_800_000, "these are the bounds of Kafka's brokers"),
+    "session.timeout.ms": (
+        6_000,
+        1_800_000,
+        "these are group.min.session.timeout.ms and group.max.session.timeout.ms of Kafka's brokers",
+    ),
     "socket.connection.setup.timeout.ms": (1_000, 120_000, _SILENCE),
     "socket.timeout.ms": (1_000, 300_000, "a request that is cut off too soon is sent again for ever"),
     "topic.metadata.propagation.max.ms": (0, 60_000, _SILENCE),
@@ -169,16 +179,16 @@ _CHOICE = sorted(ALLOWED | BOUNDED.keys())
 _UNKNOWN = "?"
 _OF_THE_BROKER = frozenset({"heartbeat.interval.ms", "session.timeout.ms"})
 _DEFAULTS: Mapping[str, Property] = {
-    "heartbeat.interval.ms": 3_000,
-    "max.poll.interval.ms": 300_000,
+    "heartbeat.interval.ms": HEARTBEAT_INTERVAL_MS,
+    "max.poll.interval.ms": POLL_INTERVAL_MS,
     "reconnect.backoff.max.ms": 2_000,
     "reconnect.backoff.ms": 100,
     "retry.backoff.max.ms": 1_000,
     "retry.backoff.ms": 100,
-    "session.timeout.ms": 45_000,
+    "session.timeout.ms": SESSION_TIMEOUT_MS,
 }
 _RELATIONS = (
-    # A heartbeat may be lost before a host is taken for dead. Kafka recommends a third; by default it is a fifteenth.
+    # A heartbeat may be lost before a host is taken for dead. Kafka recommends a third, as it is by default.
     ("heartbeat.interval.ms", 2, "session.timeout.ms"),
     ("session.timeout.ms", 1, "max.poll.interval.ms"),
     ("reconnect.backoff.ms", 1, "reconnect.backoff.max.ms"),

@@ -9,7 +9,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from omnibase_infra.kafka.properties import Property, problems_of
+from omnibase_infra.kafka.group import GroupTimes
+from omnibase_infra.kafka.properties import (
+    HEARTBEAT_INTERVAL_MS,
+    POLL_INTERVAL_MS,
+    SESSION_TIMEOUT_MS,
+    Property,
+    problems_of,
+)
 from omnibase_infra.kafka.starts import EARLIEST, start_ms
 
 EMBEDDED = "embedded"
@@ -18,6 +25,8 @@ EMBEDDED = "embedded"
 _PARTITIONS_EACH = 64
 _CONSUMERS_MAX = 16
 """Each costs threads, connections and a megabyte."""
+_POLL_BEYOND_MS = 30_000
+"""So much longer than a release of partitions a consumer may stay away from the client."""
 _FETCH_WAIT_MS, _FETCH_WAIT_MOST_MS = 100, 500
 _NAMED_A_MS = 4
 """So many partitions are named in each millisecond by an idle host of 400 to 2,000 of them."""
@@ -91,8 +100,11 @@ class KafkaSettings(BaseModel):
         """Whether the broker is the one inside the host."""
         return self.bootstrap_servers == EMBEDDED
 
-    def consumer(self, *, group: str, client_id: str, topics: int = 1) -> dict[str, Any]:
-        """Configure each of the host's consumers, which read so many topics together."""
+    def consumer(self, *, group: str, client_id: str, topics: int = 1, release_s: float = 0.0) -> dict[str, Any]:
+        """Configure each of the host's consumers, which read so many topics together.
+
+        In a rebalance a consumer may wait for `release_s` seconds for the runtime to let go of partitions.
+        """
         # What is resumed waits for the request to fetch that is under way. A request names every partition.
         wait_ms = min(max(_FETCH_WAIT_MS, topics * self.partitions // _NAMED_A_MS), _FETCH_WAIT_MOST_MS)
         return {
@@ -108,6 +120,7 @@ class KafkaSettings(BaseModel):
             "fetch.wait.max.ms": 5 if self.embedded else wait_ms,
             # Partitions that are added are found soon. Each look is at all topics.
             "topic.metadata.refresh.interval.ms": min(max(10_000, topics * 60), 60_000),
+            **self._membership(release_s),
             **self.common(client_id),
             "group.id": group,
             "auto.offset.reset": "earliest",
@@ -117,6 +130,26 @@ class KafkaSettings(BaseModel):
             "enable.partition.eof": True,
             **self._group_protocol(),
             "allow.auto.create.topics": self.embedded,
+        }
+
+    def group_times(self, release_s: float) -> GroupTimes:
+        """Return after how long the broker drops a member of the group."""
+        of_client = {**self._membership(release_s), **self.client}
+        session_ms = of_client.get("session.timeout.ms")
+        return GroupTimes(
+            session_s=None if session_ms is None else float(session_ms) / 1000,
+            poll_s=float(of_client["max.poll.interval.ms"]) / 1000,
+        )
+
+    def _membership(self, release_s: float) -> dict[str, Property]:
+        """Say after how long a host is taken for dead. With KIP-848 the broker decides on its session."""
+        poll_ms = max(POLL_INTERVAL_MS, int(release_s * 1000) + _POLL_BEYOND_MS)
+        if self.group_protocol == "consumer":
+            return {"max.poll.interval.ms": poll_ms}
+        return {
+            "max.poll.interval.ms": poll_ms,
+            "session.timeout.ms": SESSION_TIMEOUT_MS,
+            "heartbeat.interval.ms": HEARTBEAT_INTERVAL_MS,
         }
 
     def listener(self, *, client_id: str) -> dict[str, Any]:

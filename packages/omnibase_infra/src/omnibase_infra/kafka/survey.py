@@ -43,6 +43,7 @@ class BusSurvey:
     - `expired`: how many messages retention took before they were read, since the host started.
     - `open_transactions`: transactions that hold up partitions.
     - `waiting`: what the consumer's thread has been waiting for, where that is longer than a few seconds.
+    - `group`: what the host waits for in its group: to be given partitions, or for a rebalance that takes long.
     """
 
     ends: Mapping[Partition, Ends] = field(default_factory=dict)
@@ -51,6 +52,7 @@ class BusSurvey:
     expired: Mapping[Partition, int] = field(default_factory=dict)
     open_transactions: Mapping[Partition, OpenTransaction] = field(default_factory=dict)
     waiting: str | None = None
+    group: str | None = None
 
 
 class Surveyor:

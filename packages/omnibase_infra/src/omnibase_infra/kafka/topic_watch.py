@@ -1,5 +1,7 @@
 """Watches the host's topics from a thread of its own: what happened to them, and where their partitions end.
 
+The group that reads them is looked at on the same thread, more often while the host waits for it.
+
 It asks the broker every few seconds, each time for a bounded time, and never waits for the consumer. What is worth
 knowing is told once, with numbers; `KafkaBus.survey` shows the rest.
 """
@@ -9,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -17,6 +20,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from omnibase_core.errors import described
 from omnibase_core.ports import Partition
+from omnibase_infra.kafka.group import GroupWatch, Members
 from omnibase_infra.kafka.owned import Standing
 from omnibase_infra.kafka.survey import BusSurvey, Ends, Surveyor
 from omnibase_infra.kafka.waits import Waits
@@ -25,6 +29,7 @@ T = TypeVar("T")
 
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_TICK_S = 1.0
 _EVERY_S = 2.0
 _IDLE_SHARE = 100
 """A round is followed by a pause that is so many times longer: 500 topics take 0.2 s of CPU time to look at."""
@@ -39,10 +44,13 @@ _GONE_AFTER = 3
 class TopicWatch:
     """Looks at topics and partitions until it is stopped. `event` reports to the observer, from any thread."""
 
-    def __init__(self, config: Mapping[str, Any], topics: Sequence[str], *, event: Callable[..., None]) -> None:
+    def __init__(
+        self, config: Mapping[str, Any], topics: Sequence[str], *, group: GroupWatch, event: Callable[..., None]
+    ) -> None:
         """Start nothing yet: `start` does."""
         self._admin: AdminClient | None = AdminClient(dict(config))
         self._topics = topics
+        self._group = group
         self._event = event
         self._surveyor = Surveyor(event)
         self._ids: dict[str, str] = {}
@@ -57,15 +65,18 @@ class TopicWatch:
         standings: Callable[[], Sequence[Standing]],
         identified: Callable[[str, str], None],
         waits: Sequence[Waits],
+        members: Callable[[], Members],
     ) -> None:
         """Begin with the first round.
 
         `standings` gives where the consumers stand with each owned partition. `identified` is called with a topic and
-        its id where a partition was assigned under another id, or under none. `waits` are the consumers'.
+        its id where a partition was assigned under another id, or under none. `waits` are the consumers', and `members`
+        says which of the group's members they are.
         """
         self._standings = standings
         self._identified = identified
         self._waits = waits
+        self._members = members
         self._thread.start()
 
     def stop(self, *, within_s: float) -> None:
@@ -76,7 +87,7 @@ class TopicWatch:
     def survey(self) -> BusSurvey:
         """Return what the last round has seen."""
         gone = frozenset(it for it, count in self._misses.items() if count >= _GONE_AFTER)
-        return self._surveyor.survey(gone)
+        return replace(self._surveyor.survey(gone), group=self._group.survey(self._members().owned))
 
     def lag_s(self, partition: Partition, watermark: int) -> float:
         """Return for how long, at least, there has been a message at the watermark; 0.0 where there is none."""
@@ -96,18 +107,31 @@ class TopicWatch:
     # --- The thread -----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        topics_s = group_s = 0.0
         while not self._stopping.is_set():
-            begun_s = time.monotonic()
             self._look_at_waits()
-            try:
-                self._look()
-            except KafkaException:
-                pass  # The broker is away, or busy: the next round will tell.
-            except Exception as error:  # noqa: BLE001 - a watch that has ended would say nothing for ever
-                self._event("error", "topic_watch_failed", reason=described(error))
-            took_s = time.monotonic() - begun_s
-            self._stopping.wait(min(max(_EVERY_S, took_s * _IDLE_SHARE), _PAUSE_MOST_S))
+            if self._group.waits or time.monotonic() >= group_s:
+                group_s = self._round(self._look_at_group)
+            if time.monotonic() >= topics_s:
+                topics_s = self._round(self._look)
+            self._stopping.wait(_TICK_S)
         self._admin = None  # It is disconnected here, whoever still holds this.
+
+    def _round(self, look: Callable[[], None]) -> float:
+        """Look, whatever comes of it, and return when the next time is due."""
+        begun_s = time.monotonic()
+        try:
+            look()
+        except KafkaException:
+            pass  # The broker is away, or busy: the next round will tell.
+        except Exception as error:  # noqa: BLE001 - a watch that has ended would say nothing for ever
+            self._event("error", "topic_watch_failed", reason=described(error))
+        took_s = time.monotonic() - begun_s
+        return begun_s + min(max(_EVERY_S, took_s * _IDLE_SHARE), _PAUSE_MOST_S)
+
+    def _look_at_group(self) -> None:
+        if self._admin is not None:
+            self._group.look(self._admin, self._members())
 
     def _look_at_waits(self) -> None:
         """Tell once of each wait that is so long that the client may never come back from it."""

@@ -1,0 +1,233 @@
+"""What a host waits for in its consumer group: while it joins, while members that died still count as alive.
+
+The broker does not say which member has died. It says whether the group is being dealt out anew, who is a member, and
+what each of them was last assigned: that is enough to say who is waited for, and for how long at the most.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from confluent_kafka import ConsumerGroupState, ConsumerGroupType, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._group import ConsumerGroupDescription, MemberDescription
+
+_TELL_EVERY_S = 5.0
+_ASK_S = 3.0
+_NAMED_MAX = 3
+_DEALING = frozenset({ConsumerGroupState.PREPARING_REBALANCING, ConsumerGroupState.COMPLETING_REBALANCING})
+
+
+@dataclass(frozen=True, slots=True)
+class GroupTimes:
+    """After how many seconds the broker drops a member: one that died, and one that lives and does not come back.
+
+    `session_s` is None where the broker decides on it, with KIP-848.
+    """
+
+    session_s: float | None
+    poll_s: float
+
+
+class Members(NamedTuple):
+    """The host in its group: the ids of its consumers, and how many partitions they own together."""
+
+    ids: Collection[str]
+    owned: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """The group as its coordinator described it: `others` are members with the partitions that each was last assigned.
+
+    While `dealing`, this host gets partitions only when each of the others has come back or is dropped.
+    """
+
+    state: str = "not known"
+    dealing: bool = False
+    others: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def held(self) -> int:
+        """How many partitions the others have been assigned."""
+        return sum(self.others.values())
+
+    @property
+    def named(self) -> str:
+        """The others in a few words, those with the most partitions first."""
+        most = sorted(self.others.items(), key=lambda it: (-it[1], it[0]))
+        names = [f"{name} ({_counted(count)})" for name, count in most[:_NAMED_MAX]]
+        if (more := len(most) - _NAMED_MAX) > 0:
+            names.append(f"{more} more")
+        return ", ".join(names)
+
+
+def view_of(description: ConsumerGroupDescription, own: Collection[str]) -> GroupView:
+    """Look at a group as the host with these member ids does."""
+    state = description.state.name.lower().replace("_", " ")
+    if description.type is ConsumerGroupType.CONSUMER:
+        return _view_of_newer(description, own, state)
+    others = _counts((it, len(_places(it.assignment))) for it in description.members if it.member_id not in own)
+    return GroupView(state, dealing=description.state in _DEALING, others=others)
+
+
+def _view_of_newer(description: ConsumerGroupDescription, own: Collection[str], state: str) -> GroupView:
+    """With KIP-848 each member goes on by itself, and waits only for who still has what is to be its own."""
+    mine = [it for it in description.members if it.member_id in own]
+    rest = [it for it in description.members if it.member_id not in own]
+    targets = set().union(*(_places(it.target_assignment) for it in mine))
+    awaited = [(it, len(_places(it.assignment) & targets)) for it in rest]
+    if any(count for _, count in awaited):
+        return GroupView(state, dealing=True, others=_counts(it for it in awaited if it[1]))
+    return GroupView(state, others=_counts((it, len(_places(it.assignment))) for it in rest))
+
+
+def _places(assignment: Any) -> set[tuple[str, int]]:
+    places: Iterable[TopicPartition] = () if assignment is None else assignment.topic_partitions
+    return {(it.topic, it.partition) for it in places}
+
+
+def _counts(members: Iterable[tuple[MemberDescription, int]]) -> dict[str, int]:
+    """Sum partitions up by name and address: the replicas of a host, and its consumers, have one name."""
+    counts: dict[str, int] = {}
+    for member, count in members:
+        name = f"{member.client_id} at {member.host.lstrip('/')}"
+        counts[name] = counts.get(name, 0) + count
+    return counts
+
+
+def _counted(count: int) -> str:
+    return "1 partition" if count == 1 else f"{count} partitions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupWait:
+    """What a host waits for, since when, and since when the group has been as it is; in monotonic time."""
+
+    group: str
+    owned: int
+    since_s: float
+    view: GroupView
+    view_since_s: float
+    times: GroupTimes
+
+    def described(self, now_s: float) -> str:
+        """Say it in one sentence."""
+        for_s = f"{now_s - self.since_s:.0f} s"
+        joins = f"it has been joining the group {self.group} for {for_s}"
+        if self.view.dealing:
+            begin = f"the group {self.group} has been rebalancing for {for_s}" if self.owned else joins
+            return f"{begin}{self._for_whom(now_s)}"
+        if self.view.held:
+            return f"the group {self.group} has had none for it for {for_s}: {self.view.named} have them"
+        return joins
+
+    def at_most_s(self, now_s: float) -> float | None:
+        """Return for how long the broker may still wait for the others; None where only the broker knows."""
+        if self.times.session_s is None or not self.view.dealing:
+            return None
+        return round(max(0.0, self._bound_s(self.times.session_s, now_s) - (now_s - self.view_since_s)), 1)
+
+    def _bound_s(self, session_s: float, now_s: float) -> float:
+        """Return the longest that the group stays as it is: once all sessions are over, who is left is alive."""
+        return session_s if now_s - self.view_since_s <= session_s else self.times.poll_s
+
+    def _for_whom(self, now_s: float) -> str:
+        if not self.view.others:
+            return ""
+        whom = self.view.named if len(self.view.others) == 1 else f"one or more of {self.view.named}"
+        at_most_s = self.at_most_s(now_s)
+        when = "when the broker ends its session" if at_most_s is None else f"within {at_most_s:.0f} s"
+        return f", and waits for {whom}; what a dead member holds is not served until it is dropped, {when}"
+
+
+class GroupWatch:
+    """Looks at the group from the thread of another watch, and tells every few seconds while the host waits."""
+
+    def __init__(
+        self, group: str, times: GroupTimes, *, reachable: Callable[[], bool], event: Callable[..., None]
+    ) -> None:
+        """Begin to wait: the host has nothing to serve yet. While the broker is not reachable, nothing is told."""
+        self._group = group
+        self._times = times
+        self._reachable = reachable
+        self._event = event
+        self._wait: GroupWait | None = None
+        self._told_s: float | None = None
+        self._told_spare = False
+        now_s = time.monotonic()
+        self._note(GroupView(), owned=0, now_s=now_s)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the host waits for its group right now."""
+        return self._wait is not None
+
+    def survey(self, owned: int) -> str | None:
+        """Say what the host, which owns so many partitions now, waits for; None: nothing. Any thread's.
+
+        A rebalance that leaves it its partitions is worth saying once it takes long.
+        """
+        wait, now_s = self._wait, time.monotonic()
+        if wait is None or bool(owned) != bool(wait.owned) or (owned and now_s - wait.since_s < _TELL_EVERY_S):
+            return None
+        return wait.described(now_s)
+
+    def look(self, admin: AdminClient, members: Members) -> None:
+        """Ask the coordinator, note what it says, and tell what is due."""
+        view, owned = self._ask(admin, members.ids), members.owned
+        now_s = time.monotonic()
+        before = self._wait
+        self._note(view, owned=owned, now_s=now_s)
+        if self._wait is not None:
+            self._tell(self._wait, now_s)
+        elif before is not None and self._told_s is not None:
+            self._event(
+                "info", "group_settled", group=self._group, after_s=round(now_s - before.since_s, 1), owned=owned
+            )
+            self._told_s, self._told_spare = None, False
+
+    def _ask(self, admin: AdminClient, own: Collection[str]) -> GroupView:
+        asked: Future[ConsumerGroupDescription]
+        asked = admin.describe_consumer_groups([self._group], request_timeout=_ASK_S)[self._group]
+        try:
+            return view_of(asked.result(_ASK_S + 1), own)
+        except (KafkaException, TimeoutError):
+            return GroupView()
+
+    def _note(self, view: GroupView, *, owned: int, now_s: float) -> None:
+        if owned and not view.dealing:
+            self._wait = None
+            return
+        before = self._wait
+        is_same = before is not None and before.view.state == view.state
+        self._wait = GroupWait(
+            group=self._group,
+            owned=owned,
+            since_s=now_s if before is None else before.since_s,
+            view=view,
+            view_since_s=before.view_since_s if before is not None and is_same else now_s,
+            times=self._times,
+        )
+
+    def _tell(self, wait: GroupWait, now_s: float) -> None:
+        is_spare = not wait.view.dealing and bool(wait.view.held)
+        due_s = wait.since_s if self._told_s is None else self._told_s
+        if now_s - due_s < _TELL_EVERY_S or (is_spare and self._told_spare) or not self._reachable():
+            return
+        self._told_s, self._told_spare = now_s, is_spare
+        self._event(
+            # A host more than there are partitions is told once, and is no trouble.
+            "info" if is_spare else "warning",
+            "group_waits",
+            group=self._group,
+            for_s=round(now_s - wait.since_s, 1),
+            owned=wait.owned,
+            state=wait.view.state,
+            waits_for=wait.view.named,
+            held=wait.view.held,
+            at_most_s=wait.at_most_s(now_s),
+            reason=wait.described(now_s),
+        )
