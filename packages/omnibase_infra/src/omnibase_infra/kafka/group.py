@@ -155,10 +155,10 @@ class GroupWatch:
         self._reachable = reachable
         self._event = event
         self._wait: GroupWait | None = None
-        self._told_s: float | None = None
+        self._told_s = float("-inf")
         self._told_spare = False
-        now_s = time.monotonic()
-        self._note(GroupView(), owned=0, now_s=now_s)
+        self._unsettled_since_s: float | None = None
+        self._note(GroupView(), owned=0, now_s=time.monotonic())
 
     @property
     def waits(self) -> bool:
@@ -179,15 +179,13 @@ class GroupWatch:
         """Ask the coordinator, note what it says, and tell what is due."""
         view, owned = self._ask(admin, members.ids), members.owned
         now_s = time.monotonic()
-        before = self._wait
         self._note(view, owned=owned, now_s=now_s)
         if self._wait is not None:
             self._tell(self._wait, now_s)
-        elif before is not None and self._told_s is not None:
-            self._event(
-                "info", "group_settled", group=self._group, after_s=round(now_s - before.since_s, 1), owned=owned
-            )
-            self._told_s, self._told_spare = None, False
+        elif self._unsettled_since_s is not None:
+            after_s = round(now_s - self._unsettled_since_s, 1)
+            self._event("info", "group_settled", group=self._group, after_s=after_s, owned=owned)
+            self._unsettled_since_s, self._told_spare = None, False
 
     def _ask(self, admin: AdminClient, own: Collection[str]) -> GroupView:
         asked: Future[ConsumerGroupDescription]
@@ -202,11 +200,12 @@ class GroupWatch:
             self._wait = None
             return
         before = self._wait
+        goes_on = before is not None and bool(before.owned) == bool(owned)
         is_same = before is not None and before.view.state == view.state
         self._wait = GroupWait(
             group=self._group,
             owned=owned,
-            since_s=now_s if before is None else before.since_s,
+            since_s=before.since_s if before is not None and goes_on else now_s,
             view=view,
             view_since_s=before.view_since_s if before is not None and is_same else now_s,
             times=self._times,
@@ -214,10 +213,12 @@ class GroupWatch:
 
     def _tell(self, wait: GroupWait, now_s: float) -> None:
         is_spare = not wait.view.dealing and bool(wait.view.held)
-        due_s = wait.since_s if self._told_s is None else self._told_s
-        if now_s - due_s < _TELL_EVERY_S or (is_spare and self._told_spare) or not self._reachable():
+        since_s = max(self._told_s, wait.since_s)
+        if now_s - since_s < _TELL_EVERY_S or (is_spare and self._told_spare) or not self._reachable():
             return
         self._told_s, self._told_spare = now_s, is_spare
+        if self._unsettled_since_s is None:
+            self._unsettled_since_s = wait.since_s
         self._event(
             # A host more than there are partitions is told once, and is no trouble.
             "info" if is_spare else "warning",

@@ -13,9 +13,9 @@ from confluent_kafka import KafkaException, Producer
 
 Property = str | int | float | bool
 
-SESSION_TIMEOUT_MS, HEARTBEAT_INTERVAL_MS = 10_000, 3_000
-"""A host that died holds its partitions for a session. Heartbeats come from the client's own thread, so that a busy
-host misses none; the client's default of 45 s leaves partitions unserved for as long."""
+SESSION_TIMEOUT_MS, HEARTBEAT_INTERVAL_MS = 10_000, 1_000
+"""A host that died holds its partitions for a session: by the client's default, for 45 s. Members hear of a rebalance
+by their next heartbeat. Heartbeats come from a thread of the client's own, so that a busy host sends them, too."""
 POLL_INTERVAL_MS = 60_000
 """A host that lives and does not come back to the client holds up a rebalance of the others for so long."""
 
@@ -188,7 +188,7 @@ _DEFAULTS: Mapping[str, Property] = {
     "session.timeout.ms": SESSION_TIMEOUT_MS,
 }
 _RELATIONS = (
-    # A heartbeat may be lost before a host is taken for dead. Kafka recommends a third, as it is by default.
+    # A heartbeat may be lost before a host is taken for dead. Kafka recommends a third; by default it is a tenth.
     ("heartbeat.interval.ms", 2, "session.timeout.ms"),
     ("session.timeout.ms", 1, "max.poll.interval.ms"),
     ("reconnect.backoff.ms", 1, "reconnect.backoff.max.ms"),
