@@ -1,12 +1,18 @@
 """What a host says of its group: by what the coordinator describes, and by what passes meanwhile."""
 
+import asyncio
 from collections.abc import Mapping
 
 import pytest
 from confluent_kafka import ConsumerGroupState, ConsumerGroupType, Node, TopicPartition
 from confluent_kafka.admin._group import ConsumerGroupDescription, MemberAssignment, MemberDescription
 
+from omnibase_core.testing import RecordingObserver
+from omnibase_infra.kafka import KafkaBus, KafkaSettings
 from omnibase_infra.kafka.group import GroupTimes, GroupView, GroupWait, view_of
+from tests.gear.brokers import ApacheKafka, Broker
+from tests.gear.bus_world import Listener, host_contract
+from tests.gear.traffic import create_topics
 
 CLASSIC, NEWER = ConsumerGroupType.CLASSIC, ConsumerGroupType.CONSUMER
 PREPARING, STABLE = ConsumerGroupState.PREPARING_REBALANCING, ConsumerGroupState.STABLE
@@ -125,3 +131,41 @@ def test_with_the_newer_protocol_a_host_waits_only_for_who_has_its_partitions(ca
     if dealing:
         said = wait(view, times=GroupTimes(session_s=None, poll_s=60)).described(7)
         assert said.endswith("until it is dropped, when the broker ends its session")
+
+
+def test_a_host_more_than_there_are_partitions_is_told_once(kafka: Broker, unique_slug: str) -> None:
+    """It may be meant so: the log says it at the level info, and readiness says who has the partitions."""
+    if not isinstance(kafka, ApacheKafka):
+        pytest.skip(f"not on {kafka.name}")
+    topic, address = f"onex.app.test.{unique_slug}.cmd.node.any.v1", kafka.bootstrap_servers
+    create_topics(address, [topic], partitions=1)
+
+    def bus(observer: RecordingObserver) -> KafkaBus:
+        host = host_contract(unique_slug, exactly_once=False)
+        settings = KafkaSettings(bootstrap_servers=address)
+        return KafkaBus(settings, address=address, host=host, topics=[topic], observer=observer)
+
+    async def scenario() -> None:
+        observer = RecordingObserver()
+        first, spare = bus(RecordingObserver()), bus(observer)
+        serving = Listener(first, topic)
+        await serving.until(lambda: len(serving.owned) == 1)
+        waiting = Listener(spare, topic)
+        await waiting.until(lambda: bool(observer.named("group_waits")))
+        await asyncio.sleep(6)
+        [(level, _, told)] = [it for it in observer.events if it[1] == "group_waits"]
+        assert (level, told["owned"], told["held"], told["state"]) == ("info", 0, 1, "stable")
+        holder = "conformance at 127.0.0.1 (1 partition)"
+        assert (told["waits_for"], told["at_most_s"]) == (holder, None)
+        said = spare.survey().group
+        assert said is not None
+        assert said.startswith(f"the group onex.test.{unique_slug}.pool has had none for it for ")
+        assert said.endswith(f" s: {holder} have them")
+        assert first.survey().group is None
+        await serving.leave()
+        await waiting.until(lambda: bool(observer.named("group_settled")))
+        assert spare.survey().group is None
+        await waiting.leave()
+        await asyncio.gather(first.close(), spare.close())
+
+    asyncio.run(scenario())
