@@ -254,7 +254,8 @@ class ConsumerThread:
         return begun
 
     def _on_revoke(self, _consumer: Consumer, places: Sequence[TopicPartition]) -> None:
-        self._note_membership()
+        if self._transacts:
+            self._note_membership()
         leaving = frozenset(Partition(it.topic, it.partition) for it in places)
         if self._give_up(leaving, lost=False):
             self._commits.send_all(leaving)
@@ -272,7 +273,8 @@ class ConsumerThread:
         self._give_up(partitions, lost=True)
 
     def _note_membership(self) -> None:
-        self.member_id = self._consumer.memberid() or None
+        with self.waits.on("memberid"):
+            self.member_id = self._consumer.memberid() or None
         # Who is no member would commit unfenced: to the broker, it is a client that knows nothing of groups.
         if self._transacts:
             self.membership = self._consumer.consumer_group_metadata() if self.member_id else None
