@@ -15,6 +15,8 @@ from omnibase_core.parts import parts_of
 _STEPS_MAX = 10_000
 """Parts of the value that are looked at: some 30 ms of work."""
 _NAMES_A_STEP = 20
+_BRANCHES_MAX = 4
+"""Branches of a `oneOf` of which it is said what they miss."""
 _ROOT = "urn:onex:schema"
 _SHALLOW = frozenset(
     {"type", "required", "minProperties", "maxProperties", "minItems", "maxItems", "dependentRequired"}
@@ -82,7 +84,9 @@ class Explainer:
     def __init__(self, schema: Mapping[str, Any]) -> None:
         """Take a schema that the validator takes."""
         self._schema = dict(schema)
-        self._registry = jsonschema_rs.Registry([(_ROOT, self._schema)])
+        self._root = _base_of(schema)
+        self._bundled = any(_ids_in(value) for value in schema.values())
+        self._registry = jsonschema_rs.Registry([(self._root, self._schema)])
         self._validators: dict[tuple[str, str], Validator] = {}
 
     def places(self, value: Any) -> Iterator[Fault]:
@@ -90,14 +94,21 @@ class Explainer:
         return _Search(self).places(_Part(self._schema, "", value, ()))
 
     def resolved(self, reference: str) -> tuple[Any, str] | None:
-        """Return what a reference within the schema leads to, and its pointer; None for one of another form."""
-        if (reference != "#" and not reference.startswith("#/")) or "%" in reference:
+        """Return what a reference within the schema leads to, and its pointer; None for one of another form.
+
+        In a bundle, `#` may be the start of one of the schemas within it: only the validator knows of which.
+        """
+        if (reference != "#" and not reference.startswith("#/")) or "%" in reference or self._bundled:
             return None
         found: Any = self._schema
         for step in reference[2:].split("/") if reference != "#" else ():
             name = step.replace("~1", "/").replace("~0", "~")
             found = found[int(name)] if isinstance(found, list) else found[name]
         return found, reference[1:]
+
+    def reference_to(self, pointer: str) -> Mapping[str, str]:
+        """Return the schema that refers to a part of this one."""
+        return {"$ref": f"{self._root}#{pointer}"}
 
     def validator(self, pointer: str, keyword: str, schema: Callable[[], Mapping[str, Any]]) -> Validator:
         """Return the validator of a keyword at a place, which is compiled when it is first asked for."""
@@ -115,6 +126,7 @@ class _Search:
     def __init__(self, explainer: Explainer) -> None:
         self._explainer = explainer
         self._left = _STEPS_MAX
+        self._in_branch = False
 
     def places(self, part: _Part) -> Iterator[Fault]:
         found = False
@@ -222,13 +234,33 @@ class _Search:
     def _of_alternatives(self, part: _Part, keyword: str) -> Iterator[Fault]:
         fitting = sum(self._fits(self._sub(part, keyword, number)) for number in range(len(part.schema[keyword])))
         if not fitting:
-            yield _said(part, f"it fits none of the schemas under {keyword!r}")
+            yield self._none_of(part, keyword)
         elif fitting > 1 and keyword == "oneOf":
             yield _said(part, "it fits more than one of the schemas under 'oneOf'")
 
+    def _none_of(self, part: _Part, keyword: str) -> Fault:
+        """Say what the first branches miss, each by its first fault; of branches within these, no more than that."""
+        fault = _said(part, f"it fits none of the schemas under {keyword!r}")
+        if self._in_branch:
+            return fault
+        self._in_branch = True
+        try:
+            branches = range(min(len(part.schema[keyword]), _BRANCHES_MAX))
+            missed = [next(self._faults(self._sub(part, keyword, number)), None) for number in branches]
+        except _Exhausted:
+            return fault
+        finally:
+            self._in_branch = False
+        reasons = [it._replace(path=it.path[len(part.path) :]) for it in missed if it is not None]
+        return Fault(
+            fault.path,
+            f"{fault.message}: {'; '.join(dict.fromkeys(_placed(it.path, it.message) for it in reasons))}",
+            f"{fault.rule}: {'; '.join(dict.fromkeys(_placed(it.path, it.rule) for it in reasons))}",
+        )
+
     def _by_itself(self, part: _Part, keyword: str) -> Iterator[Fault]:
         """Ask the validator about one keyword alone."""
-        validator = self._explainer.validator(part.pointer, keyword, lambda: _alone(part, keyword))
+        validator = self._explainer.validator(part.pointer, keyword, lambda: self._alone(part, keyword))
         value = part.value
         if keyword in _SHALLOW and isinstance(value, dict | list):
             self._spend(len(value) // _NAMES_A_STEP)
@@ -239,11 +271,27 @@ class _Search:
         for error in validator.iter_errors(value):
             yield Fault((*part.path, *error.instance_path), error.message, keyword)
 
+    def _alone(self, part: _Part, keyword: str) -> Mapping[str, Any]:
+        """Return the schema of one keyword and of what it cannot do without."""
+        schema = part.schema
+        match keyword:
+            case "contains":
+                bounds = {name: schema[name] for name in ("minContains", "maxContains") if name in schema}
+                pointer = f"{part.pointer}/{_escaped(keyword)}"
+                return {"contains": self._explainer.reference_to(pointer), **bounds}
+            case "additionalProperties":
+                keywords = ("properties", "patternProperties")
+                known = {name: dict.fromkeys(schema.get(name, {}), True) for name in keywords}
+                return {**known, keyword: schema[keyword]}
+            case "items" if "prefixItems" in schema:
+                return {"prefixItems": [True] * len(schema["prefixItems"]), "items": schema[keyword]}
+        return {keyword: schema[keyword]}
+
     def _fits(self, part: _Part) -> bool:
         if isinstance(part.schema, bool):
             return part.schema
         self._spend(parts_of(part.value, most=self._left))
-        validator = self._explainer.validator(part.pointer, "", lambda: {"$ref": f"{_ROOT}#{part.pointer}"})
+        validator = self._explainer.validator(part.pointer, "", lambda: self._explainer.reference_to(part.pointer))
         return validator.is_valid(part.value)
 
     def _sub(self, part: _Part, keyword: str, number: int | None = None) -> _Part:
@@ -277,23 +325,33 @@ class _Search:
             raise _Exhausted
 
 
+def _placed(path: Steps, message: str) -> str:
+    """Return a message with where it holds, below the value that it is a reason for."""
+    return f"{'.'.join(map(str, path))}: {message}" if path else message
+
+
+def _base_of(schema: Mapping[str, Any]) -> str:
+    """Return what the references of a schema are relative to: its own id where that is absolute."""
+    written = schema.get("$id", "")
+    return str(written).rstrip("#") if ":" in str(written) else _ROOT
+
+
+def _ids_in(value: Any) -> bool:
+    """Say whether a schema with an id of its own may be within."""
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case Mapping() as part:
+                if isinstance(part.get("$id"), str):
+                    return True
+                waiting.extend(part.values())
+            case list() as part:
+                waiting.extend(part)
+    return False
+
+
 def _said(part: _Part, message: str) -> Fault:
     return Fault(part.path, message, message)
-
-
-def _alone(part: _Part, keyword: str) -> Mapping[str, Any]:
-    """Return the schema of one keyword and of what it cannot do without."""
-    schema, pointer = part.schema, f"{_ROOT}#{part.pointer}/{_escaped(keyword)}"
-    match keyword:
-        case "contains":
-            bounds = {name: schema[name] for name in ("minContains", "maxContains") if name in schema}
-            return {"contains": {"$ref": pointer}, **bounds}
-        case "additionalProperties":
-            known = {name: dict.fromkeys(schema.get(name, {}), True) for name in ("properties", "patternProperties")}
-            return {**known, keyword: schema[keyword]}
-        case "items" if "prefixItems" in schema:
-            return {"prefixItems": [True] * len(schema["prefixItems"]), "items": schema[keyword]}
-    return {keyword: schema[keyword]}
 
 
 def _escaped(name: str) -> str:

@@ -38,7 +38,7 @@ from omnibase_core.expressions.types import (
     scalar,
     union,
 )
-from omnibase_core.expressions.wording import advice_on, owner_of, said, with_article
+from omnibase_core.expressions.wording import advice_on, default_in_words, owner_of, said, with_article
 from omnibase_core.problem_codes import ProblemCode
 
 _BOOL = scalar("bool")
@@ -126,7 +126,7 @@ class _Checker:
         if field is None:
             return owner.extra or DYNAMIC
         if not field.required and not guarded and Fact(steps_of(node)) not in known.present:
-            raise self._unguarded(key, node)
+            raise self._unguarded(key, node, field)
         return field.type
 
     def _unknown_key(self, owner: Type, key: str, node: Select | Call) -> InvalidExpression:
@@ -137,10 +137,13 @@ class _Checker:
         place = self._place_of_key(node, key)
         return self._fault(told, *place, code="unknown-field", nearest=near[0] if near else None)
 
-    def _unguarded(self, key: str, node: Select | Call) -> InvalidExpression:
+    def _unguarded(self, key: str, node: Select | Call, field: Field) -> InvalidExpression:
         steps = steps_of(node)
         instead = instead_of_absent(steps) if steps else or_else("", key)
         told = f"{key!r} may be absent, the schema does not require it; write {instead}"
+        if isinstance(field.default, str | int | float):
+            value = default_in_words(field.default, field.type)
+            told = told.replace("; write", ", and its default is not filled in; write").replace("(...)", f"({value})")
         return self._fault(told, *self._place_of_key(node, key), code="optional-field")
 
     def _refuse_null(self, node: Node, found: Type, known: _Known, within: Node, place: tuple[int, int]) -> None:

@@ -31,10 +31,11 @@ _DEPTH_MAX = 16
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One declared key of an object."""
+    """One declared key of an object. `default` is what the schema says of it, which nothing fills in."""
 
     type: "Type"
     required: bool
+    default: Any = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +239,7 @@ class _Reader:
         # What may be required elsewhere counts as present: better to say nothing than to be wrong.
         certain = not self.complete and not any(keyword in schema for keyword in (*_NARROWING, "anyOf", "oneOf"))
         return {
-            name: Field(self.read(part, depth + 1), required=name in required or not certain)
+            name: Field(self.read(part, depth + 1), name in required or not certain, _default_of(part))
             for name, part in declared.items()
         }
 
@@ -252,6 +253,10 @@ class _Reader:
             # What `unevaluatedProperties` refuses depends on all that was looked at, which is more than is read here.
             return None if "additionalProperties" in schema else DYNAMIC
         return self.read(additional, depth + 1)
+
+
+def _default_of(schema: Any) -> Any:
+    return schema.get("default") if isinstance(schema, Mapping) else None
 
 
 def _kinds_of(schema: Mapping[str, Any]) -> frozenset[str] | None:

@@ -1,5 +1,6 @@
 """What is said of a type that does not fit, and what to write instead. Pure."""
 
+import json
 from collections.abc import Sequence
 
 from omnibase_core.expressions.guards import steps_through
@@ -22,6 +23,16 @@ def with_article(found: Type) -> str:
     """Say a type in a sentence: `a string`, `an integer or null`."""
     word = str(found)
     return f"{'an' if word[0] in 'aeio' else 'a'} {word}" if word not in ("null", "bytes", "anything") else word
+
+
+def default_in_words(value: str | float, found: Type) -> str:
+    """Say a default as a literal of an expression."""
+    match value:
+        case str():
+            return "'" + json.dumps(value, ensure_ascii=False)[1:-1].replace('\\"', '"').replace("'", "\\'") + "'"
+        case bool():
+            return str(value).lower()
+    return repr(float(value) if found.kinds == {"double"} else value)
 
 
 _MIXED = frozenset({"_+_", "_-_", "_*_", "_/_"})
