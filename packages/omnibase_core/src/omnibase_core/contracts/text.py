@@ -45,6 +45,9 @@ def unreadable(path: str, lines: Sequence[str], *, length: int) -> Iterator[Prob
         long = f"found {length} characters, expected at most {LENGTH_MAX}; split the contract"
         yield Problem(path, 1, 1, long, code="too-large")
         return
+    if lines and _UTF_16.match(lines[0]):
+        yield Problem(path, 1, 1, "found text in UTF-16; save the file as UTF-8", code="bad-character")
+        return
     binary = next(((number, line.index("\0") + 1) for number, line in enumerate(lines, start=1) if "\0" in line), None)
     if binary is not None:
         yield Problem(path, *binary, "found the character U+0000: this is no text", code="bad-character")
@@ -105,6 +108,9 @@ _UNREADABLE = re.compile(
     r"^\t|\r(?!\Z)|[^\t\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
 """Within a line: what YAML refuses, and what ends a line for YAML but not for an editor."""
+
+_UTF_16 = re.compile("\udcff\udcfe|\udcfe\udcff|\0[ -~]|[ -~]\0")
+"""How a text in it begins: with its byte order mark, or with a letter beside a zero."""
 
 _UNREADABLE_WORDING = {
     "\t": "found a tab, expected spaces; indent with spaces",
