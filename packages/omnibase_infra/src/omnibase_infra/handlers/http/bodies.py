@@ -67,10 +67,13 @@ def json_of(body: bytes) -> JsonValue:
 
 
 def text_of(body: bytes, content_type: str) -> str:
-    """Read a body as text in the charset of its type; what is none is read as UTF-8, with a sign for each fault."""
+    """Read a body as text in the charset of its type; what is none is read as UTF-8, with a sign for each fault.
+
+    A byte order mark is no part of the text.
+    """
     match = _CHARSET.search(content_type)
     charset = match[1].lower() if match else "utf-8"
-    return body.decode(charset if charset in _CHARSETS else "utf-8", errors="replace")
+    return body.decode(charset if charset in _CHARSETS else "utf-8", errors="replace").removeprefix("\ufeff")
 
 
 class Unpacker:
