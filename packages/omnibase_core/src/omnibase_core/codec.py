@@ -16,6 +16,16 @@ _ENVELOPE_LEVELS = 3
 _CONTAINERS = frozenset({dict, list})
 _SIMPLE = frozenset({str, int, bool})
 """What is neither nested nor a number that JSON may lack."""
+_NAMES_MAX = 5
+_NAMES_LENGTH_MAX = 200
+_OTHER_FORMS = {
+    b"\x00": "it begins with a zero byte, as the wire format of a schema registry does",
+    b"\x1f\x8b": "it is packed with gzip; a producer packs by its own setting compression.type",
+    b"\xef\xbb\xbf": "it begins with a byte order mark; expected UTF-8 without it",
+    b"\xff\xfe": "it begins with the mark of UTF-16; expected UTF-8",
+    b"\xfe\xff": "it begins with the mark of UTF-16; expected UTF-8",
+}
+"""What other systems send, by its first bytes."""
 _TOO_DEEP = f"nested more than {DEPTH_MAX} levels deep, so that nobody could read it"
 _NO_NUMBER = "a number that JSON has not: infinite, or none at all"
 
@@ -137,13 +147,22 @@ def _explain(data: bytes, error: Exception) -> UndecodableEnvelope:
     """Find the most telling reason: it is what an operator reads in the dead letter."""
     try:
         document = _decode_any(data)
-    except (ValueError, RecursionError) as syntax:
-        return UndecodableEnvelope("not_json", f"the message is not JSON: {syntax}")
+    except RecursionError:
+        return UndecodableEnvelope("not_json", "objects and lists are nested too deep to be read as JSON")
+    except ValueError as syntax:
+        form = next((told for begin, told in _OTHER_FORMS.items() if data.startswith(begin)), str(syntax))
+        return UndecodableEnvelope("not_json", f"the message is not JSON: {form}")
     if not isinstance(document, dict):
         return UndecodableEnvelope("not_an_object", f"expected a JSON object, found {type(document).__name__}")
     version = document.get("envelope_version")
     if isinstance(version, int) and version != ENVELOPE_VERSION:
         return UndecodableEnvelope(
             "unsupported_version", f"envelope_version {version} is not known here; this host reads {ENVELOPE_VERSION}"
+        )
+    if version is None:
+        names = ", ".join(map(repr, list(document)[:_NAMES_MAX])) or "none"
+        what = "it is a CloudEvent" if "specversion" in document else "it has no 'envelope_version'"
+        return UndecodableEnvelope(
+            "invalid_envelope", f"the message is no envelope: {what}; its fields are: {names[:_NAMES_LENGTH_MAX]}"
         )
     return UndecodableEnvelope("invalid_envelope", str(error))

@@ -7,6 +7,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from omnibase_core.contracts.secrets import EXPECTED_REFERENCE, reference_of, references_in
 from omnibase_core.errors import OnexError, SecretMissing
+from omnibase_infra.secrets.current import oddity_of
 from omnibase_spi import SecretResolver
 
 
@@ -40,8 +41,10 @@ def resolved(settings: Model, secrets: SecretResolver) -> Model:
         return settings.model_validate(tree)
     except ValidationError as error:
         places = [".".join(map(str, it["loc"])) or "value" for it in error.errors(include_input=False)]
+        odd = {name: oddity_of(secrets.resolve(name)) for name in sorted(secrets_of(settings))}
+        why = "".join(f"; secret {name}: {oddity}" for name, oddity in odd.items() if oddity is not None)
         # Not chained: what refuses a value likes to repeat it.
-        raise SecretUnfit(f"{', '.join(places)}: the value of the secret cannot stand here") from None
+        raise SecretUnfit(f"{', '.join(places)}: the value of the secret cannot stand here{why}") from None
 
 
 def resolve_secrets(tree: Any, secrets: SecretResolver) -> Any:
