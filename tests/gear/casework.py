@@ -184,11 +184,17 @@ class Trial:
 
 @asynccontextmanager
 async def hosted(
-    nodes: Mapping[str, str], *, more: str = "", script: Script | None = None, secrets: Mapping[str, str] | None = None
+    nodes: Mapping[str, str],
+    *,
+    more: str = "",
+    script: Script | None = None,
+    secrets: Mapping[str, str] | None = None,
+    observer: RecordingObserver | None = None,
 ) -> AsyncIterator[Trial]:
     """Serve nodes, of which the rest of each contract is given; `more` are keys of the host contract.
 
-    A `script` answers at the target `web` of the handler http. `secrets` are the variables `ONEX_SECRET_...`.
+    A `script` answers at the port PORT, which is that of the target `web` of the handler http unless `more` says more.
+    `secrets` are the variables `ONEX_SECRET_...`; the `observer` hears of what fails before anything is served.
     """
     async with AsyncExitStack() as stack:
         seen: list[Seen] = []
@@ -198,7 +204,7 @@ async def hosted(
             more = more or 'handlers: {http: {targets: {web: {base_url: "http://127.0.0.1:PORT"}}}}\n'
             more = more.replace("PORT", str(server.port))
         loaded = _loaded(nodes, more)
-        trial = Trial(loaded, MemoryBroker(), RecordingObserver(), seen)
+        trial = Trial(loaded, MemoryBroker(), observer or RecordingObserver(), seen)
         await _serve(trial, secrets or {}, stack)
         yield trial
 
