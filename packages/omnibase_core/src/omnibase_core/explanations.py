@@ -25,30 +25,9 @@ _SHALLOW = frozenset(
 _OF_ITS_WHOLE = ("unevaluatedProperties", "unevaluatedItems")
 """What depends on all its neighbours."""
 _SILENT = frozenset(
-    [
-        "then",
-        "else",
-        "minContains",
-        "maxContains",
-        "$id",
-        "$schema",
-        "$vocabulary",
-        "$anchor",
-        "$dynamicAnchor",
-        "$defs",
-        "definitions",
-        "$comment",
-        "title",
-        "description",
-        "default",
-        "examples",
-        "deprecated",
-        "readOnly",
-        "writeOnly",
-        "contentEncoding",
-        "contentMediaType",
-        "contentSchema",
-    ]
+    {"then", "else", "minContains", "maxContains", "$id", "$schema", "$vocabulary", "$anchor", "$dynamicAnchor"}
+    | {"$defs", "definitions", "$comment", "title", "description", "default", "examples", "deprecated", "readOnly"}
+    | {"writeOnly", "contentEncoding", "contentMediaType", "contentSchema"}
 )
 """What refuses nothing, or is looked at with another keyword."""
 

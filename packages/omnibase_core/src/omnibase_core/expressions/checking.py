@@ -41,6 +41,7 @@ from omnibase_core.expressions.types import (
 from omnibase_core.expressions.wording import advice_on, default_in_words, owner_of, said, with_article
 from omnibase_core.problem_codes import ProblemCode
 
+_DEFAULT_LENGTH_MAX = 40
 _BOOL = scalar("bool")
 _LISTED_MAX = 8
 _WORDS = {"_&&_": "&&", "_||_": "||", "!_": "!", "_?_:_": "?", "@in": "in", "_[_]": "[", "_[?_]": "[?"}
@@ -141,7 +142,7 @@ class _Checker:
         steps = steps_of(node)
         instead = instead_of_absent(steps) if steps else or_else("", key)
         told = f"{key!r} may be absent, the schema does not require it; write {instead}"
-        if isinstance(field.default, str | int | float):
+        if isinstance(field.default, str | int | float) and len(str(field.default)) <= _DEFAULT_LENGTH_MAX:
             value = default_in_words(field.default, field.type)
             told = told.replace("; write", ", and its default is not filled in; write").replace("(...)", f"({value})")
         return self._fault(told, *self._place_of_key(node, key), code="optional-field")
