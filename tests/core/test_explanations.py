@@ -118,8 +118,51 @@ def test_a_rule_quotes_no_value() -> None:
     """It goes into the log, where a payload has no place."""
     word = "s3cret"
     parts = {"type": {"type": "integer"}, "enum": {"enum": [1]}, "pattern": {"pattern": "^a"}, "not": {"not": {}}}
-    schema = Schema({"properties": parts, "maxProperties": 1, "oneOf": [{"required": ["a"]}]})
+    branches = [{"required": ["a"]}, {"properties": {"type": {"const": 1}}}]
+    schema = Schema({"properties": parts, "maxProperties": 1, "oneOf": branches})
     faults = schema.found(dict.fromkeys(parts, word))
     assert len(faults) == 5
     assert any(word in told(it) for it in faults)
     assert not any(word in ruled(it) for it in faults)
+
+
+BUNDLE = {
+    "$id": "https://example.org/whole",
+    "properties": {
+        "number": {"$ref": "number.json"},
+        "inline": {
+            "$id": "https://example.org/inline",
+            "properties": {"text": {"$ref": "#/$defs/text"}},
+            "$defs": {"text": {"type": "string"}},
+        },
+    },
+    "$defs": {
+        "number": {
+            "$id": "https://example.org/number.json",
+            "properties": {"whole": {"$ref": "#/$defs/whole"}},
+            "$defs": {"whole": {"type": "integer"}},
+        },
+    },
+}
+
+
+def test_references_of_a_bundle_are_read_where_they_stand() -> None:
+    """An id within changes what a reference is relative to, and where `#` begins."""
+    schema = Schema(BUNDLE)
+    assert schema.faults({"number": {"whole": 1}, "inline": {"text": "a"}}) == ()
+    named = "it does not fit the schema that '$ref' names"
+    assert schema.faults({"number": {"whole": "a"}, "inline": {"text": 1}}) == (
+        f"$.number: {named}",
+        f"$.inline.text: {named}",
+    )
+
+
+def test_of_many_branches_the_first_few_are_told() -> None:
+    """Each by its first fault, with the place within the value; the same reason once."""
+    branches = [{"properties": {"kind": {"const": number}}, "required": ["kind"]} for number in range(20)]
+    [fault] = Schema({"anyOf": branches}).faults({"kind": "x"})
+    assert fault == "$: it fits none of the schemas under 'anyOf': " + "; ".join(
+        f"kind: {number} was expected" for number in range(4)
+    )
+    [same] = Schema({"anyOf": [{"type": "string"}] * 3}).faults({})
+    assert same == "$: it fits none of the schemas under 'anyOf': {} is not of type \"string\""
