@@ -6,48 +6,11 @@ from typing import Any
 
 import pytest
 
-from omnibase_core.errors import HandlerError
 from omnibase_core.ports import Delivery, HandlerCall, Headers, Partition
 from omnibase_core.testing import MemoryBroker
 from tests.gear.commands import command, loaded_host, node
+from tests.gear.raised import GIVEN, ODD, RAISED, Escaping, Own
 from tests.gear.stage import COMMANDS, Stage, on_stage, play
-
-
-class Own(BaseException):
-    """Derived from the root of all exceptions."""
-
-
-class Unprintable(Exception):
-    """An error without a text."""
-
-    def __str__(self) -> str:
-        """Fail."""
-        raise ValueError("no text")
-
-
-class Escaping(HandlerError):
-    """An error that ends what asks it for its code."""
-
-    def __getattribute__(self, name: str) -> Any:
-        """Fail."""
-        if name == "code":
-            raise LookupError("nobody knows")
-        return super().__getattribute__(name)
-
-
-RAISED = [
-    asyncio.CancelledError(),
-    GeneratorExit(),
-    KeyboardInterrupt(),
-    SystemExit(1),
-    StopIteration(),
-    StopAsyncIteration(),
-    RecursionError(),
-    MemoryError(),
-    Own("mine"),
-    Unprintable(),
-    BaseExceptionGroup("several", [Own("mine")]),
-]
 
 
 def raising(error: BaseException) -> Callable[[dict[str, Any]], Awaitable[Mapping[str, Any]]]:
@@ -59,6 +22,29 @@ def raising(error: BaseException) -> Callable[[dict[str, Any]], Awaitable[Mappin
         return request
 
     return behave
+
+
+def giving(way: str) -> Callable[[dict[str, Any]], Awaitable[Mapping[str, Any]]]:
+    """Give for the first command what is no answer, and answer all others."""
+
+    async def behave(request: dict[str, Any]) -> Any:
+        return GIVEN[way]() if request["n"] == 0 else request
+
+    return behave
+
+
+class InlineGiving:
+    """A pure handler that gives for the first command what is no answer."""
+
+    def __init__(self, way: str) -> None:
+        """Hold what it gives."""
+        self._way = way
+
+    def execute_inline(self, call: HandlerCall, /) -> Mapping[str, Any]:
+        """Answer, or give that."""
+        request = call.request.model_dump()
+        given: Mapping[str, Any] = GIVEN[self._way]() if request["n"] == 0 else request
+        return given
 
 
 class Inline:
@@ -76,9 +62,10 @@ class Inline:
         return request
 
 
-@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
-def test_whatever_a_handler_raises_is_an_error_answer_and_its_lane_goes_on(error: BaseException) -> None:
+@pytest.mark.parametrize("way", RAISED)
+def test_whatever_a_handler_raises_is_an_error_answer_and_its_lane_goes_on(way: str) -> None:
     """Also a CancelledError that nobody asked for: the next command of the key is served."""
+    error = RAISED[way]()
 
     async def scenario() -> None:
         async with on_stage(Stage(raising(error)), loaded_host({"a": node("a")})) as stage:
@@ -92,9 +79,10 @@ def test_whatever_a_handler_raises_is_an_error_answer_and_its_lane_goes_on(error
     play(scenario)
 
 
-@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
-def test_whatever_a_pure_handler_raises_is_an_error_answer(error: BaseException) -> None:
+@pytest.mark.parametrize("way", RAISED)
+def test_whatever_a_pure_handler_raises_is_an_error_answer(way: str) -> None:
     """It runs on the loop itself: the batch goes on behind it."""
+    error = RAISED[way]()
 
     async def scenario() -> None:
         async with on_stage(Stage(raising(error)), loaded_host({"a": node("a")}), scripted=Inline(error)) as stage:
@@ -102,6 +90,48 @@ def test_whatever_a_pure_handler_raises_is_an_error_answer(error: BaseException)
                 stage.send("a", n)
             await stage.until(lambda: stage.committed() == 2)
             assert [it.error and it.error.code for it in stage.answers("a")] == ["internal_error", None]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("inline", [True, False])
+@pytest.mark.parametrize("way", ODD)
+def test_an_error_whose_fields_are_off_is_answered_so_that_it_can_be_read(way: str, inline: bool) -> None:  # noqa: FBT001 - a case
+    """Somebody has set them after it was made: to send them on would give an answer that no consumer can decode."""
+
+    async def scenario() -> None:
+        error = ODD[way]()
+        handlers: dict[str, Any] = {"scripted": Inline(error)} if inline else {}
+        async with on_stage(Stage(raising(error)), loaded_host({"a": node("a")}), **handlers) as stage:
+            for n in (0, 1):
+                stage.send("a", n)
+            await stage.until(lambda: stage.committed() == 2)
+            [failed, served] = stage.answers("a")
+            assert failed.error is not None
+            assert failed.error.code == ("odd" if way in ("odd_details", "odd_quiet") else "internal_error")
+            assert failed.error.message.startswith("as it was made" if failed.error.code == "odd" else "HandlerError: ")
+            assert served.payload == {"n": 1}
+            assert len(stage.letters) == 1
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("inline", [True, False])
+@pytest.mark.parametrize("way", GIVEN)
+def test_a_result_that_cannot_be_sent_is_an_error_answer(way: str, inline: bool) -> None:  # noqa: FBT001 - a case
+    """Whatever a handler gives in place of an object of JSON; the next command of the key is served."""
+
+    async def scenario() -> None:
+        handlers: dict[str, Any] = {"scripted": InlineGiving(way)} if inline else {}
+        async with on_stage(Stage(giving(way)), loaded_host({"a": node("a")}), **handlers) as stage:
+            for n in (0, 1):
+                stage.send("a", n)
+            await stage.until(lambda: stage.committed() == 2)
+            [failed, served] = stage.answers("a")
+            assert failed.error is not None
+            assert failed.error.code == ("answer_too_large" if way == "gives_too_much" else "answer_invalid")
+            assert served.payload == {"n": 1}
+            assert len(stage.letters) == 1
 
     play(scenario)
 

@@ -148,25 +148,28 @@ class UndecodableEnvelope(OnexError):
 
 
 class _Answered(OnexError):
-    """What a command is answered with in place of a result. Its fields are checked where it is made.
+    """What a command is answered with in place of a result.
 
-    A field of another type would end an attempt, a lane or an answer, far from whoever wrote it.
+    Its fields are checked where it is made, and by the engine, through `check`, once it was raised. A field of another
+    type would end an attempt, a lane or an answer, far from whoever wrote it.
     """
 
     def __init__(
         self, code: str, message: str, *, retryable: bool = False, details: Mapping[str, Any] | None = None
     ) -> None:
         """Say what it is, and whether the same may succeed later. Raises TypeError, ValueError."""
-        if not (isinstance(code, str) and 0 < len(code) <= CODE_LENGTH_MAX):
-            raise ValueError(f"code: found {_cut(repr(code))}, expected a text of 1 to {CODE_LENGTH_MAX} characters")
-        fields = {"message": (message, str), "retryable": (retryable, bool), "details": (details, Mapping | None)}
-        for name, (found, expected) in fields.items():
-            if not isinstance(found, expected):
-                raise TypeError(f"{name}: found {type(found).__name__}, expected {expected}")
+        if not isinstance(message, str):
+            raise TypeError(f"message: found {type(message).__name__}, expected {str}")
+        details = {} if details is None else details
+        _check(code, retryable, details)
         self.code = code
         self.retryable = retryable
-        self.details = dict(details or {})
+        self.details = dict(details)
         super().__init__(_cut(message))
+
+    def check(self) -> None:
+        """Raise TypeError or ValueError for a field that is off by now: whoever raises an error may have set it."""
+        _check(self.code, self.retryable, self.details)
 
 
 class CommandRejected(_Answered):
@@ -204,9 +207,12 @@ class CommandFailed(_Answered):
     ) -> None:
         """Say what failed, whether a later attempt may succeed, and in how many seconds the other side wants it."""
         super().__init__(code, message, retryable=retryable, details=details)
-        if retry_after_s is not None and not (isinstance(retry_after_s, int | float) and 0 <= retry_after_s < inf):
-            raise ValueError(f"retry_after_s: found {retry_after_s!r}, expected seconds, or None")
+        _check_wait(retry_after_s)
         self.retry_after_s = retry_after_s
+
+    def check(self) -> None:  # noqa: D102 - as above
+        super().check()
+        _check_wait(self.retry_after_s)
 
     @property
     def tells_of_trouble(self) -> bool:
@@ -306,6 +312,19 @@ class PublishFailed(BusError):
         """Say why the broker refused it."""
         self.code = code
         super().__init__(message)
+
+
+def _check(code: object, retryable: object, details: object) -> None:
+    if not (isinstance(code, str) and 0 < len(code) <= CODE_LENGTH_MAX):
+        raise ValueError(f"code: found {_cut(repr(code))}, expected a text of 1 to {CODE_LENGTH_MAX} characters")
+    for name, found, expected in (("retryable", retryable, bool), ("details", details, Mapping)):
+        if not isinstance(found, expected):
+            raise TypeError(f"{name}: found {type(found).__name__}, expected {expected}")
+
+
+def _check_wait(retry_after_s: object) -> None:
+    if retry_after_s is not None and not (isinstance(retry_after_s, int | float) and 0 <= retry_after_s < inf):
+        raise ValueError(f"retry_after_s: found {_cut(repr(retry_after_s))}, expected seconds, or None")
 
 
 def sendable(value: object) -> str:

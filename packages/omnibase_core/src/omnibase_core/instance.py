@@ -354,6 +354,11 @@ def is_cancelled(error: BaseException) -> bool:
 
 def _as_ours(error: BaseException) -> CommandFailed | CommandRejected:
     """Return an error that can be answered. Nobody ends the host from a node: it hears of signals by itself."""
-    if isinstance(error, CommandRejected | CommandFailed):
-        return error
-    return CommandFailed("internal_error", described(error))
+    if not isinstance(error, CommandRejected | CommandFailed):
+        return CommandFailed("internal_error", described(error))
+    try:
+        error.check()
+    except (TypeError, ValueError) as fault:
+        # As it stands, nobody could read its answer.
+        return CommandFailed("internal_error", f"{described(error)} ({fault})")
+    return error
