@@ -38,6 +38,24 @@ class Endless(Exception):
         return "\ud800x" * 500_000
 
 
+class Textless:
+    """A value that cannot even be shown."""
+
+    def __repr__(self) -> str:
+        """Fail."""
+        raise ValueError("no text")
+
+
+class Undigitable(int):
+    """A number that cannot even be shown."""
+
+    def __repr__(self) -> str:
+        """Fail."""
+        raise ValueError("no digits")
+
+    __str__ = __repr__
+
+
 def odd(**fields: object) -> HandlerError:
     """Return an error whose fields somebody has set to what they may not be."""
     error = HandlerError("odd", "as it was made")
@@ -89,6 +107,8 @@ GIVEN: Mapping[str, Callable[[], Any]] = {
     "gives_what_is_deeper": lambda: deep(100_000),
     "gives_a_circle": circle,
     "gives_an_object": lambda: {"a": object()},
+    "gives_what_has_no_text": lambda: {"a": Textless()},
+    "gives_a_number_without_digits": lambda: {"a": Undigitable(2**70)},
     "gives_keys_of_another_kind": lambda: {"a": {1: 2, None: 3, (4,): 5}},
     "gives_half_a_character": lambda: {"a": "\ud800"},
     "gives_a_long_number": lambda: {"a": 10**5000},

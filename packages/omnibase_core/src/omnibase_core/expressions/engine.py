@@ -1,8 +1,9 @@
 """The expression engine, cel-cpp (https://github.com/google/cel-cpp). This is its only importer.
 
-Four habits of it end here. It returns an evaluation error as a value, which would be truthy. Its own conversion of null
-drops a reference to None, which ends a Python 3.11 process after a few thousand nulls. It refuses a whole payload for
-one integer beyond 64 bits. And its messages are those of a compiler.
+Five habits of it end here. It returns an evaluation error as a value, which would be truthy. Its own conversion of null
+drops a reference to None, which ends a Python 3.11 process after a few thousand nulls. It asks what it does not know
+for its text, and ends the process where that fails. It refuses a whole payload for one integer beyond 64 bits. And its
+messages are those of a compiler.
 """
 
 import re

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.expressions.input_bounds import PARTS_MAX, check_parts
 from omnibase_core.expressions.types import DYNAMIC, Field, Type, object_of, scalar
-from omnibase_core.expressions.values import Coercion, holds_nul, plain, within_64_bits
+from omnibase_core.expressions.values import Coercion, engine_fault, holds_nul, plain, within_64_bits
 
 REQUEST_NAMES = ("payload", "metadata", "envelope")
 """What an expression may read before the handler has answered."""
@@ -93,7 +93,9 @@ class Scope(Struct, eq=False):
                 view["result"] = self.result if of_result is None else of_result(self.result)
             if self.failure is not None:
                 view["error"] = self.failure
-            written = to_json(view, fallback=str)
+            written = to_json(view, fallback=_no_text)
+            if self.result is not None and (fault := engine_fault(view["result"])) is not None:
+                raise ValueError(fault)
             if len(written) > PARTS_MAX:  # Each part takes a character at least.
                 check_parts(view)
             if b"\\u0000" in written and holds_nul(view):
@@ -108,6 +110,10 @@ class Scope(Struct, eq=False):
         """Take integers beyond 64 bits, which the engine refuses as a whole, out of the view."""
         self._view = within_64_bits(self.view(envelope=self.shows_envelope))
         self.activation, self.narrowed = None, True
+
+
+def _no_text(_: object) -> None:
+    """Stand in for what JSON has no form for, without asking it for anything."""
 
 
 def envelope_view(envelope: OnexEnvelope) -> dict[str, Any]:

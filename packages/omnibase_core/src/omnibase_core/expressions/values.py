@@ -12,6 +12,10 @@ Coercion = Callable[[Any], Any]
 AS_IT_IS = frozenset({str, int, bool, dict, list, type(None)})
 _INT_MIN, _UINT_MAX = -(2**63), 2**64 - 1
 _LARGE = b"\xffinteger:"
+_HELD = frozenset({str, float, type(None), bytes, bytearray})
+"""What the engine can hold, besides objects, lists and integers."""
+_BITS_MAX, _WRITTEN_BITS_MAX = 64, 14_284
+"""Of an integer that the engine takes, and of one that Python writes in digits: 4300 of them."""
 
 
 # --- To the types of a schema ---------------------------------------------------------------------------------------
@@ -75,6 +79,28 @@ _NUMERIC: Mapping[frozenset[str], Coercion] = {frozenset({"double"}): _to_number
 
 
 # --- What the engine cannot hold ------------------------------------------------------------------------------------
+
+
+def engine_fault(value: Any) -> str | None:
+    """Return why the engine must not be given a value that anybody's code has made; None where it may.
+
+    What it does not know it asks for its text, and an integer for its digits. Where that fails, the process ends.
+    """
+    waiting = [value]
+    while waiting:
+        it = waiting.pop()
+        kind = type(it)
+        if kind is dict:
+            waiting += it
+            waiting += it.values()
+        elif kind is list:
+            waiting += it
+        elif isinstance(it, int):
+            if int.bit_length(it) > (_WRITTEN_BITS_MAX if kind is int else _BITS_MAX):
+                return "an integer with too many digits to be written"
+        elif kind not in _HELD:
+            return f"a value of type {kind.__name__} has no JSON form"
+    return None
 
 
 def within_64_bits(value: Any) -> Any:
