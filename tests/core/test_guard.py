@@ -12,6 +12,9 @@ from tests.gear.commands import command, loaded_host, node
 from tests.gear.raised import GIVEN, ODD, RAISED, Escaping, Own
 from tests.gear.stage import COMMANDS, Stage, on_stage, play
 
+RULE = """, errors: [{when: "${ has(result.said) && result.said == 'no' }", code: declined}]"""
+OUTPUT = ", output: {type: object, properties: {said: {type: string}}}"
+
 
 def raising(error: BaseException) -> Callable[[dict[str, Any]], Awaitable[Mapping[str, Any]]]:
     """Raise for the first command, and answer all others."""
@@ -117,19 +120,26 @@ def test_an_error_whose_fields_are_off_is_answered_so_that_it_can_be_read(way: s
 
 
 @pytest.mark.parametrize("inline", [True, False])
+@pytest.mark.parametrize("more", ["", RULE, OUTPUT], ids=["plain", "rule", "output"])
 @pytest.mark.parametrize("way", GIVEN)
-def test_a_result_that_cannot_be_sent_is_an_error_answer(way: str, inline: bool) -> None:  # noqa: FBT001 - a case
-    """Whatever a handler gives in place of an object of JSON; the next command of the key is served."""
+def test_a_result_that_cannot_be_sent_is_an_error_answer(way: str, more: str, inline: bool) -> None:  # noqa: FBT001 - a case
+    """Whatever a handler gives in place of an object of JSON; the next command of the key is served.
+
+    Also where an expression reads it, or a schema: neither may end the process.
+    """
 
     async def scenario() -> None:
         handlers: dict[str, Any] = {"scripted": InlineGiving(way)} if inline else {}
-        async with on_stage(Stage(giving(way)), loaded_host({"a": node("a")}), **handlers) as stage:
+        operations = f'{{do: {{input: {{type: object}}, request: "${{ payload }}"{more}}}}}'
+        host = loaded_host({"a": node("a", operations=operations)})
+        async with on_stage(Stage(giving(way)), host, **handlers) as stage:
             for n in (0, 1):
                 stage.send("a", n)
             await stage.until(lambda: stage.committed() == 2)
             [failed, served] = stage.answers("a")
             assert failed.error is not None
-            assert failed.error.code == ("answer_too_large" if way == "gives_too_much" else "answer_invalid")
+            codes = {"answer_too_large" if way == "gives_too_much" else "answer_invalid"}
+            assert failed.error.code in codes | ({"expression_failed"} if more == RULE else set())
             assert served.payload == {"n": 1}
             assert len(stage.letters) == 1
 
@@ -176,6 +186,35 @@ def test_a_handler_that_cancels_its_own_task_costs_its_command_alone() -> None:
             await stage.until(lambda: stage.committed() == 3)
             assert [it.payload for it in stage.answers("a")] == [{"n": 1}, {"n": 2}]
             assert len(stage.letters) == 1
+
+    play(scenario)
+
+
+def test_a_handler_that_cancels_its_own_task_while_its_partition_leaves_ends_no_host() -> None:
+    """The engine cancels nothing then: taken for its own doing, it would end the lane, and so the host."""
+
+    async def scenario() -> None:
+        async def behave(request: dict[str, Any]) -> Mapping[str, Any]:
+            if request["n"] == 0:
+                await asyncio.sleep(0.5)
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+                await asyncio.sleep(1)
+            return request
+
+        async with on_stage(Stage(behave), loaded_host({"a": node("a")})) as stage:
+            stage.send("a", 0)
+            await stage.until(lambda: len(stage.asked) == 1)
+            other = stage.host(loaded_host({"a": node("a")}))
+            await other.start()
+            await stage.until(lambda: stage.committed() == 1)
+            assert len(stage.letters) == 1
+            assert not stage.observer.named("engine_failed")
+            await other.stop()
+            stage.send("a", 1)
+            await stage.until(lambda: stage.committed() == 2)
+            assert [it.payload for it in stage.answers("a")] == [{"n": 1}]
 
     play(scenario)
 

@@ -6,7 +6,7 @@ fails; either must cost no more than its command, since a lane that ended by it 
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from omnibase_core.dead_letters import size_of
 from omnibase_core.instance import NodeInstance, is_cancelled
@@ -72,10 +72,10 @@ def serve_at_once(roster: Roster, work: Work) -> None:
         work.size_bytes += size_of(message)
 
 
-async def serve(roster: Roster, work: Work) -> Sequence[Message] | None:
+async def serve(roster: Roster, work: Work, *, is_ending: Callable[[], bool]) -> Sequence[Message] | None:
     """Return the messages that end the work; None when its partition is leaving: its next owner does the work.
 
-    Raises CancelledError where the engine stops, and nothing else.
+    Raises CancelledError where the engine is at its end, which `is_ending` says, and nothing else.
     """
     assignment = work.assignment
     if assignment.leaving.is_set():
@@ -87,9 +87,9 @@ async def serve(roster: Roster, work: Work) -> Sequence[Message] | None:
         delivery = work.origin if work.stray is None else work.delivery
         messages = await serving.serve(delivery, work, work.tried)
     except BaseException as error:
-        # The engine cancels what it serves when it stops, and then only what is leaving. Any other cancellation comes
-        # from the handler itself: to let it end the lane would end one host after the other with this command.
-        if is_cancelled(error) and work.leaving.is_set():
+        # The engine cancels what it serves at its own end alone, not when a partition leaves. Any other cancellation
+        # comes from the handler itself: to let it end the lane would end one host after the other with this command.
+        if is_cancelled(error) and is_ending():
             raise
         _take_back_cancellations()
         messages = roster.raw_letter(work, error)

@@ -70,7 +70,7 @@ class NodeRuntime(RuntimeView):
             )
         self._bound(Intake(per_topic={}, in_all=1, bytes_max=1))
         self._crash: BaseException | None = None
-        self._stopping = self._stopped = False
+        self._stopping = self._ending = self._stopped = False
 
     def register_handler(self, handler_type: str, handler: Handler | InlineHandler) -> None:
         """Let the nodes of a type be served by the handler. Call it before `load_nodes`."""
@@ -129,7 +129,8 @@ class NodeRuntime(RuntimeView):
         await self._handover.drain(list(self._assignments.values()), drain_s)
         self._publish_finished()  # A turn later the partitions may be others'.
         for assignment in self._assignments.values():
-            assignment.leaving.set()  # What came while the others drained, too: only what leaves may be cancelled.
+            assignment.leaving.set()  # What came while the others drained, too: nothing is begun any more.
+        self._ending = True
         running = [task for task in (*self._tasks, self._loop) if task is not None and task.cancel()]
         await asyncio.gather(*running, return_exceptions=True)
         for assignment in self._assignments.values():
@@ -141,8 +142,9 @@ class NodeRuntime(RuntimeView):
     async def _run(self) -> None:
         try:
             await self._hear()
-        except Exception:
+        except BaseException:
             # The group has been left: what still ends here is served again by others, and must not come behind that.
+            # So it is too where the engine itself has failed, which cancels this.
             self._handover.lose_all()
             raise
 
@@ -260,7 +262,10 @@ class NodeRuntime(RuntimeView):
                 self._publish_soon(work, messages)
 
     def _serve(self, work: Work) -> Coroutine[None, None, Sequence[Message] | None]:
-        return serve(self._roster, work)
+        return serve(self._roster, work, is_ending=self._is_ending)
+
+    def _is_ending(self) -> bool:
+        return self._ending
 
     def _publish_soon(self, work: Work, messages: Sequence[Message]) -> None:
         """Publish together what is finished within one turn of the event loop: alone, each costs as much as a call."""
