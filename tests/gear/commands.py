@@ -93,11 +93,12 @@ def loaded_host(
     limits: str = "{}",
     guarantee: str = "at_least_once",
     more: str = "",
+    **options: Any,
 ) -> LoadedHost:
     """Load a host of these node contracts and more handlers; `more` are further keys of its own."""
     files = {f"nodes/{name}.yaml": text for name, text in nodes.items()}
     written = host(*nodes, limits=limits, guarantee=guarantee) + more
-    return registry({**files, "hosts/test.yaml": written}, *handlers).hosts["test-host"]
+    return registry({**files, "hosts/test.yaml": written}, *handlers, **options).hosts["test-host"]
 
 
 def envelope(node_slug: str, payload: Mapping[str, Any] | None = None, **changes: Any) -> OnexEnvelope:

@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 RESULT = "result"
 """How a command ends that is served well."""
+UNDECODABLE = frozenset({"empty", "invalid_envelope", "not_an_object", "not_json", "too_deep", "unsupported_version"})
+"""The codes of what is no command: it ends as a dead letter alone."""
 SCHEMA = {
     "type": "object",
     "$defs": {

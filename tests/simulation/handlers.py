@@ -1,64 +1,76 @@
-"""The handlers of a history: one that awaits and one that is pure, which do as each command says."""
+"""The handlers of a history, and its function: one that awaits and two that are pure do as each command says."""
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, TypeVar
 
 from omnibase_core.errors import HandlerError, PublishFailed
 from omnibase_core.ports import HandlerCall, Message, Outlet
 from omnibase_core.testing.virtual_time import Dice
+from tests.gear.raised import GIVEN, ODD, RAISED, Escaping
 from tests.simulation.invariants import PUBLISHING, RECORDS, Invariants
 from tests.simulation.store import WatchedStore
 
+T = TypeVar("T")
+
 IN_FLIGHT_MAX = {"keyed": 4, "lined": 3, "loose": 5, "once": 4, "over": 4, "also": 4}
 """How many commands of a node may be under way."""
+_PATIENT = frozenset({"slow", "hang", "retryable", "cancels"})
+"""What a handler that awaits does before it does well."""
 
 
-class OwnBaseException(BaseException):
-    """What somebody derived from the root of all exceptions."""
+class Overran(BaseException):
+    """What interrupts a function that takes longer than its budget."""
 
 
-class Escaping(HandlerError):
-    """An error that ends whatever asks it for its code."""
+class Budget:
+    """Bounds functions as a host does: by an exception that arrives in the midst of them."""
 
-    def __getattribute__(self, name: str) -> Any:
+    def bounded(self, work: Callable[[], T], _: float, /) -> T:
+        """Do the work. Raises TimeoutError when it overran."""
+        try:
+            return work()
+        except Overran as overran:
+            raise TimeoutError from overran
+
+
+class NoWorkers:
+    """Runs nothing: no node of a history is isolated."""
+
+    async def call(self, function: str, argument: Any, /, *, budget_s: float) -> Any:
         """Fail."""
-        if name == "code":
-            raise LookupError("nobody knows")
-        return super().__getattribute__(name)
+        raise AssertionError(f"{function}({argument!r}), {budget_s} s")
 
 
-class Unprintable(Exception):
-    """An error that cannot even be told."""
+def called(argument: Any) -> Any:
+    """Do as the command says: the function of a compute node."""
+    match argument["way"]:
+        case "overruns":
+            raise Overran
+        case way:
+            return act(way, argument["n"])
 
-    def __str__(self) -> str:
-        """Fail."""
-        raise ValueError("no text")
 
-
-def misbehave(way: str) -> NoReturn:
-    """Raise what Python can raise."""
+def act(way: str, number: int) -> Any:
+    """Give, or raise, what somebody may: the part of a command that is told at once."""
     match way:
-        case "exit":
-            raise SystemExit
-        case "interrupt":
-            raise KeyboardInterrupt
-        case "generator_exit":
-            raise GeneratorExit
-        case "cancelled":
-            raise asyncio.CancelledError
-        case "own_base":
-            raise OwnBaseException("mine")
-        case "unprintable":
-            raise Unprintable
+        case "well" | "unknown":
+            return {"n": number}
+        case "for_good":
+            raise HandlerError("no_such_thing", "do not try again")
+        case "large":
+            return {"blob": "x" * 2900}
+        case "full":
+            return {"blob": "x" * 2200}
+        case "declined":
+            return {"said": "no"}
         case "escapes":
             raise Escaping("busy", "try again")
-        case "stop_iteration":
-            raise StopIteration
-        case "recursion":
-            raise RecursionError
-    raise AssertionError(way)
+    if (give := GIVEN.get(way)) is not None:
+        return give()
+    error = (RAISED.get(way) or ODD[way])()
+    raise error
 
 
 class Pure:
@@ -67,16 +79,8 @@ class Pure:
     def execute_inline(self, call: HandlerCall, /) -> Mapping[str, Any]:
         """Behave as the command says."""
         request = call.request.model_dump()
-        match request["way"]:
-            case "well":
-                return {"n": request["n"]}
-            case "for_good":
-                raise HandlerError("no_such_thing", "do not try again")
-            case "large":
-                return {"blob": "x" * 2900}
-            case "full":
-                return {"blob": "x" * 2200}
-        misbehave(request["way"])
+        given: Mapping[str, Any] = act(request["way"], request["n"])
+        return given
 
 
 class Scripted:
@@ -94,8 +98,11 @@ class Scripted:
         """Behave as scripted, within the bounds that the contract sets."""
         request = call.request.model_dump()
         # Requests are served out of line: they keep to no order, and to no limit of the node's lanes.
-        lane = f"{request['node']}/{request['key']}" if request["node"] == "keyed" and request["key"] else ""
         in_line = call.outlet is None or not call.outlet.depth
+        if "message" in request:  # It is a stranger's.
+            message: Mapping[str, Any] = request["message"]
+            return message
+        lane = f"{request['node']}/{request['key']}" if request["node"] == "keyed" and request["key"] else ""
         if in_line:
             self._enter(lane, 1)
         self._enter(request["node"], IN_FLIGHT_MAX[request["node"]])
@@ -134,16 +141,10 @@ class Scripted:
             case "retryable":
                 if self._dice.chance(0.7):
                     raise HandlerError("busy", "try again", retryable=True)
-            case "for_good":
-                raise HandlerError("no_such_thing", "do not try again")
-            case "large":
-                return {"blob": "x" * 2900}
-            case "full":
-                return {"blob": "x" * 2200}
-            case "declined":
-                return {"said": "no"}
-            case "well" | "unknown":
-                pass
-            case way:
-                misbehave(way)
-        return {"n": request["n"]}
+            case "cancels":
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+                await asyncio.sleep(1)
+        given: Mapping[str, Any] = act(request["way"] if request["way"] not in _PATIENT else "well", request["n"])
+        return given

@@ -9,10 +9,29 @@ from uuid import UUID
 
 from pydantic_core import from_json
 
+from omnibase_core.errors import PublishFailed
 from omnibase_core.ports import Message, Partition
+from tests.gear.strangers import RESULT
 
-ANSWERED_ONLY = frozenset({"unknown_operation", "declined", "host_full"})
+ANSWERED_ONLY = frozenset(
+    {"unknown_operation", "declined", "host_full", "handler_mismatch", "payload_invalid", "expired"}
+)
 """Errors of the sender alone, and of a request that may be sent again: they are answered and get no dead letter."""
+
+MISHAPS = frozenset(
+    {
+        "answer_too_large",
+        "message_too_large",
+        "publish_refused",
+        "unknown_topic",
+        "host_full",
+        "unknown_node",
+        "timeout",
+    }
+)
+"""Codes with which any command may end: by the broker's will or slowness, or for want of room."""
+REFUSALS_MAX = 100
+"""So often messages of one command may be refused: each time less is sent, or a longer pause is made."""
 
 RECORDS = "records"
 """What handlers publish, in half of the histories: one record for each success of these nodes."""
@@ -25,7 +44,11 @@ class InvariantViolated(AssertionError):
 
 @dataclass(eq=False)
 class Sent:
-    """A command as it was sent, and what came of it. `carried` counts how often a host put it on another topic."""
+    """A command as it was sent, and what came of it.
+
+    `ends` are the codes with which it may end, none where it is not known; `either`: by an answer or a dead letter.
+    `carried` counts how often a host put it on another topic.
+    """
 
     partition: Partition
     offset: int
@@ -34,16 +57,28 @@ class Sent:
     ordered_by: bytes | None = None
     answers: list[tuple[int, str]] = field(default_factory=list)
     errors: set[str | None] = field(default_factory=set)
+    ends: frozenset[str] = frozenset()
+    either: bool = False
     dead_letters: int = 0
     records: int = 0
-    refused: bool = False
+    refusals: int = 0
+    too_large: bool = False
     carried: int = 0
     gone: bool = False
     sent_s: float = 0.0
 
     @property
+    def refused(self) -> bool:
+        """Whether the broker has refused a message of it."""
+        return self.refusals > 0
+
+    @property
     def done(self) -> bool:
         """Whether nothing more is owed: an answer and, for a failure, a dead letter too."""
+        if self.either:
+            return bool(self.answers or self.dead_letters)
+        if self.too_large and self.dead_letters:
+            return True  # The broker takes so little that no answer may have fitted: what is left is the last resort.
         if self.number is None:
             # For a request that is too much there is no room to find out what is wrong with it.
             return self.dead_letters > 0 or "host_full" in self.errors
@@ -61,7 +96,7 @@ class Sent:
 
     def __str__(self) -> str:
         """Say which command this is, for the reader of a violation."""
-        what = "poison" if self.number is None else f"command {self.number}"
+        what = "stranger" if self.either else "poison" if self.number is None else f"command {self.number}"
         return f"{what} at {self.slug}[{self.partition.number}]@{self.offset}"
 
 
@@ -148,6 +183,7 @@ class Invariants:
         sent = self._cause_of(message)
         if ".dlq." in place.topic:
             sent.dead_letters += 1
+            self._ended(sent, (dict(message.headers)["onex-dlq-code"] or b"").decode())
             self.counts["dead letters"] += 1
         elif place.topic == RECORDS:
             sent.records += 1
@@ -169,10 +205,15 @@ class Invariants:
         if begin < self._checked.get(place, 0) <= end:
             self._checked[place] = begin
 
-    def refused(self, message: Message) -> None:
-        """What was refused once may be overtaken: it is published again later."""
-        self._cause_of(message).refused = True
+    def refused(self, message: Message, error: PublishFailed) -> None:
+        """What was refused once may be overtaken: it is published again later, and not for ever."""
+        sent = self._cause_of(message)
+        sent.refusals += 1
+        sent.too_large |= error.code == "message_too_large"
         self.counts["refusals"] += 1
+        if sent.refusals > REFUSALS_MAX:
+            self.violated(f"refused without end: {sent}")
+            raise InvariantViolated
 
     def noted(self, offsets: Mapping[Partition, int], held: Collection[Partition]) -> None:
         """At the moment of the commit, all that is owed below the offset is on the broker."""
@@ -213,7 +254,7 @@ class Invariants:
         for sent in self._all:
             if sent.gone:
                 continue
-            if sent.number is not None and not sent.answers:
+            if sent.number is not None and not sent.done and not sent.answers:
                 self.violated(f"never answered: {sent}")
             elif not sent.done:
                 self.violated(f"no dead letter: {sent}, errors {sent.errors}")
@@ -229,6 +270,7 @@ class Invariants:
             self.violated(f"a stray ended early: {sent}, which another host may have")
         sent.answers.append((self._appended, answer["envelope_id"]))
         sent.errors.add(code)
+        self._ended(sent, code or RESULT)
         if self.publishing and message.topic.split(".")[6] in PUBLISHING and ".runtime." not in sent.partition.topic:
             self._check_record(sent, failed="error" in answer)
         if len({identity for _, identity in sent.answers}) > 1:
@@ -237,6 +279,11 @@ class Invariants:
         self.counts["repeats"] += len(sent.answers) > 1
         if self._is_once(sent) and len(sent.answers) > 1:
             self.violated(f"answered twice: {sent}")
+
+    def _ended(self, sent: Sent, code: str) -> None:
+        """What is within the limits is served, what is not is refused by them, and a bug is told as one."""
+        if sent.ends and code not in sent.ends and code not in MISHAPS:
+            self.violated(f"ended otherwise: {sent} by {code}, expected {' or '.join(sorted(sent.ends))}")
 
     def _is_once(self, sent: Sent) -> bool:
         return self.once and sent.partition.topic not in self.recreated

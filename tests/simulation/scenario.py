@@ -9,6 +9,7 @@ from hashlib import sha256
 from math import inf
 from typing import Any
 
+from omnibase_core.compute_handler import ComputeHandler
 from omnibase_core.errors import BusError
 from omnibase_core.loaded import LoadedHost
 from omnibase_core.local_handler import LocalHandler
@@ -18,9 +19,10 @@ from omnibase_core.testing.simulated_bus import SimulatedBus
 from omnibase_core.testing.simulated_cluster import Faults, SimulatedCluster
 from omnibase_core.testing.virtual_time import Dice, SimulationStuck, VirtualClock, run
 from tests.gear.commands import ECHO, AnyModel, loaded_host, node
+from tests.gear.strangers import strange_node
 from tests.simulation.commands import EVENTS, REQUESTS, TOPIC, Sender
 from tests.simulation.handlers import IN_FLIGHT_MAX as NODES_IN_FLIGHT_MAX
-from tests.simulation.handlers import Pure, Scripted
+from tests.simulation.handlers import Budget, NoWorkers, Pure, Scripted, called
 from tests.simulation.invariants import Invariants, Sent
 from tests.simulation.store import WatchedStore
 
@@ -40,6 +42,17 @@ ONCE = """
     errors: [{when: "${ has(result.said) && result.said == 'no' }", code: declined}]
 """
 ONCE_KEY = 'idempotency: {key: "${ payload.order }", window_s: 1e7}\n'
+CALLED = """
+contract: node/v1
+name: called
+kind: compute
+version: 1.0.0
+description: Calls a function.
+operations: {do: {input: {type: object}, logic: "package:called"}}
+"""
+ALWAYS = "requests: true\nlogic_packages: [package]\n"
+ORDERED = frozenset({"echo", "keyed", "lined", "pure", "called", "strange", "odd"})
+"""The nodes of which the commands of a key are answered in their order."""
 RETRY = "{attempts: 3, initial_s: 0.1, max_s: 1}"
 PURE_DESCRIPTION = HandlerDescription(
     handler_type="pure",
@@ -54,7 +67,13 @@ PURE_DESCRIPTION = HandlerDescription(
 @cache
 def the_host(drain_s: float, bytes_max: int, guarantee: str, *, with_once: bool, lacks: str = "") -> LoadedHost:
     """Load the contracts: once, for all histories. Some have a node whose effects happen once a key, some lack one."""
-    nodes = {"echo": node("echo", handler="local", operations=ECHO), "pure": node("pure", handler="pure")}
+    nodes = {
+        "echo": node("echo", handler="local", operations=ECHO),
+        "pure": node("pure", handler="pure"),
+        "called": CALLED,
+        "strange": strange_node("strange", handler="local"),
+        "odd": strange_node("odd", handler="scripted"),
+    }
     for name, more in (
         ("keyed", "ordering: key"),
         ("lined", "ordering: partition"),
@@ -76,7 +95,8 @@ def the_host(drain_s: float, bytes_max: int, guarantee: str, *, with_once: bool,
         PURE_DESCRIPTION,
         limits=f"{{{limits}, bytes_in_flight_max: {bytes_max}, unknown_node_s: {LEFT_TO_OTHERS_S}}}",
         guarantee=guarantee,
-        more="idempotency: {store: memory}\nrequests: true\n" if with_once else "requests: true\n",
+        more=ALWAYS + ("idempotency: {store: memory}\n" if with_once else ""),
+        import_function=lambda _: called,
     )
 
 
@@ -104,6 +124,8 @@ class Host:
         handler.look = self.look
         self.runtime.register_handler("local", LocalHandler())
         self.runtime.register_handler("pure", Pure())
+        compute = ComputeHandler(lambda _: called, budget=Budget(), workers=NoWorkers())
+        self.runtime.register_handler("compute", compute)
         self.runtime.register_handler("scripted", handler)
         self.runtime.register_store(history.store)
         self.runtime.load_nodes(loaded.nodes)
@@ -175,6 +197,7 @@ class History:
         self.faults = Faults(
             latency_s=dice.choice((0.005, 0.05, 0.4)),
             refused=dice.choice((0.0, 0.0, 0.05)),
+            bytes_max=dice.choice((inf, inf, 1800.0)),
             aborted=dice.choice((0.0, 0.1, 0.3)),
             hung=dice.choice((0.0, 0.0, 0.05)),
             commit_failed=dice.choice((0.0, 0.0, 0.2, 0.6)),
@@ -198,7 +221,7 @@ class History:
         for _ in range(1 + self.dice.below(3)):
             await self._start()
         for _ in range(6 + self.dice.below(12)):
-            for _ in range(self.dice.below(9)):
+            for _ in range(self.dice.below(10)):
                 self._send()
             await asyncio.sleep(self.dice.between(0, 1.5))
             await self._harm()
@@ -227,15 +250,17 @@ class History:
         return sha256(repr(kept).encode()).hexdigest()[:16]
 
     def _send(self) -> None:
-        message, slug, is_decodable = self._sender.next()
+        message, slug, is_answered, ends, kind = self._sender.next()
         place = self.cluster.place_of(message)
         log = self.cluster.log(place)
         if log is None:
             return  # The topic is deleted: the sender hears so.
-        is_ordered = is_decodable and message.key is not None and slug in ("echo", "keyed", "lined", "pure")
+        is_ordered = bool(is_answered) and message.key is not None and slug in ORDERED
         is_ordered = is_ordered and message.topic != REQUESTS
-        number = self._sender.number if is_decodable else None
-        sent = Sent(place, log.end, message, number, message.key if is_ordered else None)
+        number = self._sender.number if is_answered else None
+        ordered_by = message.key if is_ordered else None
+        sent = Sent(place, log.end, message, number, ordered_by, ends=ends, either=is_answered is None)
+        self.events[kind] += bool(kind)
         sent.sent_s = asyncio.get_running_loop().time()
         self.invariants.send(sent, identity=self._sender.number)
         self.cluster.force(place, message)
@@ -322,7 +347,7 @@ class History:
             if not waited and spent_s > NEIGHBOURS_WAIT_MOST_S:
                 waited = True
                 for sent in self.invariants.owed():
-                    if sent.slug in ("echo", "pure"):
+                    if sent.slug in ("echo", "pure", "strange"):
                         self.invariants.violated(f"waits for others: {sent}")
             if spent_s > DRAIN_S:
                 return

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from omnibase_core.errors import BusError
+from omnibase_core.errors import BusError, PublishFailed
 from omnibase_core.ports import Assigned, Batch, Message, Partition, Revoked
 from omnibase_core.testing.simulated_bus import SimulatedBus
 from omnibase_core.testing.simulated_cluster import Faults, SimulatedCluster
@@ -24,7 +24,7 @@ class Nobody:
     def appended(self, place: Partition, offset: int, message: Message) -> None:
         """Mind nothing."""
 
-    def refused(self, message: Message) -> None:
+    def refused(self, message: Message, error: PublishFailed) -> None:
         """Mind nothing."""
 
     def gone(self, place: Partition, begin: int, end: int) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from omnibase_core.idempotency import Held, Once, Wait
 from omnibase_core.idempotency_store import Recorded
 from omnibase_core.intake import Intake
 from omnibase_core.lanes import Lanes
-from omnibase_core.outlet import CommandOutlet, Outgoing
+from omnibase_core.outlet import DEPTH, CommandOutlet, Outgoing
 from omnibase_core.runtime import NodeRuntime
 from omnibase_core.testing.simulated_bus import SimulatedBus
 from omnibase_core.testing.simulated_consumer import SimulatedConsumer
@@ -319,6 +320,82 @@ class DropsTheGuard(NodeRuntime):
         return messages
 
 
+class GuardRemoved(NodeRuntime):
+    """Catches what escapes from serving a command, wherever it is served, and does nothing about it."""
+
+    def load_nodes(self, nodes: Iterable[CompiledNode], **options: Any) -> None:
+        """Let it go on."""
+        super().load_nodes(nodes, **options)
+        self._roster.raw_letter = self._raised_again  # type: ignore[method-assign]
+
+    def _raised_again(self, _: Any, error: BaseException) -> Any:
+        raise error
+
+
+class TakesCancellationsForItsOwn(NodeRuntime):
+    """Lets a handler that cancels its own task end its lane."""
+
+    def _is_ending(self) -> bool:
+        return True
+
+
+class MakesNoProgress(NodeRuntime):
+    """Publishes again, as it is, what was refused: each retry is as the one before it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Have such transactions."""
+        super().__init__(*arguments, **options)
+        self._transactions = _with(_Stubborn, self._transactions)
+
+    async def _publish_again(self, work: Any, refusals: Any) -> None:
+        work.messages = [work.messages[refusal.index] for refusal in refusals]
+        self._publish([work])
+
+
+class _Stubborn(Transactions):
+    """Mends nothing."""
+
+    async def _mended(self, work: Any, _: Any) -> None:
+        self._mending.discard(work.assignment)
+        self.wake()
+
+
+class DepthUnbounded(NodeRuntime):
+    """Takes whatever depth a sender has chosen."""
+
+    def load_nodes(self, nodes: Iterable[CompiledNode], **options: Any) -> None:
+        """Know no bound."""
+        super().load_nodes(nodes, **options)
+        for attempts in self._roster._attempts.values():  # noqa: SLF001 - the fault is put in from outside
+            object.__setattr__(attempts.instance, "depth_max", 1_000_000)
+
+
+class _Trusting(CommandOutlet):
+    """Takes a number of any length for the depth of a request."""
+
+    @property
+    def depth(self) -> int:
+        return int(dict(self._headers).get(DEPTH) or 0)
+
+
+class DepthOfRequestsUnbounded(NodeRuntime):
+    """Believes what a header says of how many nodes wait."""
+
+    def load_nodes(self, nodes: Iterable[CompiledNode], **options: Any) -> None:
+        """Know no bound."""
+        super().load_nodes(nodes, **options)
+        transacts = self._transactions is not None
+        for attempts in self._roster._attempts.values():  # noqa: SLF001 - the fault is put in from outside
+            object.__setattr__(attempts.instance, "outlet", partial(_Trusting, self._bus, transacts=transacts))
+
+
+class GuessesHeaders(NodeRuntime):
+    """Serves commands whose headers cannot be read as if they had none."""
+
+    async def _take_all(self, deliveries: Any) -> None:
+        await super()._take_all(deque(it._replace(headers_error=None) for it in deliveries))
+
+
 class UnboundedTransactions(NodeRuntime):
     """Puts whatever is ready into one transaction, however long the broker takes for it."""
 
@@ -443,6 +520,12 @@ MUTANTS: dict[type[NodeRuntime] | type[SimulatedBus], str] = {
     PublishesBesideTheTransaction: "failed, and its record is there",
     ForgetsWhatHandlersPublish: "answered without its record",
     DropsTheGuard: "the engine ended by",
+    GuardRemoved: "the engine ended by",
+    TakesCancellationsForItsOwn: "the engine ended by",
+    MakesNoProgress: "refused without end",
+    DepthUnbounded: "ended otherwise",
+    DepthOfRequestsUnbounded: "ended otherwise",
+    GuessesHeaders: "ended otherwise",
     UnboundedTransactions: "stuck",
     ForgetsGaps: "stuck: a gap",
     HoldsInSilence: "not fetched, and nobody says why",

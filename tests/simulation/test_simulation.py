@@ -33,6 +33,14 @@ def test_the_histories_hold_what_they_are_meant_to_hold() -> None:
         "late commits",
         "effects once",
         "replays",
+        "strangers at a limit",
+        "drawn strangers",
+        "unreadable headers",
+        "errors raised",
+        "results that are none",
+        "escapes",
+        "cancels",
+        "overruns",
     ):
         assert counts[what] > 5, what
     for harm in ("start", "stop", "crash", "turn", "cut off", "go away"):

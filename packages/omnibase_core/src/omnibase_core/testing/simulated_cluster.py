@@ -27,6 +27,7 @@ class Faults:
 
     - `latency_s`: of each message between a client and the broker.
     - `refused`: messages that the broker refuses though it could keep them.
+    - `bytes_max`: the largest message that it takes, where that is less than its clients were told.
     - `aborted`: transactions that come to nothing.
     - `hung`: transactions in which a call of the client never returns; its watchdog acts after `watchdog_s`.
     - `commit_failed`: commits of offsets that fail, several in a row included.
@@ -37,6 +38,7 @@ class Faults:
 
     latency_s: float = 0.05
     refused: float = 0.03
+    bytes_max: float = inf
     aborted: float = 0.0
     hung: float = 0.0
     watchdog_s: float = 20.0
@@ -47,7 +49,7 @@ class Faults:
     session_s: float = 4.0
 
     def heal(self) -> None:
-        """Refuse and abort nothing more. A quota stays, and so do commits that fail."""
+        """Refuse and abort nothing more. Quotas and sizes stay, and so do commits that fail."""
         self.refused = self.aborted = self.hung = 0.0
 
 
@@ -60,8 +62,8 @@ class Witness(Protocol):
     def appended(self, place: Partition, offset: int, message: Message) -> None:
         """The broker keeps a message."""
 
-    def refused(self, message: Message) -> None:
-        """The broker refuses a message."""
+    def refused(self, message: Message, error: PublishFailed) -> None:
+        """The broker refuses a message, and says why."""
 
     def gone(self, place: Partition, begin: int, end: int) -> None:
         """The broker has dropped the records from one offset up to, not including, another."""
@@ -140,13 +142,13 @@ class SimulatedCluster:
     def _refusal_of(self, message: Message) -> PublishFailed | None:
         if message.topic in self._deleted:
             error = PublishFailed("unknown_topic", "the topic is deleted")
-        elif size_of(message) > self.message_bytes_max:
+        elif size_of(message) > min(self.message_bytes_max, self.faults.bytes_max):
             error = PublishFailed("message_too_large", f"{size_of(message)} bytes, the broker takes less")
         elif self.dice.chance(self.faults.refused):
             error = PublishFailed("publish_refused", "the dice were against it")
         else:
             return None
-        self.witness.refused(message)
+        self.witness.refused(message, error)
         return error
 
     def force(self, place: Partition, message: Message) -> int:
