@@ -14,6 +14,7 @@ _INT_MIN, _UINT_MAX = -(2**63), 2**64 - 1
 _LARGE = b"\xffinteger:"
 _HELD = frozenset({str, float, type(None), bytes, bytearray})
 """What the engine can hold, besides objects, lists and integers."""
+_KEYS = frozenset({str})
 _BITS_MAX, _WRITTEN_BITS_MAX = 64, 14_284
 """Of an integer that the engine takes, and of one that Python writes in digits: 4300 of them."""
 
@@ -87,19 +88,21 @@ def engine_fault(value: Any) -> str | None:
     What it does not know it asks for its text, and an integer for its digits. Where that fails, the process ends.
     """
     waiting = [value]
-    while waiting:
+    while waiting:  # In the order of how often there is which: it is done for each result that the engine reads.
         it = waiting.pop()
         kind = type(it)
+        if kind in _HELD:
+            continue
         if kind is dict:
-            waiting += it
             waiting += it.values()
+            if not _KEYS.issuperset(map(type, it)):
+                waiting += it
         elif kind is list:
             waiting += it
-        elif isinstance(it, int):
-            if int.bit_length(it) > (_WRITTEN_BITS_MAX if kind is int else _BITS_MAX):
-                return "an integer with too many digits to be written"
-        elif kind not in _HELD:
+        elif not isinstance(it, int):
             return f"a value of type {kind.__name__} has no JSON form"
+        elif int.bit_length(it) > (_WRITTEN_BITS_MAX if kind is int else _BITS_MAX):
+            return "an integer with too many digits to be written"
     return None
 
 
