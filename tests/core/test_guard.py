@@ -219,6 +219,35 @@ def test_a_handler_that_cancels_its_own_task_while_its_partition_leaves_ends_no_
     play(scenario)
 
 
+def test_an_engine_that_fails_publishes_nothing_more() -> None:
+    """It has left its group: what still ends there would come behind what the next owners of its partitions answer."""
+
+    async def scenario() -> None:
+        async def behave(request: dict[str, Any]) -> Mapping[str, Any]:
+            if request["n"] == 0:
+                raise Escaping("odd", "x")
+            await asyncio.sleep(1)
+            return request
+
+        def fail(_: Any, error: BaseException) -> Any:
+            raise error
+
+        stage = Stage(behave)
+        runtime = stage.host(loaded_host({"a": node("a")}))
+        runtime._roster.raw_letter = fail  # type: ignore[method-assign]  # noqa: SLF001 - a bug of the engine
+        stage.send("a", 1, key=b"slow")
+        stage.send("a", 0, key=b"bad")
+        await runtime.start()
+        with pytest.raises(LookupError):
+            await runtime.wait()
+        await asyncio.sleep(5)
+        assert len(stage.asked) == 2
+        assert (stage.answers("a"), stage.committed()) == ([], 0)
+        await runtime.stop()
+
+    play(scenario)
+
+
 LARGE = b"x" * 2600
 
 

@@ -126,10 +126,8 @@ class Sender:
 
 def _ends(slug: str, way: str, *, deep: bool, readable: bool) -> frozenset[str]:
     """Return with what a command may end; nothing where that depends on others."""
-    if deep or not readable:
-        return frozenset(
-            {"too_deep"} if readable else {"too_deep", "headers_unreadable"} if deep else {"headers_unreadable"}
-        )
+    if refusals := [code for code, is_due in (("too_deep", deep), ("headers_unreadable", not readable)) if is_due]:
+        return frozenset(refusals)
     if slug == "once":
         return frozenset()
     if way in RAISED or way in UNANSWERED:
