@@ -180,3 +180,22 @@ def _deep() -> Any:
     for _ in range(100):
         value = [value]
     return value
+
+
+def test_what_is_no_command_is_not_answered_when_its_dead_letter_is_refused() -> None:
+    """It is nested too deeply to be served, and so it is to be answered, however the broker takes its dead letter."""
+
+    async def scenario() -> None:
+        async def ends(stage: Stage, bus: Refusing, _: NodeRuntime) -> None:
+            await stage.until(lambda: stage.committed() == 1)
+            assert len(bus.of(LETTERS)) == 2
+            assert stage.answers("a") == []
+            [letter] = stage.letters
+            assert dict(letter.headers)["onex-dlq-code"] == b"too_deep"
+
+        deep: Any = []
+        for _ in range(100):
+            deep = [deep]
+        await run_with(larger_than(10_000, LETTERS), ends, {"deep": deep, "text": "x" * 12_000})
+
+    play(scenario)

@@ -237,7 +237,7 @@ class NodeInstance:
         limited = replace(self.replies, bytes_max=bytes_max)
         now = self.clock.now()
         try:
-            command = decode(delivery.value)
+            command = self._read(delivery)
         except UndecodableEnvelope as error:
             return [limited.dead_letter(delivery, self.node, error, now)]
         return limited.error(delivery, self.node, command, CommandFailed("answer_too_large", reason), now)
@@ -245,7 +245,7 @@ class NodeInstance:
     def unpublished(self, delivery: Delivery, error: PublishFailed) -> Sequence[Message]:
         """Return what ends a delivery instead when the broker refused for good what was to be published for it."""
         try:
-            command = decode(delivery.value)
+            command = self._read(delivery)
         except UndecodableEnvelope as undecodable:
             return [self.replies.dead_letter(delivery, self.node, undecodable, self.clock.now())]
         return self.give_up(delivery, command, HandlerError(error.code, str(error)))
@@ -259,7 +259,7 @@ class NodeInstance:
         """Return the command, or the messages that end a delivery which is none, or whose headers cannot be read."""
         self.figures.commands += 1
         try:
-            command = decode(delivery.value, depth_max=self.depth_max)
+            command = self._read(delivery)
         except UndecodableEnvelope as error:
             self._note(delivery, None, error, attempts=1)
             self.figures.dead_letters += 1
@@ -268,6 +268,10 @@ class NodeInstance:
             # Its trace, its redrive generation and its depth are unknown: to serve it would be to guess.
             return self.give_up(delivery, command, CommandFailed("headers_unreadable", delivery.headers_error))
         return command
+
+    def _read(self, delivery: Delivery) -> OnexEnvelope:
+        """Read a command, the same way whenever it is read. Raises UndecodableEnvelope."""
+        return decode(delivery.value, depth_max=self.depth_max)
 
     async def _execute(self, planned: Plan, outlet: CommandOutlet) -> Mapping[str, Any]:
         call = planned.call
