@@ -113,13 +113,24 @@ def test_a_text_that_is_a_time_is_taken(database: Database, at: str, others: tup
 
 @pytest.mark.parametrize("at", ["2026-02-30T00:00:00Z", "", "soon", 1_795_000_000])
 def test_what_is_no_time_is_data_that_is_invalid(database: Database, at: Any) -> None:
-    """Of seconds since 1970, which look like a time to other drivers, it says what to write.
+    """The 30th of February, nothing, a word, and a number.
 
     Source: psycopg/psycopg#221, mfenniak/pg8000#28
     """
     [answer] = database(PUT_MOMENT, {"at": at, "day": "2026-02-28", "span": "P1D"})
     assert answer == Failure("data_invalid", "")
+
+
+def test_seconds_where_a_time_is_due_are_told_with_what_to_write(database: Database) -> None:
+    """What it says to write works.
+
+    Source: psycopg/psycopg#221, mfenniak/pg8000#28
+    """
+    seconds = {"at": 1_795_000_000, "day": "2026-02-28", "span": "P1D"}
+    [answer] = database(PUT_MOMENT, seconds)
     assert "for seconds since 1970 write to_timestamp(%(name)s)" in answer.message
+    [taken] = database(PUT_MOMENT.replace("%(at)s", "to_timestamp(%(at)s)"), seconds)
+    assert row(taken)["at"] == "2026-11-18T11:06:40Z"
 
 
 # --- Arrays, bytes, enums -----------------------------------------------------------------------------------------

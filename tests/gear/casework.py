@@ -32,7 +32,7 @@ from omnibase_infra.secrets.vault_reader import HostReader
 from omnibase_infra.settings import EnvironmentSecrets
 from omnibase_infra.wiring import handler_factories
 from tests.gear.commands import envelope
-from tests.gear.scripted_http import Script, Seen, Server
+from tests.gear.scripted_http import Script, Server
 
 _LOOKS_APART_S = 0.002
 _LOOKS = 15_000
@@ -42,9 +42,9 @@ T = TypeVar("T")
 # --- Contracts ----------------------------------------------------------------------------------------------------
 
 
-def contract(name: str, rest: str, *, kind: str = "") -> str:
+def contract(name: str, rest: str) -> str:
     """Write a node contract from what follows its first lines."""
-    kind = kind or ("effect" if "handler:" in rest else "compute")
+    kind = "effect" if "handler:" in rest else "compute"
     first = f"contract: node/v1\nname: {name}\nkind: {kind}\nversion: 1.0.0\ndescription: A node of a case.\n"
     return first + rest.removeprefix("\n")
 
@@ -140,7 +140,6 @@ class Trial:
     loaded: LoadedHost
     broker: MemoryBroker
     observer: RecordingObserver
-    seen: list[Seen]
 
     async def ask(self, payload: str = "{}", *, node: str = "case") -> Any:
         """Send a command whose payload is this JSON, and return its answer: a payload, or a Failure."""
@@ -197,14 +196,12 @@ async def hosted(
     `secrets` are the variables `ONEX_SECRET_...`; the `observer` hears of what fails before anything is served.
     """
     async with AsyncExitStack() as stack:
-        seen: list[Seen] = []
         if script is not None:
             server = await stack.enter_async_context(Server(script).listen())
-            seen = server.seen
             more = more or 'handlers: {http: {targets: {web: {base_url: "http://127.0.0.1:PORT"}}}}\n'
             more = more.replace("PORT", str(server.port))
         loaded = _loaded(nodes, more)
-        trial = Trial(loaded, MemoryBroker(), observer or RecordingObserver(), seen)
+        trial = Trial(loaded, MemoryBroker(), observer or RecordingObserver())
         await _serve(trial, secrets or {}, stack)
         yield trial
 
@@ -242,7 +239,7 @@ async def _serve(trial: Trial, environment: Mapping[str, str], stack: AsyncExitS
         secrets=current,
         rotation=Rotation(current, observer=trial.observer),
         redactor=redactor,
-        log=trial.observer,  # type: ignore[arg-type] - it is told events, as any observer
+        log=trial.observer,
         calls={},
         tracer=None,
     )
