@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(ROOT.glob("packages/*/src/**/*.py"))
 NAMES = ("core", "spi", "infra")
-LINES_MAX = 360
+LINES_MAX = 400
 VAGUE = {"utils", "util", "shared", "common", "helpers", "helper", "base", "mixins", "misc", "manager"}
 
 

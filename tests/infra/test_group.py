@@ -1,63 +1,73 @@
 """What a host says of its group: by what the coordinator describes, and by what passes meanwhile."""
 
 import asyncio
-from collections.abc import Mapping
+import struct
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import pytest
-from confluent_kafka import ConsumerGroupState, ConsumerGroupType, Node, TopicPartition
-from confluent_kafka.admin._group import ConsumerGroupDescription, MemberAssignment, MemberDescription
+from hypothesis import given
+from hypothesis import strategies as st
 
 from omnibase_core.testing import RecordingObserver
 from omnibase_infra.kafka import KafkaBus, KafkaSettings
-from omnibase_infra.kafka.group import GroupTimes, GroupView, GroupWait, view_of
+from omnibase_infra.kafka.group import GroupTimes, GroupView, GroupWait, partitions_in, view_of
 from tests.gear.brokers import ApacheKafka, Broker
 from tests.gear.bus_world import Listener, host_contract
 from tests.gear.traffic import create_topics
 
-CLASSIC, NEWER = ConsumerGroupType.CLASSIC, ConsumerGroupType.CONSUMER
-PREPARING, STABLE = ConsumerGroupState.PREPARING_REBALANCING, ConsumerGroupState.STABLE
 OURS = ("us-1",)
 TIMES = GroupTimes(session_s=10, poll_s=60)
 
 
-def assignment(numbers: range) -> MemberAssignment:
-    """Assign partitions of one topic."""
-    return MemberAssignment([TopicPartition("topic", number) for number in numbers])
+class Member(NamedTuple):
+    """A member as the client describes it."""
+
+    id: str
+    client_id: str
+    client_host: str
+    assignment: bytes
 
 
-def member(
-    name: str, has: range, *, number: int = 1, address: str = "10.0.0.7", to_have: range | None = None
-) -> MemberDescription:
-    """Describe a member as the client does."""
-    target = None if to_have is None else assignment(to_have)
-    return MemberDescription(f"{name}-{number}", name, f"/{address}", assignment(has), target_assignment=target)
+class Group(NamedTuple):
+    """A group as the client describes it."""
+
+    state: str
+    members: Sequence[Member]
+    error: object = None
 
 
-def group(kind: ConsumerGroupType, state: ConsumerGroupState, *members: MemberDescription) -> ConsumerGroupDescription:
-    """Describe a group as the client does."""
-    return ConsumerGroupDescription(
-        "group",
-        is_simple_consumer_group=False,
-        members=list(members),
-        partition_assignor="",
-        state=state,
-        coordinator=Node(1, "broker", 9092),
-        type=kind,
-    )
+def assignment(numbers: range, *topics: str) -> bytes:
+    """Assign partitions of topics, as Kafka's consumer protocol writes it."""
+    written = struct.pack(">hi", 1, len(topics))
+    for topic in topics:
+        written += struct.pack(f">h{len(topic)}si{len(numbers)}i", len(topic), topic.encode(), len(numbers), *numbers)
+    return written + struct.pack(">i", 0)
 
 
-def wait(view: GroupView, *, owned: int = 0, times: GroupTimes = TIMES) -> GroupWait:
+def member(name: str, has: range, *, number: int = 1, address: str = "10.0.0.7") -> Member:
+    """Describe a member."""
+    return Member(f"{name}-{number}", name, f"/{address}", assignment(has, "topic"))
+
+
+def view(state: str, *members: Member) -> GroupView:
+    """Look at a group of these members."""
+    found: Any = [Group(state, members)]
+    return view_of(found, OURS)
+
+
+def wait(seen: GroupView, *, owned: int = 0, times: GroupTimes = TIMES) -> GroupWait:
     """Wait from the moment 0 on; the group has been as it is from 1 on."""
-    return GroupWait(group="pool", owned=owned, since_s=0, view=view, view_since_s=1, times=times)
+    return GroupWait(group="pool", owned=owned, since_s=0, view=seen, view_since_s=1, times=times)
 
 
-@pytest.mark.parametrize("state", [PREPARING, ConsumerGroupState.COMPLETING_REBALANCING])
-def test_a_group_that_rebalances_waits_for_any_other_member(state: ConsumerGroupState) -> None:
+@pytest.mark.parametrize("state", ["PreparingRebalance", "CompletingRebalance"])
+def test_a_group_that_rebalances_waits_for_any_other_member(state: str) -> None:
     """Of one that has died the coordinator still says what it had been assigned."""
     members = (member("us", range(0)), member("a", range(4)), member("b", range(4, 6), address="10.0.0.8"))
-    view = view_of(group(CLASSIC, state, *members), OURS)
-    assert (view.dealing, view.others) == (True, {"a at 10.0.0.7": 4, "b at 10.0.0.8": 2})
-    said = wait(view).described(5)
+    seen = view(state, *members)
+    assert (seen.dealing, seen.others) == (True, {"a at 10.0.0.7": 4, "b at 10.0.0.8": 2})
+    said = wait(seen).described(5)
     assert said == (
         "it has been joining the group pool for 5 s, and waits for one or more of a at 10.0.0.7 (4 partitions), "
         "b at 10.0.0.8 (2 partitions); what a dead member holds is not served until it is dropped, within 6 s"
@@ -67,10 +77,10 @@ def test_a_group_that_rebalances_waits_for_any_other_member(state: ConsumerGroup
 def test_consumers_of_one_host_are_one_name_and_few_are_named() -> None:
     """A line that names each consumer of a large pool would be read by nobody."""
     many = [member(f"h{n}", range(n), number=number) for n in range(1, 6) for number in (1, 2)]
-    view = view_of(group(CLASSIC, PREPARING, *many), OURS)
-    assert view.held == 30
+    seen = view("PreparingRebalance", *many)
+    assert seen.held == 30
     assert (
-        view.named
+        seen.named
         == "h5 at 10.0.0.7 (10 partitions), h4 at 10.0.0.7 (8 partitions), h3 at 10.0.0.7 (6 partitions), 2 more"
     )
 
@@ -86,14 +96,14 @@ def test_consumers_of_one_host_are_one_name_and_few_are_named() -> None:
 )
 def test_how_long_the_wait_can_last_follows_from_when_members_are_dropped(now_s: float, at_most_s: float) -> None:
     """After a session, all who are left are alive."""
-    view = GroupView("preparing rebalancing", dealing=True, others={"a at 10.0.0.7": 4})
-    assert wait(view, owned=2).at_most_s(now_s) == at_most_s
+    seen = GroupView("preparing rebalance", dealing=True, others={"a at 10.0.0.7": 4})
+    assert wait(seen, owned=2).at_most_s(now_s) == at_most_s
 
 
 def test_a_rebalance_is_said_otherwise_by_a_host_that_serves() -> None:
     """It has its partitions, and knows of those that it does not have."""
-    view = GroupView("preparing rebalancing", dealing=True, others={"a at 10.0.0.7": 1})
-    assert wait(view, owned=3).described(8) == (
+    seen = GroupView("preparing rebalance", dealing=True, others={"a at 10.0.0.7": 1})
+    assert wait(seen, owned=3).described(8) == (
         "the group pool has been rebalancing for 8 s, and waits for a at 10.0.0.7 (1 partition); "
         "what a dead member holds is not served until it is dropped, within 3 s"
     )
@@ -101,36 +111,29 @@ def test_a_rebalance_is_said_otherwise_by_a_host_that_serves() -> None:
 
 def test_a_host_that_is_given_nothing_says_who_has_it() -> None:
     """It is one more than there are partitions, or has not been dealt with yet."""
-    view = view_of(group(CLASSIC, STABLE, member("us", range(0)), member("a", range(4))), OURS)
-    said = wait(view).described(9)
+    seen = view("Stable", member("us", range(0)), member("a", range(4)))
+    said = wait(seen).described(9)
     assert said == "the group pool has had none for it for 9 s: a at 10.0.0.7 (4 partitions) have them"
-    assert wait(view).at_most_s(9) is None
+    assert wait(seen).at_most_s(9) is None
 
 
 def test_where_nothing_is_known_the_wait_is_said() -> None:
-    """The coordinator does not answer, or has just begun."""
-    alone = view_of(group(CLASSIC, PREPARING, member("us", range(0))), OURS)
-    for view in (GroupView(), alone):
-        assert wait(view).described(3) == "it has been joining the group pool for 3 s"
+    """The coordinator does not answer, has just begun, or knows the group by a protocol that is not asked about."""
+    alone = view("PreparingRebalance", member("us", range(0)))
+    for seen in (GroupView(), alone, view("Dead"), view("")):
+        assert wait(seen).described(3) == "it has been joining the group pool for 3 s"
 
 
-NEWER_CASES: Mapping[str, tuple[range, range, dict[str, int], bool]] = {
-    "who still has what is to be ours": (range(0), range(2, 4), {"a at 10.0.0.7": 2}, True),
-    "nobody, and others wait for each other": (range(2), range(2), {"a at 10.0.0.7": 4, "b at 10.0.0.7": 1}, False),
-}
+@given(st.integers(0, 5), st.lists(st.text("abc", min_size=1, max_size=9), max_size=4, unique=True))
+def test_partitions_of_an_assignment_are_counted(count: int, topics: list[str]) -> None:
+    """Of any number of topics."""
+    assert partitions_in(assignment(range(count), *topics)) == count * len(topics)
 
 
-@pytest.mark.parametrize("case", NEWER_CASES)
-def test_with_the_newer_protocol_a_host_waits_only_for_who_has_its_partitions(case: str) -> None:
-    """Each member goes on by itself, whatever the state of the group."""
-    has, to_have, others, dealing = NEWER_CASES[case]
-    held = member("a", range(4), to_have=range(2)) if dealing else member("a", range(4, 8), to_have=range(4, 8))
-    members = (member("us", has, to_have=to_have), held, member("b", range(9, 10), to_have=range(0)))
-    view = view_of(group(NEWER, ConsumerGroupState.UNKNOWN, *members), OURS)
-    assert (view.dealing, view.others) == (dealing, others)
-    if dealing:
-        said = wait(view, times=GroupTimes(session_s=None, poll_s=60)).described(7)
-        assert said.endswith("until it is dropped, when the broker ends its session")
+@given(st.binary(max_size=40))
+def test_what_is_no_assignment_is_not_counted_on(data: bytes) -> None:
+    """Other kinds of groups write what they like."""
+    assert isinstance(partitions_in(data), int)
 
 
 def test_a_host_more_than_there_are_partitions_is_told_once(kafka: Broker, unique_slug: str) -> None:

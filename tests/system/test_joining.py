@@ -57,7 +57,7 @@ def test_who_waits_for_the_session_of_a_killed_host_says_so(machine: Machine, ka
 def _says_for_whom_it_waits(host: RunningHost, group: str) -> None:
     [told] = host.events("group_waits")
     assert (told["level"], told["group"], told["owned"], told["held"]) == ("warning", group, 0, 4)
-    assert told["state"] == "preparing rebalancing"
+    assert told["state"] == "preparing rebalance"
     assert told["waits_for"] == "system-test at 127.0.0.1 (4 partitions)"
     assert 5 <= told["for_s"] < SESSION_S
     assert 0 <= told["at_most_s"] <= SESSION_S

@@ -47,7 +47,7 @@ def test_the_example_fits_its_database(postgres: Postgres, tmp_path: Path, monke
     """Each statement is prepared, by the user and the password of the secrets; nothing is done."""
     address = _database(postgres, "create table users (id bigint primary key, name text)")
     done = _check(tmp_path, address, node=NODE.read_text(), monkeypatch=monkeypatch)
-    assert done.output == "nodes: 1, hosts: 1, problems: 0\nstatements prepared at their databases: 2\n"
+    assert done.output == "nodes: 1, hosts: 1, problems: 0\nstatements prepared at their databases: 3\n"
     with psycopg.connect(f"postgresql://postgres@{address}") as connection:
         assert connection.execute("select count(*) from users").fetchall() == [(0,)]
 
@@ -61,6 +61,7 @@ def test_what_the_database_refuses_is_told_at_its_place(
     assert _told(_check(tmp_path, address, node=node, monkeypatch=monkeypatch, form="json")) == [
         ("18:18", 'the database refuses it: column "nome" does not exist (42703)'),
         ("38:18", "%(name)s is jsonb to the database; write %(name)s::jsonb"),
+        ("53:18", "%(name)s is jsonb to the database; write %(name)s::jsonb"),
     ]
 
 

@@ -1,23 +1,29 @@
 """What a host waits for in its consumer group: while it joins, while members that died still count as alive.
 
 The broker does not say which member has died. It says whether the group is being dealt out anew, who is a member, and
-what each of them was last assigned: that is enough to say who is waited for, and for how long at the most.
+what each of them was last assigned: that is enough to say who is waited for, and for how long at the most. With KIP-848
+only the wait itself is known.
 """
 
+import re
+import struct
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from confluent_kafka import ConsumerGroupState, ConsumerGroupType, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._group import ConsumerGroupDescription, MemberDescription
 
 _TELL_EVERY_S = 5.0
 _ASK_S = 3.0
 _NAMED_MAX = 3
-_DEALING = frozenset({ConsumerGroupState.PREPARING_REBALANCING, ConsumerGroupState.COMPLETING_REBALANCING})
+_SOON_S = 60.0
+"""After so long a wait of which nothing more is known is told as often, and no more."""
+_DEALING = frozenset({"PreparingRebalance", "CompletingRebalance"})
+_UNKNOWN = frozenset({"", "Dead"})
+"""What is said of a group that this way of asking does not know: one that is not there, or one of KIP-848."""
+_INT16, _INT32 = struct.Struct(">h"), struct.Struct(">i")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,38 +70,36 @@ class GroupView:
         return ", ".join(names)
 
 
-def view_of(description: ConsumerGroupDescription, own: Collection[str]) -> GroupView:
-    """Look at a group as the host with these member ids does."""
-    state = description.state.name.lower().replace("_", " ")
-    if description.type is ConsumerGroupType.CONSUMER:
-        return _view_of_newer(description, own, state)
-    others = _counts((it, len(_places(it.assignment))) for it in description.members if it.member_id not in own)
-    return GroupView(state, dealing=description.state in _DEALING, others=others)
+def view_of(found: Sequence[Any], own: Collection[str]) -> GroupView:
+    """Look at what was found of a group as the host with these member ids does."""
+    if not found or found[0].error is not None or found[0].state in _UNKNOWN:
+        return GroupView()
+    state = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", found[0].state).lower()
+    others: dict[str, int] = {}
+    for member in found[0].members:
+        if member.id not in own:
+            # The replicas of a host, and its consumers, have one name.
+            name = f"{member.client_id} at {member.client_host.lstrip('/')}"
+            others[name] = others.get(name, 0) + partitions_in(member.assignment)
+    return GroupView(state, dealing=found[0].state in _DEALING, others=others)
 
 
-def _view_of_newer(description: ConsumerGroupDescription, own: Collection[str], state: str) -> GroupView:
-    """With KIP-848 each member goes on by itself, and waits only for who still has what is to be its own."""
-    mine = [it for it in description.members if it.member_id in own]
-    rest = [it for it in description.members if it.member_id not in own]
-    targets = set().union(*(_places(it.target_assignment) for it in mine))
-    awaited = [(it, len(_places(it.assignment) & targets)) for it in rest]
-    if any(count for _, count in awaited):
-        return GroupView(state, dealing=True, others=_counts(it for it in awaited if it[1]))
-    return GroupView(state, others=_counts((it, len(_places(it.assignment))) for it in rest))
+def partitions_in(assignment: bytes) -> int:
+    """Return how many partitions a member's assignment names, as Kafka's consumer protocol writes it; 0 for others'.
 
-
-def _places(assignment: Any) -> set[tuple[str, int]]:
-    places: Iterable[TopicPartition] = () if assignment is None else assignment.topic_partitions
-    return {(it.topic, it.partition) for it in places}
-
-
-def _counts(members: Iterable[tuple[MemberDescription, int]]) -> dict[str, int]:
-    """Sum partitions up by name and address: the replicas of a host, and its consumers, have one name."""
-    counts: dict[str, int] = {}
-    for member, count in members:
-        name = f"{member.client_id} at {member.host.lstrip('/')}"
-        counts[name] = counts.get(name, 0) + count
-    return counts
+    That is a version (int16) and an array (int32) of topics: a name (int16 and UTF-8), and an array of int32.
+    """
+    count, at = 0, _INT16.size
+    try:
+        topics, at = _INT32.unpack_from(assignment, at)[0], at + _INT32.size
+        for _ in range(topics):
+            length, at = _INT16.unpack_from(assignment, at)[0], at + _INT16.size
+            at += max(0, length)
+            numbers, at = max(0, _INT32.unpack_from(assignment, at)[0]), at + _INT32.size
+            count, at = count + numbers, at + numbers * _INT32.size
+    except struct.error:
+        return 0
+    return count
 
 
 def _counted(count: int) -> str:
@@ -188,11 +192,11 @@ class GroupWatch:
             self._unsettled_since_s, self._told_spare = None, False
 
     def _ask(self, admin: AdminClient, own: Collection[str]) -> GroupView:
-        asked: Future[ConsumerGroupDescription]
-        asked = admin.describe_consumer_groups([self._group], request_timeout=_ASK_S)[self._group]
         try:
-            return view_of(asked.result(_ASK_S + 1), own)
-        except (KafkaException, TimeoutError):
+            # Not describe_consumer_groups: where a broker goes away at the wrong moment, it aborts the process
+            # (librdkafka issue 4605, seen with 2.16.1). Nothing else tells of groups of KIP-848.
+            return view_of(admin.list_groups(self._group, timeout=_ASK_S), own)
+        except KafkaException:
             return GroupView()
 
     def _note(self, view: GroupView, *, owned: int, now_s: float) -> None:
@@ -214,7 +218,12 @@ class GroupWatch:
     def _tell(self, wait: GroupWait, now_s: float) -> None:
         is_spare = not wait.view.dealing and bool(wait.view.held)
         since_s = max(self._told_s, wait.since_s)
-        if now_s - since_s < _TELL_EVERY_S or (is_spare and self._told_spare) or not self._reachable():
+        is_vague = not wait.view.others and now_s - wait.since_s > _SOON_S
+        if (
+            now_s - since_s < (_SOON_S if is_vague else _TELL_EVERY_S)
+            or (is_spare and self._told_spare)
+            or not self._reachable()
+        ):
             return
         self._told_s, self._told_spare = now_s, is_spare
         if self._unsettled_since_s is None:
