@@ -185,7 +185,7 @@ def test_a_text_without_a_form_in_a_header_is_refused_before_anything_is_sent() 
     assert answers[2] == {"name": 'q"uote.csv'}
     for answer in (answers[0], answers[1], answers[3]):
         assert answer == Failure("request_invalid", "")
-        assert "the value of header 'x-name' holds a " in answer.message
+        assert "the value of header 'x-name' " in answer.message
 
 
 def test_the_type_of_a_body_can_be_another_than_its_own() -> None:
