@@ -28,6 +28,13 @@ def configured_tracer() -> "OtelTracer | None":
     return None if isinstance(provider, ProxyTracerProvider) else OtelTracer(provider)
 
 
+def current_context() -> Headers:
+    """Return the headers that carry the span which is current here, none where there is no span."""
+    carrier: dict[str, str] = {}
+    _W3C.inject(carrier)
+    return [(name, value.encode("latin-1")) for name, value in carrier.items()]
+
+
 class OtelTracer:
     """Tells of attempts and calls by OpenTelemetry. A Tracer."""
 

@@ -19,9 +19,8 @@ from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.loaded import LoadedHost
 from omnibase_infra.cli.contracts import load_host
 from omnibase_infra.cli.run import stop_on_signals
-from omnibase_infra.cli.send import new_command
+from omnibase_infra.client import HostClient, NoAnswer, new_command
 from omnibase_infra.demo.server import demo_server
-from omnibase_infra.kafka import KafkaCaller, KafkaSettings
 from omnibase_infra.settings import process_secrets, process_settings
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ async def _demo(contracts: Path, *, once: bool) -> bool:
         _introduce(loaded, host)
         while (await host.report()).hindrances:  # noqa: ASYNC110 - asked as a load balancer would ask
             await asyncio.sleep(_ASK_S)
-        all_answered = await asyncio.to_thread(_call_each, loaded, host.bus.address)
+        all_answered = await _call_each(loaded, host.bus.address)
         if not once:
             _invite(host)
             await host.until(stop)
@@ -89,21 +88,18 @@ def _invite(host: "RuntimeHostProcess") -> None:
     click.echo(f"  curl -s {host.health_url}/health")
 
 
-def _call_each(loaded: LoadedHost, address: str) -> bool:
-    """Send each operation the example of its own input schema; say whether all of them gave a result."""
+async def _call_each(loaded: LoadedHost, address: str) -> bool:
+    """Send each operation the example of its own input schema; return whether all of them gave a result."""
     click.echo(f"{'node':<20} {'operation':<14} {'time':>8}  answer")
     names = loaded.contract.namespace
     answered = []
-    with KafkaCaller(KafkaSettings(bootstrap_servers=address), address=address) as caller:
+    async with HostClient(address, environment=names.environment, tenant=names.tenant) as client:
         for node, command in _examples(loaded):
             began_s = time.perf_counter()
-            answer = caller.call(
-                command,
-                command_topic=names.command(node.contract.name, node.contract.major),
-                event_topic=names.event(node.contract.name, node.contract.major),
-                key=None,
-                timeout_s=_ANSWER_S,
-            )
+            try:
+                answer = await client.exchange(command, major=node.contract.major, timeout_s=_ANSWER_S)
+            except NoAnswer:
+                answer = None
             took_ms = (time.perf_counter() - began_s) * 1000
             click.echo(_row(command, took_ms, answer))
             answered.append(answer is not None and answer.error is None)

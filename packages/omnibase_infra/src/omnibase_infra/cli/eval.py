@@ -22,7 +22,7 @@ from omnibase_core.expressions import (
 )
 from omnibase_infra.cli.contracts import registry_of
 from omnibase_infra.cli.objects import object_of
-from omnibase_infra.cli.send import new_command
+from omnibase_infra.client import new_command
 from omnibase_infra.files import read_contracts
 
 

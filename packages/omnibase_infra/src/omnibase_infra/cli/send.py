@@ -1,22 +1,21 @@
 """`runtime-host send`: one command to a node, and its answer."""
 
+import asyncio
 import json
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
 import click
 
 from omnibase_core.codec import encode
-from omnibase_core.envelope import ENVELOPE_VERSION, OnexEnvelope
+from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.loaded import LoadedHost
 from omnibase_infra.cli.completion import complete_nodes
 from omnibase_infra.cli.objects import check_depth, object_of
 from omnibase_infra.cli.target import broker_option, bus_of, host_of, host_option, major_of
-from omnibase_infra.kafka import KafkaCaller
+from omnibase_infra.client import HostClient, NoAnswer, new_command
 
 NO_ANSWER = 3
+_CLIENT_ID = "runtime-host-send"
 
 
 @click.command()
@@ -53,10 +52,11 @@ def send(
     check_depth("--payload", document, depth_max=loaded.contract.limits.depth_max)
     command = new_command(node, operation, document)
     _check_text(command)
-    answer = _call(loaded, node, command, key=key, timeout_s=timeout_s)
-    if answer is None:
-        click.echo(f"error: no answer from {node!r} within {timeout_s:g} s; it may still be served", err=True)
-        raise SystemExit(NO_ANSWER)
+    try:
+        answer = asyncio.run(_exchange(loaded, node, command, key=key, timeout_s=timeout_s))
+    except NoAnswer as error:
+        click.echo(f"error: {error}; what a host has not begun by now expires", err=True)
+        raise SystemExit(NO_ANSWER) from error
     if as_json:
         click.echo(encode(answer).decode())
     elif answer.error is None:
@@ -80,35 +80,13 @@ def _readable(answer: OnexEnvelope) -> str:
         return encode(answer).decode()
 
 
-def new_command(
-    node: str, operation: str | None, payload: dict[str, Any], *, metadata: dict[str, Any] | None = None
-) -> OnexEnvelope:
-    """Make a command that nothing has caused: the root of a correlation."""
-    identity = uuid4()
-    return OnexEnvelope(
-        envelope_version=ENVELOPE_VERSION,
-        envelope_id=identity,
-        correlation_id=identity,
-        node_slug=node,
-        operation=operation,
-        payload=payload,
-        metadata=metadata or {},
-        timestamp=datetime.now(UTC),
-    )
-
-
-def _call(
+async def _exchange(
     loaded: LoadedHost, node: str, command: OnexEnvelope, *, key: str | None, timeout_s: float
-) -> OnexEnvelope | None:
+) -> OnexEnvelope:
     major = major_of(loaded, node)
-    settings = bus_of(loaded)
     names = loaded.contract.namespace
-    with KafkaCaller(settings, address=settings.bootstrap_servers) as caller:
-        return caller.call(
-            command,
-            command_topic=names.command(node, major),
-            event_topic=names.event(node, major),
-            # Bytes that are not UTF-8 are in the text as they came: they are sent as they are.
-            key=None if key is None else key.encode(errors="surrogateescape"),
-            timeout_s=timeout_s,
-        )
+    bus = bus_of(loaded)
+    async with HostClient(bus, environment=names.environment, tenant=names.tenant, name=_CLIENT_ID) as client:
+        # Bytes that are not UTF-8 are in the text as they came: they are sent as they are.
+        raw_key = None if key is None else key.encode(errors="surrogateescape")
+        return await client.exchange(command, key=raw_key, major=major, timeout_s=timeout_s)

@@ -1,7 +1,6 @@
 """Kafka: the bus of a host, the embedded broker, and the clients of the command line. The one user of librdkafka."""
 
 from omnibase_infra.kafka.bus import KafkaBus, KafkaBusFactory
-from omnibase_infra.kafka.caller import KafkaCaller
 from omnibase_infra.kafka.embedded import EMBEDDED
 from omnibase_infra.kafka.letters import DeadLetters, Letter, Mark, NoSuchLetter, Place, Selection
 from omnibase_infra.kafka.redrive import NotRedrivable, Outcome, Redrive
@@ -12,7 +11,6 @@ __all__ = [
     "DeadLetters",
     "KafkaBus",
     "KafkaBusFactory",
-    "KafkaCaller",
     "KafkaSettings",
     "Letter",
     "Mark",

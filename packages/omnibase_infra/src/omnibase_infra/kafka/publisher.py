@@ -14,7 +14,13 @@ _BUSY_S = 0.001
 _IDLE_S = 0.2
 _DISCONNECT_S = 2.0
 
+WITHDRAWN, UNCERTAIN = "withdrawn", "uncertain"
+"""The codes of messages that were taken back: before they were sent for the first time, or perhaps after it."""
+
 _CODES = {
+    KafkaError._PURGE_QUEUE: WITHDRAWN,
+    KafkaError._PURGE_INFLIGHT: UNCERTAIN,
+    KafkaError._MSG_TIMED_OUT: UNCERTAIN,
     KafkaError.MSG_SIZE_TOO_LARGE: "message_too_large",
     KafkaError.UNKNOWN_TOPIC_OR_PART: "unknown_topic",
     KafkaError._UNKNOWN_TOPIC: "unknown_topic",
@@ -108,6 +114,10 @@ class Publisher:
                 self._producer.produce(topic, value, key, on_delivery=batch.report, headers=sendable(headers))
             except _UNQUEUED as error:
                 batch.refusals.append(Refusal(index, unqueued(error)))
+
+    def withdraw(self) -> None:
+        """Take back all that is not acknowledged: each is refused as `withdrawn` or `uncertain`."""
+        self._producer.purge()
 
     async def close(self, *, within_s: float) -> None:
         """Let what is queued go out for so long, cancel what is not acknowledged then, and disconnect.

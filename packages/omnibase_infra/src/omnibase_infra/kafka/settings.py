@@ -31,6 +31,8 @@ _FETCH_WAIT_MS, _FETCH_WAIT_MOST_MS = 100, 500
 _NAMED_A_MS = 4
 """So many partitions are named in each millisecond by an idle host of 400 to 2,000 of them."""
 
+_GROUPS_OF_POOLS = "onex."
+
 _TRANSACTIONS: Mapping[str, Property] = {
     # The broker refuses the first request of a transaction while it still writes the markers of the one before. The
     # client asks again after this pause, which by default is most of an answer's latency.
@@ -162,6 +164,19 @@ class KafkaSettings(BaseModel):
             "auto.offset.reset": "latest",
             "enable.auto.commit": False,
             "allow.auto.create.topics": self.embedded,
+        }
+
+    def subscriber(self, *, client_id: str, group: str, start: str) -> dict[str, Any]:
+        """Configure a member of a group that reads what hosts write. Raises ValueError for a group of hosts."""
+        if not group or group.startswith(_GROUPS_OF_POOLS):
+            raise ValueError(f"found the group {group!r}, expected a name that does not begin with {_GROUPS_OF_POOLS}")
+        return {
+            "fetch.wait.max.ms": 5 if self.embedded else _FETCH_WAIT_MS,
+            **self.common(client_id),
+            "group.id": group,
+            "auto.offset.reset": start,
+            "enable.auto.offset.store": False,
+            **self._group_protocol(),
         }
 
     def consumers_of(self, topics: int, *, transacts: bool) -> int:
