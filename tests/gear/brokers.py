@@ -104,13 +104,13 @@ class ApacheKafka:
         self._log = folder / "kafka.log"
         self._properties = folder / "server.properties"
         self._properties.write_text(_PROPERTIES.format(**ports, data=folder / "data"))
-        self._classpath = f"{_jars()}/*"
+        self.class_path = f"{_jars()}/*"
         arguments = ["format", "--standalone", "-t", _cluster_id(), "-c", str(self._properties)]
-        _run(["java", "-cp", self._classpath, "kafka.tools.StorageTool", *arguments])
+        _run(["java", "-cp", self.class_path, "kafka.tools.StorageTool", *arguments])
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        command = ["java", "-Xmx512m", "-cp", self._classpath, "kafka.Kafka", str(self._properties)]
+        command = ["java", "-Xmx512m", "-cp", self.class_path, "kafka.Kafka", str(self._properties)]
         self._child = Child(command, self._log)
         _until_answers(self)
 
@@ -131,7 +131,7 @@ class ApacheKafka:
         """Set the quota of the producers of a client id."""
         where = ["--bootstrap-server", self.bootstrap_servers, "--entity-type", "clients", "--entity-name", client_id]
         what = ["--alter", "--add-config", f"producer_byte_rate={bytes_per_s}"]
-        _run(["java", "-cp", self._classpath, "kafka.admin.ConfigCommand", *where, *what])
+        _run(["java", "-cp", self.class_path, "kafka.admin.ConfigCommand", *where, *what])
 
 
 class ApacheCluster:
