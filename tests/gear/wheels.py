@@ -30,8 +30,19 @@ def build_wheels(folder: Path) -> dict[str, Path]:
     return {it.name.partition("-")[0]: it for it in folder.glob("*.whl")}
 
 
-def environment_with(folder: Path, *packages: Path) -> Path:
-    """Make a clean environment in an empty folder, install wheels, and give the folder of its commands."""
-    run(UV, "venv", "--quiet", "--python", "3.11", folder / "venv", cwd=folder)
+def interpreter_of(version: str) -> Path | None:
+    """Return an interpreter of a version such as `3.12` on this machine, None where there is none."""
+    of_pyenv = (Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python")
+    named = shutil.which(f"python{version}")
+    for path in (*([Path(named)] if named else []), *of_pyenv):
+        # What pyenv puts on the path only says that the version is not active.
+        if subprocess.run([path, "--version"], capture_output=True, check=False).returncode == 0:
+            return path
+    return None
+
+
+def environment_with(folder: Path, *packages: Path, python: str | Path = "3.11") -> Path:
+    """Make a clean environment in an empty folder, install wheels, and return the folder of its commands."""
+    run(UV, "venv", "--quiet", "--python", python, folder / "venv", cwd=folder)
     run(UV, "pip", "install", "--quiet", *packages, cwd=folder, VIRTUAL_ENV=str(folder / "venv"))
     return folder / "venv" / "bin"

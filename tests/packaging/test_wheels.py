@@ -9,7 +9,7 @@ import pytest
 
 from tests.gear.hosts import Machine, RunningHost
 from tests.gear.processes import Child
-from tests.gear.wheels import ROOT, UV, build_wheels, environment_with, run
+from tests.gear.wheels import ROOT, UV, build_wheels, environment_with, interpreter_of, run
 
 NAMES = ("omnibase_core", "omnibase_spi", "omnibase_infra")
 NEED_MORE = {
@@ -61,6 +61,19 @@ def test_the_demo_runs_from_the_wheels_in_any_folder(installed: Path, tmp_path: 
     assert answered[1] == answered[2] != "0"
     assert max(map(len, said.splitlines())) <= 80
     assert run(installed / "omninode-runtime-host", "--version", cwd=tmp_path) == "runtime-host, version 1.0.0\n"
+
+
+@pytest.mark.parametrize("version", ["3.12", "3.13"])
+def test_later_versions_of_python_serve_as_well(version: str, wheels: dict[str, Path], tmp_path: Path) -> None:
+    """The demo answers, and the examples pass the tests beside them."""
+    python = interpreter_of(version)
+    if python is None:
+        pytest.skip(f"there is no Python {version} here")
+    bin_folder = environment_with(tmp_path, *wheels.values(), python=python)
+    state = str(tmp_path / "state")
+    said = run(bin_folder / "runtime-host", "demo", "--once", cwd=tmp_path, RUNTIME_HOST_STATE_DIR=state)
+    assert re.search(r"\b9 of 9 commands answered", said)
+    run(bin_folder / "runtime-host", "test", ROOT / "contracts", "--fail-under", "100", cwd=tmp_path)
 
 
 def test_the_plugin_of_the_documentation_works(wheels: dict[str, Path], tmp_path: Path) -> None:
