@@ -1,1 +1,110 @@
-"""The pure core of the ONEX Runtime Host: envelopes, contracts, the node runtime. No I/O is started from here."""
+"""The pure core of the ONEX Runtime Host: envelopes, contracts, the node runtime. No I/O is started from here.
+
+What is listed in `__all__` is public. Each name is imported when it is first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from omnibase_core.codec import decode, encode
+    from omnibase_core.contracts.host import RuntimeHostContract
+    from omnibase_core.contracts.node import NodeContract, NodeKind
+    from omnibase_core.envelope import EnvelopeError, OnexEnvelope
+    from omnibase_core.errors import (
+        BusError,
+        CommandFailed,
+        CommandRejected,
+        ExpressionFailed,
+        HandlerError,
+        InvalidContracts,
+        InvalidExpression,
+        InvalidTopicName,
+        OnexError,
+        Problem,
+        PublishFailed,
+        SecretMissing,
+        StoreFailed,
+        StoreMissing,
+        TransactionAborted,
+        UndecodableEnvelope,
+        UnknownHandler,
+        UnknownNode,
+    )
+    from omnibase_core.instance import NodeInstance
+    from omnibase_core.registry import FileRegistry
+    from omnibase_core.runtime import NodeRuntime
+
+__all__ = [
+    "BusError",
+    "CommandFailed",
+    "CommandRejected",
+    "EnvelopeError",
+    "ExpressionFailed",
+    "FileRegistry",
+    "HandlerError",
+    "InvalidContracts",
+    "InvalidExpression",
+    "InvalidTopicName",
+    "NodeContract",
+    "NodeInstance",
+    "NodeKind",
+    "NodeRuntime",
+    "OnexEnvelope",
+    "OnexError",
+    "Problem",
+    "PublishFailed",
+    "RuntimeHostContract",
+    "SecretMissing",
+    "StoreFailed",
+    "StoreMissing",
+    "TransactionAborted",
+    "UndecodableEnvelope",
+    "UnknownHandler",
+    "UnknownNode",
+    "decode",
+    "encode",
+]
+
+_NAMES = {
+    "omnibase_core.codec": ["decode", "encode"],
+    "omnibase_core.contracts.host": ["RuntimeHostContract"],
+    "omnibase_core.contracts.node": ["NodeContract", "NodeKind"],
+    "omnibase_core.envelope": ["EnvelopeError", "OnexEnvelope"],
+    "omnibase_core.errors": [
+        "BusError",
+        "CommandFailed",
+        "CommandRejected",
+        "ExpressionFailed",
+        "HandlerError",
+        "InvalidContracts",
+        "InvalidExpression",
+        "InvalidTopicName",
+        "OnexError",
+        "Problem",
+        "PublishFailed",
+        "SecretMissing",
+        "StoreFailed",
+        "StoreMissing",
+        "TransactionAborted",
+        "UndecodableEnvelope",
+        "UnknownHandler",
+        "UnknownNode",
+    ],
+    "omnibase_core.instance": ["NodeInstance"],
+    "omnibase_core.registry": ["FileRegistry"],
+    "omnibase_core.runtime": ["NodeRuntime"],
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Return what a public name stands for."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, beside what every module has."""
+    return sorted({*globals(), *__all__})

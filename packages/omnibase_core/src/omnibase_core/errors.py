@@ -271,6 +271,12 @@ class ExpressionFailed(CommandFailed):
         super().__init__("expression_failed", f"{where}: {message}", details={"where": where})
 
 
+class UnknownNode(OnexError):
+    """A registry was asked for a node that it has not read."""
+
+    code = "no_such_node"
+
+
 class UnknownHandler(OnexError):
     """A node asks for a handler type that nothing registered."""
 

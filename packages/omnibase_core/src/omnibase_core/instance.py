@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from omnibase_core.answers import AnswerWriter
-from omnibase_core.codec import DEPTH_MAX, decode
+from omnibase_core.codec import DEPTH_MAX, decode, encode
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.node import Isolation
 from omnibase_core.deadlines import Deadlines
@@ -27,7 +27,17 @@ from omnibase_core.errors import (
 from omnibase_core.logic import Plan, conclude, declared, plan
 from omnibase_core.outlet import CommandOutlet
 from omnibase_core.policies import BreakerState, CircuitBreaker
-from omnibase_core.ports import Clock, Delivery, Handler, HandlerCall, InlineHandler, Message, Observer, Tracer
+from omnibase_core.ports import (
+    Clock,
+    Delivery,
+    Handler,
+    HandlerCall,
+    InlineHandler,
+    Message,
+    Observer,
+    Partition,
+    Tracer,
+)
 from omnibase_core.replies import Replies
 
 _GRACE_S = 0.1
@@ -66,7 +76,7 @@ class NodeFigures:
         return False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class NodeInstance:
     """A node with the handler that serves it. Serving is total: whatever arrives, messages come out."""
 
@@ -93,13 +103,25 @@ class NodeInstance:
     def __post_init__(self) -> None:
         """Look at the handler and the contract once, and not for every command."""
         isolated = self.node.contract.delivery.isolation is Isolation.PROCESS
-        inline = is_inline(self.handler) and not isolated
-        writer = AnswerWriter(self.node.contract.name, self.node.handler_type, self.node.operations)
-        object.__setattr__(self, "answers", writer)
-        object.__setattr__(self, "deadlines", Deadlines(self.node.contract.delivery.timeout_s + _GRACE_S))
-        object.__setattr__(self, "inline", inline)
-        object.__setattr__(self, "asks_a_node", self.node.asks_a_node)
-        object.__setattr__(self, "awaits_nothing", inline and self.node.contract.idempotency is None)
+        self.answers = AnswerWriter(self.node.contract.name, self.node.handler_type, self.node.operations)
+        self.deadlines = Deadlines(self.node.contract.delivery.timeout_s + _GRACE_S)
+        self.inline = is_inline(self.handler) and not isolated
+        self.asks_a_node = self.node.asks_a_node
+        self.awaits_nothing = self.inline and self.node.contract.idempotency is None
+
+    async def handle(self, command: OnexEnvelope) -> OnexEnvelope:
+        """Serve one command apart from the loop, in one attempt, and return its answer: a result or an error.
+
+        What the handler publishes for it is published; retries, idempotency and dead letters are the runtime's.
+        Raises CancelledError alone.
+        """
+        delivery = Delivery(Partition(self.replies.events, 0), 0, None, encode(command), (), 0)
+        planned = self.prepare(command)
+        outcome = await self._attempted(delivery, command, planned, _never) if isinstance(planned, Plan) else planned
+        if isinstance(outcome, CommandFailed | CommandRejected):
+            failure = declared(planned, outcome) if isinstance(planned, Plan) else outcome
+            outcome = self.give_up(delivery, command, failure)
+        return next(decode(it.value) for it in outcome if it.topic == self.replies.events)
 
     @property
     def serves_at_once(self) -> bool:
@@ -335,6 +357,10 @@ class NodeInstance:
             "partition": f"{delivery.partition.topic}[{delivery.partition.number}]",
             "offset": delivery.offset,
         }
+
+
+def _never() -> bool:
+    return False
 
 
 def _summary(error: OnexError) -> str:

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
+from omnibase_core.compute_handler import COMPUTE_DESCRIPTION
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.host import RuntimeHostContract
 from omnibase_core.contracts.node import OnRetry
 from omnibase_core.contracts.watches import CompiledWatch
 from omnibase_core.errors import Problem
+from omnibase_core.local_handler import LOCAL_DESCRIPTION
 from omnibase_core.ports import HandlerDescription, PureFunction
 
 
@@ -27,6 +29,22 @@ class Catalog:
     import_function: Callable[[str], PureFunction]
     stores: Mapping[str, type[BaseModel]] = field(default_factory=dict)
     impurities: Callable[[str, Sequence[str]], Iterable[Problem]] = lambda _name, _packages: ()
+
+
+class _AnyBus(BaseModel):
+    """Whatever a host contract says of its bus."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+def core_catalog() -> Catalog:
+    """Return what contracts may refer to where there is nothing but core: `local` and `compute`, and no functions."""
+
+    def none_here(name: str) -> PureFunction:
+        raise LookupError(f"{name} cannot be imported here: no functions are")
+
+    handlers = {it.handler_type: it for it in (LOCAL_DESCRIPTION, COMPUTE_DESCRIPTION)}
+    return Catalog(handlers=handlers, bus=_AnyBus, import_function=none_here)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

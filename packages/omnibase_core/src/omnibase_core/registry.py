@@ -22,9 +22,9 @@ from omnibase_core.contracts.host import RuntimeHostContract
 from omnibase_core.contracts.node import ContractModel, NodeContract, NodeKind
 from omnibase_core.contracts.unevaluated import unread
 from omnibase_core.contracts.watches import Watches
-from omnibase_core.errors import InvalidContracts, Problem
+from omnibase_core.errors import InvalidContracts, Problem, UnknownNode
 from omnibase_core.hosting import NodesOfHost, SettingsOfHost, misfits, untold
-from omnibase_core.loaded import Catalog, HostSettings, LoadedHost
+from omnibase_core.loaded import Catalog, HostSettings, LoadedHost, core_catalog
 from omnibase_core.ports import ContractReader
 
 _NAME = re.compile(r"[\"']?name[\"']?:[ ]+[\"']?([a-z0-9-]+)", re.ASCII)
@@ -42,9 +42,12 @@ _SALVAGES_MAX = 3
 class FileRegistry:
     """Contracts by name. Constructing it reads everything and raises InvalidContracts once, with every problem."""
 
-    def __init__(self, contracts_dir: PurePath, read: ContractReader, catalog: Catalog) -> None:
-        """Read every contract document below the folder (or the one document) through `read`."""
-        loader = _Loader(catalog)
+    def __init__(self, contracts_dir: PurePath, read: ContractReader, catalog: Catalog | None = None) -> None:
+        """Read every contract document below the folder (or the one document) through `read`.
+
+        `catalog` is what contracts may refer to; by default core's own handlers.
+        """
+        loader = _Loader(catalog or core_catalog())
         for document in read(contracts_dir):
             loader.add(parse_document(str(document.path), document.text))
         loader.resolve()
@@ -55,6 +58,17 @@ class FileRegistry:
         """What each node was read from."""
         self.hosts: Mapping[str, LoadedHost] = loader.loaded
         self.tests: Sequence[tuple[NodeTests, Document]] = loader.tests
+
+    def load_all(self) -> Mapping[str, CompiledNode]:
+        """Return every node by its name."""
+        return self.nodes
+
+    def get(self, slug: str) -> CompiledNode:
+        """Return a node by its name. Raises UnknownNode, which names the nearest."""
+        if slug not in self.nodes:
+            hint, _ = suggestion(slug, self.nodes)
+            raise UnknownNode(f"there is no node {slug!r}; {hint}")
+        return self.nodes[slug]
 
     def host_at(self, path: PurePath) -> LoadedHost | None:
         """Find the host contract that was read from a file."""

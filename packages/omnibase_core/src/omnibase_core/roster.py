@@ -12,7 +12,14 @@ from omnibase_core.contracts.host import Guarantee, HandlerBinding, RuntimeHostC
 from omnibase_core.contracts.node import OnRetry
 from omnibase_core.dead_letters import raw_dead_letter
 from omnibase_core.envelope import OnexEnvelope
-from omnibase_core.errors import CommandRejected, StoreMissing, UndecodableEnvelope, UnknownHandler, described
+from omnibase_core.errors import (
+    CommandRejected,
+    StoreMissing,
+    UndecodableEnvelope,
+    UnknownHandler,
+    UnknownNode,
+    described,
+)
 from omnibase_core.idempotency import Once
 from omnibase_core.idempotency_store import IdempotencyStore
 from omnibase_core.instance import NodeFigures, NodeInstance, is_inline
@@ -105,6 +112,13 @@ class Roster:
         for topic, attempts in self._asked.items():
             if not attempts.instance.asks_a_node:
                 self._asked[topic] = replace(attempts, room=requests_room)
+
+    def instance(self, slug: str) -> NodeInstance:
+        """Return a node by its name. Raises UnknownNode."""
+        for instance in self._instances.values():
+            if instance.node.contract.name == slug:
+                return instance
+        raise UnknownNode(f"the host has no node {slug!r}")
 
     @property
     def figures(self) -> Mapping[str, NodeFigures]:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Coroutine, Hashable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
+from pathlib import PurePath
 
 from omnibase_core.backpressure import Backpressure
 from omnibase_core.contracts.compiled import CompiledNode
@@ -24,6 +25,7 @@ from omnibase_core.ports import (
     Assigned,
     Batch,
     Clock,
+    ContractReader,
     Delivery,
     EnvelopeBus,
     Handler,
@@ -37,6 +39,7 @@ from omnibase_core.ports import (
     Tracer,
 )
 from omnibase_core.refusals import mend, refused_of
+from omnibase_core.registry import FileRegistry
 from omnibase_core.roster import Roster
 from omnibase_core.transactions import Transactions
 from omnibase_core.view import RuntimeView
@@ -80,8 +83,23 @@ class NodeRuntime(RuntimeView):
         """Let nodes with idempotency keep their answers here. Call it before `load_nodes`."""
         self._roster.store = store
 
-    def load_nodes(self, nodes: Iterable[CompiledNode], *, tracer: Tracer | None = None) -> None:
-        """Take on the host's nodes, once; the tracer tells of them. Raises UnknownHandler or StoreMissing."""
+    def load_nodes(
+        self,
+        nodes: Iterable[CompiledNode] | PurePath,
+        *,
+        read: ContractReader | None = None,
+        tracer: Tracer | None = None,
+    ) -> None:
+        """Take on the host's nodes, once: compiled ones, or those of the host contract from a folder, through `read`.
+
+        `tracer` reports their attempts. Raises UnknownHandler or StoreMissing, and of a folder InvalidContracts or
+        UnknownNode.
+        """
+        if isinstance(nodes, PurePath):
+            if read is None:
+                raise TypeError("a folder of contracts is read through `read`")
+            registry = FileRegistry(nodes, read)
+            nodes = [registry.get(slug) for slug in self._host.nodes]
         for node in nodes:
             self._roster.add(node, self._handlers.get(node.handler_type), tracer=tracer)
         self._bound(self._roster.intake())

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from omnibase_core.backpressure import Backpressure, Standing
-from omnibase_core.instance import NodeFigures
+from omnibase_core.instance import NodeFigures, NodeInstance
 from omnibase_core.ports import Clock, Partition
 from omnibase_core.roster import Roster
 from omnibase_core.work import Assignment
@@ -16,6 +16,10 @@ class RuntimeView:
     _roster: Roster
     _assignments: dict[Partition, Assignment]
     _flow: Backpressure
+
+    def instance(self, slug: str) -> NodeInstance:
+        """Return a node that was loaded, by its name. Raises UnknownNode."""
+        return self._roster.instance(slug)
 
     @property
     def figures(self) -> Mapping[str, NodeFigures]:
