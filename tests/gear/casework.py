@@ -20,10 +20,10 @@ from omnibase_core.loaded import LoadedHost
 from omnibase_core.ports import ContractDocument, Headers, Message
 from omnibase_core.runtime import NodeRuntime
 from omnibase_core.testing import MemoryBroker, MemoryBus, RecordingObserver
-from omnibase_infra.cli.contracts import registry_of
 from omnibase_infra.files import find_contracts
 from omnibase_infra.handlers.kafka import Place
 from omnibase_infra.host import SystemClock
+from omnibase_infra.loading import registry_of
 from omnibase_infra.opening import Openings, vaults_of
 from omnibase_infra.secrets.current import CurrentSecrets
 from omnibase_infra.secrets.redaction import Redactor

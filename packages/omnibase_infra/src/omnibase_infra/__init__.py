@@ -1,1 +1,32 @@
-"""The ONEX Runtime Host itself: Kafka, handlers, health and the `runtime-host` command. Owns all I/O."""
+"""The ONEX Runtime Host itself: Kafka, handlers, health and the `runtime-host` command. Owns all I/O.
+
+What is listed in `__all__` is public. Each name is imported when it is first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from omnibase_infra.client import HostClient
+    from omnibase_infra.host import RuntimeHostProcess
+    from omnibase_infra.loading import load_host
+
+__all__ = ["HostClient", "RuntimeHostProcess", "load_host"]
+
+_MODULES = {
+    "HostClient": "omnibase_infra.client",
+    "RuntimeHostProcess": "omnibase_infra.host",
+    "load_host": "omnibase_infra.loading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Return what a public name stands for."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, beside what every module has."""
+    return sorted({*globals(), *__all__})

@@ -22,13 +22,14 @@ from omnibase_infra.console.health import HealthReport, SecretsHealth, health_se
 from omnibase_infra.console.metrics import lines_of
 from omnibase_infra.console.partitions import partition_healths
 from omnibase_infra.handlers.kafka import Place
+from omnibase_infra.loading import contracts_dir_of
 from omnibase_infra.logs import open_log
 from omnibase_infra.opening import Openings, configured_tracer, vaults_of
 from omnibase_infra.secrets.current import CurrentSecrets
 from omnibase_infra.secrets.redaction import Redactor
 from omnibase_infra.secrets.rotation import Rotation
 from omnibase_infra.secrets.vault_reader import HostReader
-from omnibase_infra.settings import Settings
+from omnibase_infra.settings import Settings, process_secrets, process_settings
 from omnibase_infra.state import HostState, StateNotSafe, StateNotWritable, remove_state, write_state
 from omnibase_infra.stopping import Stopping
 from omnibase_infra.watches import Watcher
@@ -36,6 +37,8 @@ from omnibase_infra.wiring import handler_factories
 from omnibase_spi import SecretResolver
 
 Opened = TypeVar("Opened")
+
+_LOOK_S = 0.1
 
 
 class SystemClock:
@@ -64,19 +67,24 @@ class RuntimeHostProcess:
         self,
         loaded: LoadedHost,
         *,
-        settings: Settings,
-        secrets: SecretResolver,
-        contracts_dir: Path,
+        settings: Settings | None = None,
+        secrets: SecretResolver | None = None,
+        contracts_dir: Path | None = None,
         strict: bool = False,
         abandon: Callable[[], None] = lambda: None,
     ) -> None:
-        """Hold what the host is made of; nothing is opened yet."""
+        """Take what the host is made of; nothing is opened yet.
+
+        Settings and secrets are by default those of the process: its environment variables.
+        """
+        settings = settings or process_settings()
+        secrets = secrets or process_secrets(loaded.contract.secrets)
         self.contract = loaded.contract
         self._loaded = loaded
         redactor = Redactor()
         self._reader = HostReader(secrets, loaded.contract.secrets, vaults_of(loaded), learn=redactor.learn)
         self._state_dir = settings.state_dir
-        self._contracts_dir = contracts_dir
+        self._contracts_dir = contracts_dir or contracts_dir_of(Path(loaded.path))
         self._strict = strict
         self._log, self._shipper = open_log(
             host=loaded.contract.name,
@@ -181,6 +189,17 @@ class RuntimeHostProcess:
         if ended.done():
             ended.result()
         ended.cancel()
+
+    async def until_ready(self) -> None:
+        """Return when the host is ready, as `/ready` says it. Raises BusError when the bus cannot go on."""
+        ended = asyncio.create_task(self.runtime.wait())
+        try:
+            while (await self.report()).hindrances and not ended.done():
+                await asyncio.wait({ended}, timeout=_LOOK_S)
+            if ended.done():
+                ended.result()
+        finally:
+            ended.cancel()
 
     async def report(self) -> HealthReport:
         """Return how the host and each of its nodes are. With a thousand of them, others have their turns meanwhile."""

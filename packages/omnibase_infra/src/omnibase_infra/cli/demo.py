@@ -17,17 +17,16 @@ import click
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.loaded import LoadedHost
-from omnibase_infra.cli.contracts import load_host
 from omnibase_infra.cli.run import stop_on_signals
 from omnibase_infra.client import HostClient, NoAnswer, new_command
 from omnibase_infra.demo.server import demo_server
+from omnibase_infra.loading import load_host
 from omnibase_infra.settings import process_secrets, process_settings
 
 if TYPE_CHECKING:
     from omnibase_infra.host import RuntimeHostProcess
 
 _ANSWER_S = 20.0
-_ASK_S = 0.05
 _WIDTH = 80
 
 
@@ -64,8 +63,7 @@ async def _demo(contracts: Path, *, once: bool) -> bool:
         )
         host = await stack.enter_async_context(process)
         _introduce(loaded, host)
-        while (await host.report()).hindrances:  # noqa: ASYNC110 - asked as a load balancer would ask
-            await asyncio.sleep(_ASK_S)
+        await host.until_ready()
         all_answered = await _call_each(loaded, host.bus.address)
         if not once:
             _invite(host)

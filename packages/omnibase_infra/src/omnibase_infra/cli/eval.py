@@ -20,10 +20,10 @@ from omnibase_core.expressions import (
     Type,
     without_braces,
 )
-from omnibase_infra.cli.contracts import registry_of
 from omnibase_infra.cli.objects import object_of
 from omnibase_infra.client import new_command
 from omnibase_infra.files import read_contracts
+from omnibase_infra.loading import registry_of
 
 
 @click.command("eval")

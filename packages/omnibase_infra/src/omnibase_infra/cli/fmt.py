@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from omnibase_core.contracts.document import parse_document
 from omnibase_core.errors import InvalidContracts, Problem
 from omnibase_core.ports import ContractDocument
-from omnibase_infra.cli.contracts import registry_of
 from omnibase_infra.documents.formatting import LANGUAGES, formatted
 from omnibase_infra.files import read_with_tests
+from omnibase_infra.loading import registry_of
 
 
 @dataclass(frozen=True, slots=True)

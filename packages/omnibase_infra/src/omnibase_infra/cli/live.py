@@ -9,9 +9,9 @@ from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.contracts.document import Document, parse_document
 from omnibase_core.errors import HandlerError, InvalidContracts, InvalidExpression, Problem
 from omnibase_core.loaded import LoadedHost
-from omnibase_infra.cli.contracts import contracts_dir_of, documents_of_host
 from omnibase_infra.handlers.db import DbTarget
 from omnibase_infra.handlers.db.proof import WrittenStatement, statements_of
+from omnibase_infra.loading import contracts_dir_of, documents_of_host
 from omnibase_infra.secrets.references import resolved
 from omnibase_infra.settings import process_secrets
 

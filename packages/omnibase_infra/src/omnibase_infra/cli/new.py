@@ -13,9 +13,9 @@ from omnibase_core.contracts.node import NodeKind
 from omnibase_core.errors import InvalidContracts, InvalidTopicName, OnexError
 from omnibase_core.ports import ContractDocument, HandlerDescription
 from omnibase_core.topics import SLUG_LENGTH_MAX, check_slug
-from omnibase_infra.cli.contracts import is_host, registry_of
 from omnibase_infra.documents.scaffold import NewNode, compute_node, effect_node, function_path, host
 from omnibase_infra.files import read_contracts
+from omnibase_infra.loading import is_host, registry_of
 from omnibase_infra.wiring import catalog
 
 _FIRST_HOST = "local"

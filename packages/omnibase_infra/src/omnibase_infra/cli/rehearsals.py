@@ -15,10 +15,10 @@ from omnibase_core.errors import InvalidContracts, Problem
 from omnibase_core.ports import ContractDocument, HandlerDescription
 from omnibase_core.rehearsal import Coverage, Failure, Stage, judge
 from omnibase_core.signatures import NodeFunction
-from omnibase_infra.cli.contracts import contracts_dir_above, is_host, registry_of
 from omnibase_infra.cli.pure import pure_handlers
 from omnibase_infra.files import is_test, read_contracts, read_with_tests
 from omnibase_infra.functions import import_function
+from omnibase_infra.loading import contracts_dir_above, is_host, registry_of
 from omnibase_infra.wiring import catalog
 
 

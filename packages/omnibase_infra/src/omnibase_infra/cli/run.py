@@ -16,7 +16,7 @@ import click
 from omnibase_core.loaded import LoadedHost
 from omnibase_core.ports import Observer
 from omnibase_infra.cli.completion import complete_hosts
-from omnibase_infra.cli.contracts import contracts_dir_of, load_host
+from omnibase_infra.loading import contracts_dir_of, load_host
 from omnibase_infra.settings import process_secrets, process_settings
 
 _STDIN = 0

@@ -10,8 +10,8 @@ import click
 from omnibase_core.contracts.compiled import CompiledNode
 from omnibase_core.loaded import LoadedHost
 from omnibase_infra.cli.completion import complete_hosts
-from omnibase_infra.cli.contracts import is_host, load_host, registry_of
 from omnibase_infra.files import read_contracts
+from omnibase_infra.loading import is_host, load_host, registry_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -10,9 +10,9 @@ from omnibase_core.contracts.document import suggestion
 from omnibase_core.errors import OnexError
 from omnibase_core.loaded import LoadedHost
 from omnibase_infra.cli.completion import complete_hosts
-from omnibase_infra.cli.contracts import load_host
 from omnibase_infra.cli.run import with_broker
 from omnibase_infra.kafka import KafkaSettings
+from omnibase_infra.loading import load_host
 from omnibase_infra.secrets.references import resolved
 from omnibase_infra.settings import process_secrets, process_state_dir
 from omnibase_infra.state import find_host, running_hosts

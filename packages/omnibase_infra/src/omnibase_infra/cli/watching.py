@@ -12,8 +12,8 @@ import click
 
 from omnibase_core.contracts.document import parse_document
 from omnibase_core.errors import InvalidContracts
-from omnibase_infra.cli.contracts import contracts_dir_above
 from omnibase_infra.files import read_with_tests
+from omnibase_infra.loading import contracts_dir_above
 
 _LOOK_S = 0.3
 _AGAIN = ("-P", "-c", "from omnibase_infra.cli import main; main()")

@@ -1,4 +1,4 @@
-"""Finds and loads the contracts that a verb is about."""
+"""Loads contracts from files: a host with its nodes, or any documents, checked against this machine's handlers."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -31,8 +31,12 @@ def contracts_dir_above(folder: Path) -> Path:
     return folder.parent if folder.name else folder / ".."
 
 
-def load_host(host_path: Path, contracts_dir: Path | None) -> LoadedHost:
-    """Load a host and its nodes. Raises InvalidContracts with every problem of every contract in the folder."""
+def load_host(host_path: Path | str, contracts_dir: Path | None = None) -> LoadedHost:
+    """Load a host and its nodes, by default those of the folder that the host contract is in, or is in `hosts` of.
+
+    Raises InvalidContracts with every problem of every contract in the folder, and NotAHost.
+    """
+    host_path = Path(host_path)
     found = documents_of_host(host_path, contracts_dir or contracts_dir_of(host_path))
     loaded = registry_of(found.documents, found.problems).host_at(host_path)
     if loaded is None:
