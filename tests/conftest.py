@@ -9,13 +9,13 @@ import psutil
 import pytest
 from hypothesis import settings
 
-from tests.gear import http2_server, http_server, llm_server, smollm
-from tests.gear.brokers import Broker, broker
-from tests.gear.consul_standin import Agent, consul_agent
-from tests.gear.llm_server import LlmServer
-from tests.gear.openbao import OpenBao
-from tests.gear.postgres import Postgres, PostgresMissing
-from tests.gear.processes import reserved_port
+from tests.support import http2_server, http_server, llm_server, smollm
+from tests.support.brokers import Broker, broker
+from tests.support.consul_standin import Agent, consul_agent
+from tests.support.llm_server import LlmServer
+from tests.support.openbao import OpenBao
+from tests.support.postgres import Postgres, PostgresMissing
+from tests.support.processes import reserved_port
 
 pytest_plugins = ["tests.architecture.purity"]
 

@@ -17,9 +17,9 @@ from tests.benchmarks.footprint import footprints, import_s
 from tests.benchmarks.latency import Point, latencies, picture
 from tests.benchmarks.report import Figures, absolutes, medians, ratios, spreads
 from tests.benchmarks.runs import measure
-from tests.gear.brokers import broker
-from tests.gear.postgres import Postgres
-from tests.gear.wheels import build_wheels, environment_with
+from tests.support.brokers import broker
+from tests.support.postgres import Postgres
+from tests.support.wheels import build_wheels, environment_with
 
 DRAWN = (BASE, "host, 1 node", "host, 500 nodes", "awaits, 1 node", "FastStream, batches", "Quix Streams")
 WARM_UP_COMMANDS = 20_000

@@ -10,10 +10,10 @@ from uuid import uuid4
 
 from omnibase_core.ports import Headers
 from tests.benchmarks.load import Route, create
-from tests.gear.commands import node
-from tests.gear.hosts import POOL, Machine, echo_nodes
-from tests.gear.processes import Child
-from tests.gear.wheels import ROOT, UV, run
+from tests.support.commands import node
+from tests.support.hosts import POOL, Machine, echo_nodes
+from tests.support.processes import Child
+from tests.support.wheels import ROOT, UV, run
 
 PLUGIN = Path(__file__).with_name("plugin")
 PEERS = Path(__file__).with_name("peers")
@@ -176,7 +176,7 @@ class Field:
         folder = self._folder / tenant
         folder.mkdir()
         machine = Machine(folder, tenant=tenant, broker=self._broker, command=str(self._bin / "runtime-host"))
-        # The tests' gear has no word for partitions, and a session time-out of its own.
+        # The tests' support has no word for partitions, and a session time-out of its own.
         targets = {"numbers": {"dsn": self._dsn, "sslmode": "disable"}}
         handlers = {"handlers": {"db": {"targets": targets}}} if write is querying_nodes else {}
         machine.write(write(nodes), **handlers)

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
-from omnibase_core.local_handler import LocalHandler
+from omnibase_core.engine.runtime import NodeRuntime
+from omnibase_core.handlers.local import LocalHandler
 from omnibase_core.ports import Assigned, Batch, Delivery, HandlerCall, Happening, Headers, Message, Partition, Refusal
-from omnibase_core.runtime import NodeRuntime
 from tests.benchmarks.load import command
-from tests.gear.commands import ECHO, loaded_host, node
+from tests.support.commands import ECHO, loaded_host, node
 
 TRACED: Headers = (("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),)
 KINDS = ("inline", "traced", "expressions", "awaiting")

@@ -12,9 +12,9 @@ import psutil
 from confluent_kafka.admin import AdminClient
 
 from omnibase_core.ports import Message
-from tests.gear.commands import command
-from tests.gear.hosts import POOL, Machine, RunningHost, echo_nodes
-from tests.gear.traffic import Reader, publish
+from tests.support.commands import command
+from tests.support.hosts import POOL, Machine, RunningHost, echo_nodes
+from tests.support.traffic import Reader, publish
 
 NODES = [f"echo-{n}" for n in range(10)]
 ECHOES = 1_000

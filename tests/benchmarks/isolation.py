@@ -15,10 +15,10 @@ from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 from omnibase_core.ports import Message
-from tests.gear.brokers import broker
-from tests.gear.commands import ECHO, command, node
-from tests.gear.hosts import Machine, echo_nodes
-from tests.gear.traffic import Reader, create_topics, publish
+from tests.support.brokers import broker
+from tests.support.commands import ECHO, command, node
+from tests.support.hosts import Machine, echo_nodes
+from tests.support.traffic import Reader, create_topics, publish
 
 NEIGHBOURS = [f"echo-{n}" for n in range(47)]
 FLOOD = 10

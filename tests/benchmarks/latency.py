@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tests.benchmarks.contestants import Contestant
 from tests.benchmarks.load import Load
 from tests.benchmarks.report import percentile
-from tests.gear.processes import Child
+from tests.support.processes import Child
 
 RATES = (50, 100, 200, 500, 1000, 2000, 4000, 6000)
 SECONDS = 3.0

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from confluent_kafka.cimpl import NewTopic
 
 from omnibase_core.ports import Headers
-from tests.gear.processes import until
+from tests.support.processes import until
 
 COMMAND_BYTES = 450
 KEYS = 1000

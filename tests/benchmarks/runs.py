@@ -11,7 +11,7 @@ import psutil
 from tests.benchmarks.contestants import Contestant
 from tests.benchmarks.load import Load
 from tests.benchmarks.report import Figures, percentile
-from tests.gear.processes import Child, until
+from tests.support.processes import Child, until
 
 READY_S = 120.0
 IDLE_S = 3.0

@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.gear.casework import Failure, Number, Told, as_written, check_tells, serve, told
-from tests.gear.postgres import Postgres
+from tests.support.casework import Failure, Number, Told, as_written, check_tells, serve, told
+from tests.support.postgres import Postgres
 
 Database = Callable[..., list[Any]]
 

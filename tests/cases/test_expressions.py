@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gear.casework import Failure, check_tells, computes, serve, told
+from tests.support.casework import Failure, check_tells, computes, serve, told
 
 LABELS = computes(
     "{type: object, required: [labels], properties: {labels: {type: object, additionalProperties: {type: string}}}}",

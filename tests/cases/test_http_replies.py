@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.gear.casework import Failure, Number, as_written, serve
-from tests.gear.scripted_http import Script, Seen, reply, says, says_and_ends
+from tests.support.casework import Failure, Number, as_written, serve
+from tests.support.scripted_http import Script, Seen, reply, says, says_and_ends
 
 ANSWER = '{status: "${ result.status }", json: "${ result.json }", text: "${ result.text }"}'
 ASKS = f"""

@@ -6,8 +6,8 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from tests.gear.casework import Failure, Number, serve
-from tests.gear.scripted_http import Seen, reply
+from tests.support.casework import Failure, Number, serve
+from tests.support.scripted_http import Seen, reply
 
 
 async def mirror(seen: Seen, writer: Any) -> None:

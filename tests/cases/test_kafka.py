@@ -9,8 +9,8 @@ import pytest
 
 from omnibase_core.codec import encode
 from omnibase_core.ports import Headers, Message
-from tests.gear.casework import Failure, check_tells, computes, hosted, told
-from tests.gear.commands import envelope
+from tests.support.casework import Failure, check_tells, computes, hosted, told
+from tests.support.commands import envelope
 
 ECHO = computes("{type: object}", '{payload: "${ payload }"}')
 GOOD = json.loads(encode(envelope("case", {"a": 1})))

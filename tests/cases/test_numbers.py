@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gear.casework import Failure, as_written, check_tells, computes, serve, told
+from tests.support.casework import Failure, as_written, check_tells, computes, serve, told
 
 ANY = "{type: object}"
 ID = "{type: object, required: [id], properties: {id: {type: integer}}}"

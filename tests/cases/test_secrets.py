@@ -10,10 +10,10 @@ import pytest
 
 from omnibase_core.errors import OnexError, SecretMissing
 from omnibase_core.testing import RecordingObserver
-from omnibase_infra.secrets.references import SecretUnfit
-from tests.gear.casework import Failure, Number, as_written, hosted, serve
-from tests.gear.openbao import ROOT_TOKEN, OpenBao
-from tests.gear.scripted_http import Seen, reply
+from omnibase_infra.secrets.current import SecretUnfit
+from tests.support.casework import Failure, Number, as_written, hosted, serve
+from tests.support.openbao import ROOT_TOKEN, OpenBao
+from tests.support.scripted_http import Seen, reply
 
 # --- In Vault -----------------------------------------------------------------------------------------------------
 

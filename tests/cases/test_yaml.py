@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gear.casework import as_written, computes, contract, problems_of, serve
+from tests.support.casework import as_written, computes, contract, problems_of, serve
 
 NAME = "{type: object, required: [name], properties: {name: {type: string}}}"
 PLAIN = contract("case", computes(NAME, '{text: "${ payload.name }"}'))

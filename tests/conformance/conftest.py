@@ -9,9 +9,9 @@ import pytest
 from omnibase_core.ports import Assigned, EnvelopeBus, Happening, Revoked
 from omnibase_core.testing import MemoryBroker, MemoryBus, RecordingObserver
 from omnibase_infra.kafka import EMBEDDED, KafkaBus, KafkaSettings
-from omnibase_infra.kafka.embedded import embedded_broker
-from tests.gear.brokers import ApacheKafka, Broker
-from tests.gear.bus_world import KafkaSide, MemorySide, World, host_contract
+from omnibase_infra.kafka.settings import embedded_broker
+from tests.support.brokers import ApacheKafka, Broker
+from tests.support.bus_world import KafkaSide, MemorySide, World, host_contract
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from omnibase_core.errors import TransactionAborted
 from omnibase_core.ports import Message
-from tests.gear.bus_world import (
+from tests.support.bus_world import (
     A_MOMENT_S,
     PARTITIONS,
     Listener,

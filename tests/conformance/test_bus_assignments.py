@@ -6,7 +6,7 @@ import pytest
 
 from omnibase_core.ports import Message, Partition
 from omnibase_core.testing import MemoryBroker, MemoryBus
-from tests.gear.bus_world import A_MOMENT_S, PARTITIONS, Listener, World, numbered, play, received, transacted
+from tests.support.bus_world import A_MOMENT_S, PARTITIONS, Listener, World, numbered, play, received, transacted
 
 
 async def second_comes_and_goes(first: Listener, world: World) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from omnibase_core.ports import Partition
-from tests.gear.bus_world import A_MOMENT_S, PARTITIONS, Listener, World, numbered, play, received, transacted
+from tests.support.bus_world import A_MOMENT_S, PARTITIONS, Listener, World, numbered, play, received, transacted
 
 
 async def commit(listener: Listener, world: World, offsets: dict[Partition, int]) -> None:

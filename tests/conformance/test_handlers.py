@@ -1,10 +1,10 @@
 """What every handler promises, run against its real server through a wire that can do what broken networks do.
 
-How a handler joins: write `tests/gear/<type>_member.py` with a function that takes the port of the server (or what it
-needs) and gives a `Member` (see `tests.gear.handlers`, which says what each field is for), and add a line to `MEMBERS`
-here. The server is a session fixture of `tests/conftest.py`; nobody stops it: the suite stands between the two with a
-`Wire`, by which the server goes away, comes back, hangs, breaks off and talks rubbish in milliseconds. So a member
-gives no faults of its own.
+How a handler joins: write `tests/support/<type>_member.py` with a function that takes the port of the server (or what
+it needs) and gives a `Member` (see `tests.support.handlers`, which says what each field is for), and add a line to
+`MEMBERS` here. The server is a session fixture of `tests/conftest.py`; nobody stops it: the suite stands between
+the two with a `Wire`, by which the server goes away, comes back, hangs, breaks off and talks rubbish in
+milliseconds. So a member gives no faults of its own.
 A handler that has no server (`port=None`) takes part in the first section alone.
 
 What the suite asks of each:
@@ -28,17 +28,17 @@ from typing import Any
 
 import pytest
 
-from omnibase_infra.wiring import LocalHandlerFactory
+from omnibase_infra.host.plugins import LocalHandlerFactory
 from omnibase_spi import Handler, HandlerError, InlineHandler
-from tests.gear.brokers import ApacheKafka, Broker
-from tests.gear.consul_member import consul_member
-from tests.gear.db_member import db_member
-from tests.gear.handlers import Ask, HandlerWorld, Member
-from tests.gear.http_member import http_member
-from tests.gear.kafka_member import asking_member, kafka_subject, publishing_member
-from tests.gear.llm_member import llm_member, smollm_member
-from tests.gear.vault_member import vault_member
-from tests.gear.wire import Wire
+from tests.support.brokers import ApacheKafka, Broker
+from tests.support.consul_member import consul_member
+from tests.support.db_member import db_member
+from tests.support.handlers import Ask, HandlerWorld, Member
+from tests.support.http_member import http_member
+from tests.support.kafka_member import asking_member, kafka_subject, publishing_member
+from tests.support.llm_member import llm_member, smollm_member
+from tests.support.vault_member import vault_member
+from tests.support.wire import Wire
 
 MEMBERS: dict[str, Callable[[pytest.FixtureRequest], Member]] = {
     "db": lambda request: db_member(request.getfixturevalue("postgres")),

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from omnibase_core.engine.memory_store import MemoryStore
 from omnibase_core.idempotency_store import Granted, IdempotencyStore, Recorded, Taken
-from omnibase_core.memory_store import MemoryStore
 from omnibase_core.testing import FixedClock
-from omnibase_infra.stores.postgres.store import postgres_store
-from tests.gear.postgres import Postgres
+from omnibase_infra.postgres.store import postgres_store
+from tests.support.postgres import Postgres
 
 LONG_S = 100.0
 SHORT_S = 0.2

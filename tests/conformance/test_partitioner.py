@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from omnibase_core.partitioning import partition_of
-from tests.gear.brokers import Broker
-from tests.gear.traffic import create_topics
+from tests.support.brokers import Broker
+from tests.support.traffic import create_topics
 
 _PARTITIONS = 7
 

@@ -9,9 +9,9 @@ import pytest
 from omnibase_core.errors import BusError
 from omnibase_core.testing import RecordingObserver
 from omnibase_infra.kafka import KafkaSettings
-from omnibase_infra.kafka.connection import Connection
+from omnibase_infra.kafka.connectivity import Connection
 from omnibase_infra.kafka.topics import ensure_topics
-from tests.gear.brokers import broker
+from tests.support.brokers import broker
 
 
 def test_without_a_number_of_its_own_a_topic_has_the_brokers(tmp_path: Path) -> None:

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnibase_core.contracts.document import parse_document
+from omnibase_core.contracts.registry import FileRegistry
+from omnibase_core.contracts.yaml.document import parse_document
 from omnibase_core.errors import InvalidContracts, Problem
 from omnibase_core.ports import ContractDocument
-from omnibase_core.registry import FileRegistry
-from omnibase_infra.files import read_contracts
-from omnibase_infra.wiring import catalog
+from omnibase_infra.host.contract_files import read_contracts
+from omnibase_infra.host.plugins import catalog
 
 ROOT = Path(__file__).parents[2]
 CATALOG = catalog()

@@ -24,10 +24,10 @@ from omnibase_core import (
     encode,
 )
 from omnibase_core.errors import UnknownNode
-from omnibase_core.local_handler import LocalHandler
+from omnibase_core.handlers.local import LocalHandler
 from omnibase_core.ports import ContractDocument, Message
 from omnibase_core.testing import FixedClock, MemoryBroker, MemoryBus, RecordingObserver
-from tests.gear.commands import node
+from tests.support.commands import node
 
 PICKY = """
   choose:
@@ -84,7 +84,9 @@ def test_every_public_name_is_there_and_nothing_else_is_public() -> None:
 
 def test_importing_core_imports_none_of_what_it_exports() -> None:
     """A program that needs an envelope does not wait for the engine."""
-    script = "import sys, omnibase_core; omnibase_core.OnexEnvelope; print('omnibase_core.runtime' in sys.modules)"
+    script = (
+        "import sys, omnibase_core; omnibase_core.OnexEnvelope; print('omnibase_core.engine.runtime' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gear.wheels import ROOT
+from tests.support.wheels import ROOT
 
 _PROGRAMS = re.findall(
     r"^```python\n(.*?)^```\n\n```text\n(.*?)^```\n",

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.gear.pages import Change, Command, differs, steps_of
-from tests.gear.processes import Child
-from tests.gear.wheels import ROOT, build_wheels, environment_with
+from tests.support.pages import Change, Command, differs, steps_of
+from tests.support.processes import Child
+from tests.support.wheels import ROOT, build_wheels, environment_with
 
 PAGE = (ROOT / "docs" / "tutorial.md").read_text()
 WITHIN_S = 300

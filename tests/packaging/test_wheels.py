@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.gear.hosts import Machine, RunningHost
-from tests.gear.processes import Child
-from tests.gear.wheels import ROOT, UV, build_wheels, environment_with, interpreter_of, run
+from tests.support.hosts import Machine, RunningHost
+from tests.support.processes import Child
+from tests.support.wheels import ROOT, UV, build_wheels, environment_with, interpreter_of, run
 
 NAMES = ("omnibase_core", "omnibase_spi", "omnibase_infra")
 NEED_MORE = {
     "omnibase_infra.handlers.llm.anthropic_api",
     "omnibase_infra.handlers.llm.openai_api",
     "omnibase_infra.handlers.llm.wire",
-    "omnibase_infra.spans",
+    "omnibase_infra.host.tracing",
 }
 """Modules that stand on what a user installs beside: the extra `llm`, and OpenTelemetry. Nothing else imports them."""
 

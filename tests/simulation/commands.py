@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from omnibase_core.outlet import ADDRESSEE, DEPTH
+from omnibase_core.engine.handler_publisher import ADDRESSEE, DEPTH
 from omnibase_core.ports import Headers, Message
 from omnibase_core.testing.simulated_consumer import UNREADABLE
 from omnibase_core.testing.virtual_time import Dice
-from tests.gear.raised import GIVEN, ODD, RAISED
-from tests.gear.strangers import LIMITS, RESULT, UNDECODABLE, at_the_limit, stranger
 from tests.simulation.store import order_of
+from tests.support.raised import GIVEN, ODD, RAISED
+from tests.support.strangers import LIMITS, RESULT, UNDECODABLE, at_the_limit, stranger
 
 TOPIC = "onex.app.dev.test.cmd.node.{}.v1"
 EVENTS = "onex.app.dev.test.evt.node.{}.v1"

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 from omnibase_core.errors import HandlerError, PublishFailed
 from omnibase_core.ports import HandlerCall, Message, Outlet
 from omnibase_core.testing.virtual_time import Dice
-from tests.gear.raised import GIVEN, ODD, RAISED, Escaping
 from tests.simulation.invariants import PUBLISHING, RECORDS, Invariants
 from tests.simulation.store import WatchedStore
+from tests.support.raised import GIVEN, ODD, RAISED, Escaping
 
 T = TypeVar("T")
 

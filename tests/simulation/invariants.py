@@ -11,7 +11,7 @@ from pydantic_core import from_json
 
 from omnibase_core.errors import PublishFailed
 from omnibase_core.ports import Message, Partition
-from tests.gear.strangers import RESULT
+from tests.support.strangers import RESULT
 
 ANSWERED_ONLY = frozenset(
     {"unknown_operation", "declined", "host_full", "handler_mismatch", "payload_invalid", "expired"}

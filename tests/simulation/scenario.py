@@ -9,22 +9,22 @@ from hashlib import sha256
 from math import inf
 from typing import Any
 
-from omnibase_core.compute_handler import ComputeHandler
+from omnibase_core.contracts.catalog import LoadedHost
+from omnibase_core.engine.runtime import NodeRuntime
 from omnibase_core.errors import BusError
-from omnibase_core.loaded import LoadedHost
-from omnibase_core.local_handler import LocalHandler
+from omnibase_core.handlers.compute import ComputeHandler
+from omnibase_core.handlers.local import LocalHandler
 from omnibase_core.ports import HandlerDescription, OperationDescription, Partition
-from omnibase_core.runtime import NodeRuntime
 from omnibase_core.testing.simulated_bus import SimulatedBus
 from omnibase_core.testing.simulated_cluster import Faults, SimulatedCluster
 from omnibase_core.testing.virtual_time import Dice, SimulationStuck, VirtualClock, run
-from tests.gear.commands import ECHO, AnyModel, loaded_host, node
-from tests.gear.strangers import strange_node
 from tests.simulation.commands import EVENTS, REQUESTS, TOPIC, Sender
 from tests.simulation.handlers import IN_FLIGHT_MAX as NODES_IN_FLIGHT_MAX
 from tests.simulation.handlers import Budget, NoWorkers, Pure, Scripted, called
 from tests.simulation.invariants import Invariants, Sent
 from tests.simulation.store import WatchedStore
+from tests.support.commands import ECHO, AnyModel, loaded_host, node
+from tests.support.strangers import strange_node
 
 GROUP = "onex.dev.test.pool"
 BATCH_SIZE = 6

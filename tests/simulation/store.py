@@ -5,9 +5,9 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from omnibase_core.codec import decode
+from omnibase_core.engine.memory_store import MemoryStore
 from omnibase_core.errors import StoreFailed
 from omnibase_core.idempotency_store import Granted, Recorded, Taken
-from omnibase_core.memory_store import MemoryStore
 from omnibase_core.testing.virtual_time import Dice, VirtualClock
 from tests.simulation.invariants import Invariants
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from omnibase_core.backpressure import Backpressure
-from omnibase_core.contracts.compiled import CompiledNode
-from omnibase_core.idempotency import Held, Once, Wait
+from omnibase_core.contracts.compiler.compiled import CompiledNode
+from omnibase_core.engine.flow_control import Backpressure
+from omnibase_core.engine.handler_publisher import DEPTH, CommandOutlet, Outgoing
+from omnibase_core.engine.idempotency import Held, Once, Wait
+from omnibase_core.engine.in_flight_limits import Intake
+from omnibase_core.engine.lanes import Lanes
+from omnibase_core.engine.runtime import NodeRuntime
+from omnibase_core.engine.transactions import Transactions
 from omnibase_core.idempotency_store import Recorded
-from omnibase_core.intake import Intake
-from omnibase_core.lanes import Lanes
-from omnibase_core.outlet import DEPTH, CommandOutlet, Outgoing
-from omnibase_core.runtime import NodeRuntime
 from omnibase_core.testing.simulated_bus import SimulatedBus
 from omnibase_core.testing.simulated_consumer import SimulatedConsumer
-from omnibase_core.transactions import Transactions
 from tests.simulation.scenario import play
 
 SEEDS = 500

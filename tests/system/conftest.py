@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gear.brokers import Broker
-from tests.gear.hosts import Machine
+from tests.support.brokers import Broker
+from tests.support.hosts import Machine
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from typing import Any
 
 from omnibase_core.codec import encode
 from omnibase_core.ports import Message
-from tests.gear.commands import ECHO, command, envelope, node
-from tests.gear.hosts import POOL, Machine, echo_nodes
-from tests.gear.traffic import Reader, publish
+from tests.support.commands import ECHO, command, envelope, node
+from tests.support.hosts import POOL, Machine, echo_nodes
+from tests.support.traffic import Reader, publish
 
 LARGEST = 1_048_588
 """What a broker takes where nobody has set `message.max.bytes`: more than the host itself may send."""

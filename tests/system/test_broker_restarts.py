@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.gear.brokers import ApacheKafka, Broker
-from tests.gear.hosts import POOL, Machine, echo_nodes
-from tests.gear.processes import until
-from tests.gear.stream import Stream
-from tests.gear.traffic import Reader, committed, create_topics, ends
+from tests.support.brokers import ApacheKafka, Broker
+from tests.support.hosts import POOL, Machine, echo_nodes
+from tests.support.processes import until
+from tests.support.stream import Stream
+from tests.support.traffic import Reader, committed, create_topics, ends
 
 RESTARTS = int(os.environ.get("RESTARTS", "2"))
 BETWEEN_S = 2.0

@@ -16,14 +16,14 @@ from statistics import median
 
 import pytest
 
-from tests.gear.brokers import ApacheKafka, Broker
-from tests.gear.commands import ECHO, node
-from tests.gear.hosts import POOL, Machine
-from tests.gear.http_service import HttpService, http_service
-from tests.gear.load import Flow, Load, TallyReader, leave_gaps
-from tests.gear.resident import ResidentMemory
-from tests.gear.torment import Hosts, Torment
-from tests.gear.traffic import committed, create_topics, ends
+from tests.support.brokers import ApacheKafka, Broker
+from tests.support.commands import ECHO, node
+from tests.support.hosts import POOL, Machine
+from tests.support.http_service import HttpService, http_service
+from tests.support.load import Flow, Load, TallyReader, leave_gaps
+from tests.support.resident import ResidentMemory
+from tests.support.torment import Hosts, Torment
+from tests.support.traffic import committed, create_topics, ends
 
 COMMANDS = int(os.environ.get("CHAOS_COMMANDS", "20000"))
 LENGTH_S = float(os.environ.get("CHAOS_S", "25"))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gear.brokers import ApacheKafka, Broker
-from tests.gear.hosts import Machine, echo_nodes
+from tests.support.brokers import ApacheKafka, Broker
+from tests.support.hosts import Machine, echo_nodes
 
 _PAGE = (Path(__file__).parents[2] / "docs" / "client.md").read_text()
 _PROGRAM = re.compile(r"^```(python|sh|java)\n(.*?)^```\n\n```text\n(.*?)^```\n", re.MULTILINE | re.DOTALL)

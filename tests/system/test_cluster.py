@@ -10,11 +10,11 @@ from uuid import uuid4
 
 import pytest
 
-from tests.gear.brokers import ApacheCluster
-from tests.gear.hosts import POOL, Machine, echo_nodes
-from tests.gear.processes import until
-from tests.gear.stream import Stream
-from tests.gear.traffic import Reader, committed, ends
+from tests.support.brokers import ApacheCluster
+from tests.support.hosts import POOL, Machine, echo_nodes
+from tests.support.processes import until
+from tests.support.stream import Stream
+from tests.support.traffic import Reader, committed, ends
 
 DOWN_S = 8.0
 ANSWERED_WITHIN_S = 120.0

@@ -15,11 +15,11 @@ import pytest
 
 from omnibase_core.codec import decode
 from omnibase_core.ports import Message
-from tests.gear.commands import command, node
-from tests.gear.hosts import POOL, Machine
-from tests.gear.postgres import Postgres
-from tests.gear.processes import until
-from tests.gear.traffic import Reader, create_topics, ends, publish
+from tests.support.commands import command, node
+from tests.support.hosts import POOL, Machine
+from tests.support.postgres import Postgres
+from tests.support.processes import until
+from tests.support.traffic import Reader, create_topics, ends, publish
 
 COMMANDS = int(os.environ.get("PASSWORD_COMMANDS", "3000"))
 SLICE = 100

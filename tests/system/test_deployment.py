@@ -7,12 +7,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from omnibase_core.codec import decode
-from tests.gear.brokers import ApacheKafka, Broker
-from tests.gear.commands import command, node
-from tests.gear.hosts import POOL, Machine
-from tests.gear.http_service import http_service
-from tests.gear.processes import until
-from tests.gear.traffic import Reader, committed, create_topics, ends, publish
+from tests.support.brokers import ApacheKafka, Broker
+from tests.support.commands import command, node
+from tests.support.hosts import POOL, Machine
+from tests.support.http_service import http_service
+from tests.support.processes import until
+from tests.support.traffic import Reader, committed, create_topics, ends, publish
 
 WAVES = 5
 WAVE = 20

@@ -11,10 +11,10 @@ from confluent_kafka.admin import AdminClient
 
 from omnibase_core.codec import decode, encode
 from omnibase_core.ports import Message
-from tests.gear.commands import ECHO, envelope, node
-from tests.gear.hosts import POOL, Machine, RunningHost
-from tests.gear.raw_produce import produce_raw
-from tests.gear.traffic import Reader, create_topics, ends, publish
+from tests.support.commands import ECHO, envelope, node
+from tests.support.hosts import POOL, Machine, RunningHost
+from tests.support.raw_produce import produce_raw
+from tests.support.traffic import Reader, create_topics, ends, publish
 
 FAULTY = '{echo: {input: {type: object}, request: {message: "${ payload.missing }"}, answer: "${ result.message }"}}'
 TRACE = ("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")

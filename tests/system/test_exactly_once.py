@@ -5,10 +5,10 @@ from uuid import uuid4
 import pytest
 
 from omnibase_core.codec import decode
-from tests.gear.brokers import ApacheKafka, Broker
-from tests.gear.commands import command
-from tests.gear.hosts import NAME, Machine, echo_nodes
-from tests.gear.traffic import Reader, create_topics, publish
+from tests.support.brokers import ApacheKafka, Broker
+from tests.support.commands import command
+from tests.support.hosts import NAME, Machine, echo_nodes
+from tests.support.traffic import Reader, create_topics, publish
 
 COMMANDS = 3000
 PAYLOAD_BYTES = 4000

@@ -10,11 +10,11 @@ import pytest
 
 from omnibase_core.codec import decode
 from omnibase_core.ports import Message
-from tests.gear.brokers import ApacheKafka, Broker
-from tests.gear.commands import command, node
-from tests.gear.hosts import POOL, Machine, RunningHost, echo_nodes
-from tests.gear.processes import free_port, until
-from tests.gear.traffic import Reader, committed, create_topics, ends, publish
+from tests.support.brokers import ApacheKafka, Broker
+from tests.support.commands import command, node
+from tests.support.hosts import POOL, Machine, RunningHost, echo_nodes
+from tests.support.processes import free_port, until
+from tests.support.traffic import Reader, committed, create_topics, ends, publish
 
 LOAD = 20_000
 

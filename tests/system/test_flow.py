@@ -13,18 +13,18 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from tests.gear.db_member import db_member
-from tests.gear.flow import MODELS, STEPS, TROUBLED, Flow, flow_nodes
-from tests.gear.handlers import Member
-from tests.gear.hosts import Machine
-from tests.gear.http_member import http_member
-from tests.gear.llm_member import llm_member
-from tests.gear.llm_server import LlmServer
-from tests.gear.openbao import OpenBao
-from tests.gear.postgres import Postgres
-from tests.gear.traffic import Reader
-from tests.gear.vault_member import vault_member
-from tests.gear.wire import Wire
+from tests.support.db_member import db_member
+from tests.support.flow import MODELS, STEPS, TROUBLED, Flow, flow_nodes
+from tests.support.handlers import Member
+from tests.support.hosts import Machine
+from tests.support.http_member import http_member
+from tests.support.llm_member import llm_member
+from tests.support.llm_server import LlmServer
+from tests.support.openbao import OpenBao
+from tests.support.postgres import Postgres
+from tests.support.traffic import Reader
+from tests.support.vault_member import vault_member
+from tests.support.wire import Wire
 
 COMMANDS = int(os.environ.get("FLOW_COMMANDS", "1000"))
 A_ROUND = 2000

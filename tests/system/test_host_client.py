@@ -10,9 +10,9 @@ import pytest
 from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.ports import Message
 from omnibase_infra.client import CallFailed, HostClient, NoAnswer, NodeNotThere
-from tests.gear.commands import node
-from tests.gear.hosts import Machine, echo_nodes
-from tests.gear.traffic import create_topics, publish
+from tests.support.commands import node
+from tests.support.hosts import Machine, echo_nodes
+from tests.support.traffic import create_topics, publish
 
 CALLS = 300
 PICKY = """

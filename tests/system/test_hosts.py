@@ -10,9 +10,9 @@ from uuid import uuid4
 from confluent_kafka.admin import AdminClient
 
 from omnibase_infra.demo.server import demo_server
-from tests.gear.commands import command, node
-from tests.gear.hosts import GREET, NAME, POOL, Machine, echo_nodes
-from tests.gear.traffic import Reader, committed, ends, publish
+from tests.support.commands import command, node
+from tests.support.hosts import GREET, NAME, POOL, Machine, echo_nodes
+from tests.support.traffic import Reader, committed, ends, publish
 
 PAYLOAD = json.dumps({"text": "grüße"})
 

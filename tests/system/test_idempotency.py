@@ -17,14 +17,14 @@ import psycopg
 import pytest
 
 from omnibase_core.codec import decode
-from omnibase_core.idempotency import store_key
+from omnibase_core.engine.idempotency import store_key
 from omnibase_core.ports import Message
-from tests.gear.brokers import ApacheKafka, Broker
-from tests.gear.commands import command, node
-from tests.gear.hosts import POOL, Machine
-from tests.gear.postgres import Postgres
-from tests.gear.processes import until
-from tests.gear.traffic import Reader, create_topics, ends, publish
+from tests.support.brokers import ApacheKafka, Broker
+from tests.support.commands import command, node
+from tests.support.hosts import POOL, Machine
+from tests.support.postgres import Postgres
+from tests.support.processes import until
+from tests.support.traffic import Reader, create_topics, ends, publish
 
 ORDERS = int(os.environ.get("IDEMPOTENCY_ORDERS", "1500"))
 SLICE = 100

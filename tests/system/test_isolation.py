@@ -10,11 +10,11 @@ import psutil
 import pytest
 
 from omnibase_core.codec import decode
-from tests.gear.brokers import Broker
-from tests.gear.commands import command, node
-from tests.gear.hosts import Machine, RunningHost, echo_nodes
-from tests.gear.processes import until
-from tests.gear.traffic import Reader, create_topics, publish
+from tests.support.brokers import Broker
+from tests.support.commands import command, node
+from tests.support.hosts import Machine, RunningHost, echo_nodes
+from tests.support.processes import until
+from tests.support.traffic import Reader, create_topics, publish
 
 ROOT = str(Path(__file__).parents[2])
 COMMANDS = 200
@@ -31,7 +31,7 @@ def machine(tmp_path: Path, kafka: Broker, unique_slug: str) -> Iterator[Machine
 
 def isolated(name: str, function: str) -> str:
     """Write a node whose function runs in a worker."""
-    operations = f"{{do: {{input: {{type: object}}, logic: 'tests.gear.functions:{function}'}}}}"
+    operations = f"{{do: {{input: {{type: object}}, logic: 'tests.support.functions:{function}'}}}}"
     text = node(name, operations=operations, delivery=f"{{isolation: process, budget_s: {BUDGET_S}}}")
     return text.replace("handler: scripted\n", "").replace("kind: effect", "kind: compute")
 
@@ -59,7 +59,7 @@ def test_a_function_that_never_comes_back_holds_none_of_its_nine_neighbours(mach
     until(lambda: host.health()["breakers"]["wild"] == "open", within_s=30, what="the breaker opens")
     health = host.health()["nodes"]["wild"]
     assert health["state"] == "degraded"
-    reason = f"tests.gear.functions:wild was interrupted after {BUDGET_S} s (delivery.budget_s)"
+    reason = f"tests.support.functions:wild was interrupted after {BUDGET_S} s (delivery.budget_s)"
     assert health["reason"] == f"function_interrupted: {reason}"
 
     messages = [
@@ -85,7 +85,7 @@ def test_a_function_that_never_comes_back_holds_none_of_its_nine_neighbours(mach
 
 def inline(name: str, function: str, argument: str) -> str:
     """Write a node whose function runs on the loop."""
-    operations = f"{{do: {{input: {{}}, logic: 'tests.gear.functions:{function}', request: '{argument}'}}}}"
+    operations = f"{{do: {{input: {{}}, logic: 'tests.support.functions:{function}', request: '{argument}'}}}}"
     return node(name, operations=operations).replace("handler: scripted\n", "").replace("kind: effect", "kind: compute")
 
 

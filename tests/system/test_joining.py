@@ -5,11 +5,11 @@ from uuid import uuid4
 
 import pytest
 
-from tests.gear.brokers import ApacheKafka, Broker
-from tests.gear.commands import command
-from tests.gear.hosts import POOL, Machine, RunningHost, echo_nodes
-from tests.gear.processes import until
-from tests.gear.traffic import Reader, publish
+from tests.support.brokers import ApacheKafka, Broker
+from tests.support.commands import command
+from tests.support.hosts import POOL, Machine, RunningHost, echo_nodes
+from tests.support.processes import until
+from tests.support.traffic import Reader, publish
 
 SESSION_S = 10
 """By default a host that died holds its partitions for so long."""

@@ -11,13 +11,13 @@ from uuid import uuid4
 import pytest
 
 from omnibase_core.codec import decode
-from omnibase_core.outlet import ADDRESSEE, DEPTH
+from omnibase_core.engine.handler_publisher import ADDRESSEE, DEPTH
 from omnibase_core.ports import Message
-from tests.gear.commands import command, node
-from tests.gear.hosts import POOL, Machine, RunningHost, echo_nodes
-from tests.gear.http_service import LARGE_BYTES, HttpService, http_service
-from tests.gear.resident import ResidentMemory, resident_mb
-from tests.gear.traffic import Reader, create_topics, publish
+from tests.support.commands import command, node
+from tests.support.hosts import POOL, Machine, RunningHost, echo_nodes
+from tests.support.http_service import LARGE_BYTES, HttpService, http_service
+from tests.support.resident import ResidentMemory, resident_mb
+from tests.support.traffic import Reader, create_topics, publish
 
 COUNT = 600
 PILES_UP_S = 5.0

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gear.hosts import COMMAND, Machine, echo_nodes
-from tests.gear.processes import until
+from tests.support.hosts import COMMAND, Machine, echo_nodes
+from tests.support.processes import until
 
 _PLACES = ("HOME", "XDG_STATE_HOME", "RUNTIME_HOST_STATE_DIR")
 

@@ -17,12 +17,12 @@ import pytest
 
 from omnibase_core.codec import decode
 from omnibase_core.ports import Message
-from tests.gear.brokers import ApacheKafka, Broker
-from tests.gear.commands import command
-from tests.gear.hosts import Machine, echo_nodes
-from tests.gear.processes import until
-from tests.gear.traffic import Reader, create_topics, disordered, publish
-from tests.gear.wire import Wire
+from tests.support.brokers import ApacheKafka, Broker
+from tests.support.commands import command
+from tests.support.hosts import Machine, echo_nodes
+from tests.support.processes import until
+from tests.support.traffic import Reader, create_topics, disordered, publish
+from tests.support.wire import Wire
 
 PARTITIONS = 12
 COMMANDS = 2_500

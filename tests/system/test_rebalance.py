@@ -10,11 +10,11 @@ import pytest
 
 from omnibase_core.codec import decode
 from omnibase_core.ports import Message
-from tests.gear.brokers import ApacheKafka, Broker
-from tests.gear.commands import command, node
-from tests.gear.hosts import POOL, Machine
-from tests.gear.processes import until
-from tests.gear.traffic import Reader, committed, create_topics, ends, publish
+from tests.support.brokers import ApacheKafka, Broker
+from tests.support.commands import command, node
+from tests.support.hosts import POOL, Machine
+from tests.support.processes import until
+from tests.support.traffic import Reader, committed, create_topics, ends, publish
 
 COMMANDS = 800
 ASK = '{ask: {input: {type: object}, request: {path: [word]}, answer: {word: "${ result.json.word }"}}}'

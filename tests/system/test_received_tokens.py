@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack, contextmanager
 from urllib.parse import quote
 from uuid import uuid4
 
-from tests.gear.commands import command
-from tests.gear.hosts import POOL, Machine
-from tests.gear.scripted_http import Seen, Server, reply
-from tests.gear.traffic import Reader, create_topics, publish
+from tests.support.commands import command
+from tests.support.hosts import POOL, Machine
+from tests.support.scripted_http import Seen, Server, reply
+from tests.support.traffic import Reader, create_topics, publish
 
 TOKEN = "of/the+issuer~0123=abc"  # noqa: S105 - it opens nothing
 CALLER = """

@@ -5,10 +5,10 @@ from uuid import uuid4
 
 from omnibase_core.codec import decode
 from omnibase_core.envelope import OnexEnvelope
-from tests.gear.brokers import Broker
-from tests.gear.commands import command, node
-from tests.gear.hosts import Machine, echo_nodes
-from tests.gear.traffic import Reader, create_topics, publish
+from tests.support.brokers import Broker
+from tests.support.commands import command, node
+from tests.support.hosts import Machine, echo_nodes
+from tests.support.traffic import Reader, create_topics, publish
 
 LOAD = 1_000
 CIRCLES = 100

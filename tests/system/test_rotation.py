@@ -10,12 +10,12 @@ from uuid import UUID, uuid4
 import psycopg
 
 from omnibase_core.codec import decode
-from tests.gear.commands import command
-from tests.gear.hosts import Machine, RunningHost
-from tests.gear.openbao import OpenBao
-from tests.gear.postgres import Postgres
-from tests.gear.processes import until
-from tests.gear.traffic import Reader, create_topics, publish
+from tests.support.commands import command
+from tests.support.hosts import Machine, RunningHost
+from tests.support.openbao import OpenBao
+from tests.support.postgres import Postgres
+from tests.support.processes import until
+from tests.support.traffic import Reader, create_topics, publish
 
 READER = """
 contract: node/v1

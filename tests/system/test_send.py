@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from omnibase_core.ports import Message
-from tests.gear.brokers import ApacheKafka
-from tests.gear.hosts import Machine, echo_nodes
-from tests.gear.processes import reserved_port
-from tests.gear.traffic import Reader, create_topics, publish
+from tests.support.brokers import ApacheKafka
+from tests.support.hosts import Machine, echo_nodes
+from tests.support.processes import reserved_port
+from tests.support.traffic import Reader, create_topics, publish
 from tests.system.test_failures import topics
 
 _TIMEOUT_S = 3.0

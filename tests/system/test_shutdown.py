@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.gear.brokers import ApacheKafka, Broker
-from tests.gear.commands import node
-from tests.gear.hosts import Machine, echo_nodes
-from tests.gear.processes import Child, until
-from tests.gear.traffic import Reader, create_topics, publish
+from tests.support.brokers import ApacheKafka, Broker
+from tests.support.commands import node
+from tests.support.hosts import Machine, echo_nodes
+from tests.support.processes import Child, until
+from tests.support.traffic import Reader, create_topics, publish
 from tests.system.test_failures import ids_of, load, topics
 
 _SLACK_S = 2.0

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from omnibase_infra.demo.server import demo_server
-from tests.gear.brokers import Broker
-from tests.gear.hosts import COMMAND, GREET, Machine
+from tests.support.brokers import Broker
+from tests.support.hosts import COMMAND, GREET, Machine
 
 PASSWORD = "hunter2-and-more"  # noqa: S105 - it must not be seen
 

@@ -8,11 +8,11 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 
 from omnibase_core.codec import decode
 from omnibase_core.ports import Message
-from tests.gear.brokers import ApacheKafka, Broker
-from tests.gear.commands import command
-from tests.gear.hosts import Machine, RunningHost, echo_nodes
-from tests.gear.processes import until
-from tests.gear.traffic import Reader, create_topics, publish
+from tests.support.brokers import ApacheKafka, Broker
+from tests.support.commands import command
+from tests.support.hosts import Machine, RunningHost, echo_nodes
+from tests.support.processes import until
+from tests.support.traffic import Reader, create_topics, publish
 
 
 @pytest.fixture(autouse=True)

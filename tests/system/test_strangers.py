@@ -14,12 +14,12 @@ from confluent_kafka import Producer
 from omnibase_core.codec import decode
 from omnibase_core.dead_letters import size_of
 from omnibase_core.ports import Message
-from tests.gear.commands import command
-from tests.gear.hosts import POOL, Machine, RunningHost, echo_nodes
-from tests.gear.processes import until
-from tests.gear.raw_produce import produce_raw
-from tests.gear.strangers import LIMITS, RESULT, at_the_limit, strange_node, stranger, written
-from tests.gear.traffic import Reader, committed, create_topics, ends
+from tests.support.commands import command
+from tests.support.hosts import POOL, Machine, RunningHost, echo_nodes
+from tests.support.processes import until
+from tests.support.raw_produce import produce_raw
+from tests.support.strangers import LIMITS, RESULT, at_the_limit, strange_node, stranger, written
+from tests.support.traffic import Reader, committed, create_topics, ends
 
 NODES = ("strange", "quiet")
 DRAWN = 500

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.gear.brokers import Broker
-from tests.gear.commands import node
-from tests.gear.hosts import Machine
+from tests.support.brokers import Broker
+from tests.support.commands import node
+from tests.support.hosts import Machine
 
 LOGIC = """
 def take(order):

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from omnibase_core.codec import decode
-from tests.gear.consul_standin import Agent
-from tests.gear.hosts import Machine
-from tests.gear.processes import until
-from tests.gear.traffic import Reader
+from tests.support.consul_standin import Agent
+from tests.support.hosts import Machine
+from tests.support.processes import until
+from tests.support.traffic import Reader
 
 NODE = (Path(__file__).parents[2] / "contracts" / "nodes" / "consul-projector.yaml").read_text()
 

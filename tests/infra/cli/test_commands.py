@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from omnibase_infra.cli import main
-from tests.gear.commands import host, node
+from tests.support.commands import host, node
 
 ROOT = Path(__file__).parents[3]
 VERBS = sorted(main.list_commands(click.Context(main)))
@@ -48,17 +48,17 @@ def test_a_verb_that_is_misspelt_is_guessed() -> None:
 def test_a_host_does_not_hold_what_other_verbs_need() -> None:
     """It runs for months: what draws, writes and tests is imported by its verb, a handler where a node asks for it."""
     code = """
-import sys, omnibase_infra.cli.run, omnibase_infra.host as host
+import sys, omnibase_infra.cli.run, omnibase_infra.host.process as host
 found = host.handler_factories()
 assert "http" in found and found["local"]
 print(*sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     loaded = done.stdout.split()
-    assert "omnibase_infra.host" in loaded
-    purity = ("omnibase_infra.purity.static", "omnibase_infra.purity.guard")
+    assert "omnibase_infra.host.process" in loaded
+    purity = ("omnibase_infra.functions.purity.reader", "omnibase_infra.functions.purity.guard")
     handlers = tuple(f"omnibase_infra.handlers.{it}" for it in ("consul", "db", "http", "llm", "vault"))
-    spared = (*handlers, "omnibase_infra.documents", "omnibase_infra.demo", "omnibase_core.rehearsal", *purity)
+    spared = (*handlers, "omnibase_infra.authoring", "omnibase_infra.demo", "omnibase_core.contract_tests", *purity)
     assert [it for it in loaded if it.startswith((*spared, "httpx", "psycopg", "xml", "urllib.request"))] == []
 
 

@@ -17,7 +17,7 @@ from omnibase_core.errors import CommandFailed
 from omnibase_core.ports import Delivery, Headers, Message, Partition
 from omnibase_infra.cli import main
 from omnibase_infra.cli.dlq import dlq
-from omnibase_infra.cli.letter_text import (
+from omnibase_infra.cli.dlq_output import (
     as_json,
     columns,
     cut,

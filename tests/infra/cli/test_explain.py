@@ -10,9 +10,9 @@ from click.testing import CliRunner, Result
 from omnibase_core.errors import InvalidContracts
 from omnibase_core.problem_codes import ProblemCode
 from omnibase_infra.cli import main
-from omnibase_infra.cli.pages import page, pages
-from omnibase_infra.files import find_with_tests
-from omnibase_infra.loading import registry_of
+from omnibase_infra.cli.error_pages import page, pages
+from omnibase_infra.host.contract_files import find_with_tests
+from omnibase_infra.host.loading import registry_of
 
 ROOT = Path(__file__).parents[3]
 CODES = sorted(get_args(ProblemCode))

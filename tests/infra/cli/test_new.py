@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from omnibase_core.compute_handler import COMPUTE
-from omnibase_core.contracts.compiled import CompiledNode
+from omnibase_core.contracts.compiler.compiled import CompiledNode
+from omnibase_core.handlers.compute import COMPUTE
 from omnibase_core.ports import HandlerDescription, OperationDescription
+from omnibase_infra.authoring.scaffold import LOGIC_PACKAGE, effect_node
 from omnibase_infra.cli import main
-from omnibase_infra.documents.scaffold import LOGIC_PACKAGE, effect_node
-from omnibase_infra.wiring import handler_factories
-from tests.gear.commands import AnyModel, registry
+from omnibase_infra.host.plugins import handler_factories
+from tests.support.commands import AnyModel, registry
 
 HANDLERS = sorted(set(handler_factories()) - {COMPUTE})
 

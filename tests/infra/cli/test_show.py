@@ -10,10 +10,10 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from omnibase_infra.authoring.reference import MARK
 from omnibase_infra.cli import main
-from omnibase_infra.documents.reference import MARK
-from omnibase_infra.settings import process_state_dir
-from omnibase_infra.state import HostState, write_state
+from omnibase_infra.host.settings import process_state_dir
+from omnibase_infra.host.state import HostState, write_state
 
 ROOT = Path(__file__).parents[3]
 DEMO = "contracts/hosts/demo.yaml"

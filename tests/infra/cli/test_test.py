@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from omnibase_infra.cli import main
-from tests.gear.commands import node
-from tests.gear.processes import Child
+from tests.support.commands import node
+from tests.support.processes import Child
 
 ROOT = Path(__file__).parents[3]
 GREETING = "contracts/nodes/fetch-greeting"

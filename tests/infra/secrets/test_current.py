@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from omnibase_core.testing import RecordingObserver
+from omnibase_infra.host.settings import EnvironmentSecrets
 from omnibase_infra.secrets.current import CurrentSecrets, ResolvingReader
 from omnibase_infra.secrets.redaction import Redactor
-from omnibase_infra.settings import EnvironmentSecrets
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from omnibase_infra.secrets.current import CurrentSecrets
 from omnibase_infra.secrets.redaction import Redactor
 from omnibase_infra.secrets.rotation import Rotation
 from omnibase_spi import Handler, HandlerError
-from tests.gear.scripted_http import OK, PLAIN, Seen, Server, call_of, opened, reply
 from tests.infra.secrets.test_rotation import Kept, until
+from tests.support.scripted_http import OK, PLAIN, Seen, Server, call_of, opened, reply
 
 KEY = frozenset({"KEY"})
 

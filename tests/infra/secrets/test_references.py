@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, SecretStr
 
 from omnibase_core.errors import SecretMissing
-from omnibase_infra.secrets.references import (
+from omnibase_infra.host.settings import EnvironmentSecrets
+from omnibase_infra.secrets.current import (
     MalformedSecretReference,
     SecretUnfit,
     resolve_secrets,
     resolved,
     secrets_of,
 )
-from omnibase_infra.settings import EnvironmentSecrets
 
 TEXTS = st.text().filter(lambda text: "${" not in text)
 NO_REFERENCES = st.sampled_from(["$", "${other.KEY}", "{secret.KEY}", "secret.KEY", "${SECRET.KEY}", "$ {secret.KEY}"])

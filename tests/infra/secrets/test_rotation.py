@@ -9,14 +9,14 @@ from uuid import UUID
 import pytest
 
 from omnibase_core.errors import CommandFailed, HandlerError, SecretMissing
-from omnibase_core.local_handler import Echo, LocalHandler
+from omnibase_core.handlers.local import Echo, LocalHandler
 from omnibase_core.testing import RecordingObserver
+from omnibase_infra.call_chain.redaction import DiscreetHandler
+from omnibase_infra.host.settings import EnvironmentSecrets
 from omnibase_infra.secrets.current import CurrentSecrets, Reading, ResolvingReader
-from omnibase_infra.secrets.discretion import DiscreetHandler
-from omnibase_infra.secrets.opening import Opening
 from omnibase_infra.secrets.redaction import Redactor
 from omnibase_infra.secrets.rotation import Rotation
-from omnibase_infra.settings import EnvironmentSecrets
+from omnibase_infra.secrets.shared_resource import Opening
 from omnibase_infra.stores.memory import MemoryStoreFactory
 from omnibase_spi import Granted, Handler, HandlerCall, InlineHandler
 

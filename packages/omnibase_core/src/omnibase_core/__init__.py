@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from omnibase_core.codec import decode, encode
     from omnibase_core.contracts.host import RuntimeHostContract
     from omnibase_core.contracts.node import NodeContract, NodeKind
+    from omnibase_core.contracts.registry import FileRegistry
+    from omnibase_core.engine.instance import NodeInstance
+    from omnibase_core.engine.runtime import NodeRuntime
     from omnibase_core.envelope import EnvelopeError, OnexEnvelope
     from omnibase_core.errors import (
         BusError,
@@ -31,9 +34,6 @@ if TYPE_CHECKING:
         UnknownHandler,
         UnknownNode,
     )
-    from omnibase_core.instance import NodeInstance
-    from omnibase_core.registry import FileRegistry
-    from omnibase_core.runtime import NodeRuntime
 
 __all__ = [
     "BusError",
@@ -91,9 +91,9 @@ _NAMES = {
         "UnknownHandler",
         "UnknownNode",
     ],
-    "omnibase_core.instance": ["NodeInstance"],
-    "omnibase_core.registry": ["FileRegistry"],
-    "omnibase_core.runtime": ["NodeRuntime"],
+    "omnibase_core.engine.instance": ["NodeInstance"],
+    "omnibase_core.contracts.registry": ["FileRegistry"],
+    "omnibase_core.engine.runtime": ["NodeRuntime"],
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from omnibase_infra.client import HostClient
-    from omnibase_infra.host import RuntimeHostProcess
-    from omnibase_infra.loading import load_host
+    from omnibase_infra.host.loading import load_host
+    from omnibase_infra.host.process import RuntimeHostProcess
 
 __all__ = ["HostClient", "RuntimeHostProcess", "load_host"]
 
 _MODULES = {
     "HostClient": "omnibase_infra.client",
-    "RuntimeHostProcess": "omnibase_infra.host",
-    "load_host": "omnibase_infra.loading",
+    "RuntimeHostProcess": "omnibase_infra.host.process",
+    "load_host": "omnibase_infra.host.loading",
 }
 
 

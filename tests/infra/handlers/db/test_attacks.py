@@ -10,17 +10,17 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from omnibase_core.contracts.compiled import CompiledNode
+from omnibase_core.contracts.compiler.compiled import CompiledNode
+from omnibase_core.contracts.registry import FileRegistry
+from omnibase_core.engine.logic import conclude, plan
 from omnibase_core.errors import HandlerError, InvalidContracts
-from omnibase_core.logic import conclude, plan
 from omnibase_core.ports import ContractDocument
-from omnibase_core.registry import FileRegistry
 from omnibase_infra.handlers.db import DbHandlerFactory, DbSettings, DbTarget
-from omnibase_infra.wiring import catalog
+from omnibase_infra.host.plugins import catalog
 from omnibase_spi import Handler
-from tests.gear.commands import envelope
-from tests.gear.postgres import Postgres
 from tests.infra.handlers.db import attacks
+from tests.support.commands import envelope
+from tests.support.postgres import Postgres
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 USERS = [(1, "ada"), (2, "grace")]

@@ -9,14 +9,14 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from omnibase_core.contracts.registry import FileRegistry
+from omnibase_core.engine.logic import conclude, declared, plan
 from omnibase_core.errors import CommandRejected, HandlerError
-from omnibase_core.logic import conclude, declared, plan
-from omnibase_core.registry import FileRegistry
-from omnibase_infra.files import read_contracts
 from omnibase_infra.handlers.db import DbHandlerFactory, DbSettings, DbTarget
-from omnibase_infra.wiring import catalog
-from tests.gear.commands import envelope
-from tests.gear.postgres import Postgres
+from omnibase_infra.host.contract_files import read_contracts
+from omnibase_infra.host.plugins import catalog
+from tests.support.commands import envelope
+from tests.support.postgres import Postgres
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HOSTILE = "Robert'); drop table users; --"

@@ -5,7 +5,7 @@ import pytest
 from psycopg import errors
 
 from omnibase_infra.handlers.db.failures import Phase, failure_of
-from omnibase_infra.handlers.db.verdicts import MEANINGS
+from omnibase_infra.handlers.db.result_errors import MEANINGS
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from tests.gear.postgres import Postgres
+from tests.support.postgres import Postgres
 
 WIDE = "select repeat('x', 300000000) as x"
 """libpq, which reads a row whole, would have all of it in memory."""

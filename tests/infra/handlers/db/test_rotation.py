@@ -12,7 +12,7 @@ import pytest
 
 from omnibase_infra.handlers.db import DbHandlerFactory, DbSettings, DbTarget
 from omnibase_spi import Handler, HandlerCall, HandlerError
-from tests.gear.postgres import Postgres
+from tests.support.postgres import Postgres
 
 USER = "rotated_user"
 OLD, NEW = "the-password-of-yesterday", "the-password-of-today"

@@ -9,9 +9,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from tests.gear.postgres import Postgres
-from tests.gear.wire import Wire
-from tests.infra.handlers.db.test_client import Db, opened, play
+from tests.infra.handlers.db.test_db import Db, opened, play
+from tests.support.postgres import Postgres
+from tests.support.wire import Wire
 
 SCHEMA = """
 create table notes (n int primary key);

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from omnibase_core.contracts.registry import FileRegistry
 from omnibase_core.errors import InvalidContracts, InvalidExpression
 from omnibase_core.ports import ContractDocument
-from omnibase_core.registry import FileRegistry
 from omnibase_infra.handlers.db.statements import UnboundValue, statement_of, text_of
-from omnibase_infra.wiring import catalog
+from omnibase_infra.host.plugins import catalog
 
 
 def _node(operation: str) -> str:

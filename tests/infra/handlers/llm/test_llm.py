@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from omnibase_infra.handlers.llm import LlmHandlerFactory
 from omnibase_infra.handlers.llm.target import LlmTarget
 from omnibase_spi import Handler, HandlerError
-from tests.gear.llm_server import ODD, ODD_COUNTS, ODD_USAGES, LlmServer
-from tests.infra.handlers.llm.asking import SECRET, ask, call, failure, opened
+from tests.infra.handlers.llm.calls import SECRET, ask, call, failure, opened
+from tests.support.llm_server import ODD, ODD_COUNTS, ODD_USAGES, LlmServer
 
 SCHEMA = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
 WEATHER = {
@@ -498,6 +498,6 @@ def test_a_certificate_that_is_none_is_told(llm_stand_in: LlmServer) -> None:
 
 def test_hosts_without_models_do_not_wait_for_the_libraries() -> None:
     """They are imported by the first target that speaks their interface."""
-    program = "import sys, omnibase_infra.wiring as w; w.catalog(); print(*sys.modules)"
+    program = "import sys, omnibase_infra.host.plugins as w; w.catalog(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not {"openai", "anthropic", "httpx2"} & set(done.stdout.split())

@@ -9,9 +9,9 @@ import pytest
 
 from omnibase_infra.handlers.llm.templates import without_marks
 from omnibase_spi import Handler
-from tests.gear.injections import INJECTIONS
-from tests.gear.smollm import MODEL
-from tests.infra.handlers.llm.asking import ask, call, opened
+from tests.infra.handlers.llm.calls import ask, call, opened
+from tests.support.injections import INJECTIONS
+from tests.support.smollm import MODEL
 
 SHORT = {"max_tokens": 24, "temperature": 0.0, "timeout_s": 60}
 SCHEMA = {"type": "object", "required": ["n"], "properties": {"n": {"const": 7}}, "additionalProperties": False}

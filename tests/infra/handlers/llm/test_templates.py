@@ -11,7 +11,7 @@ from omnibase_infra.handlers.llm.models import ChatRequest
 from omnibase_infra.handlers.llm.prompts import prompt_of
 from omnibase_infra.handlers.llm.target import LlmTarget
 from omnibase_infra.handlers.llm.templates import check_template, filled, has_marks, tree_without_marks, without_marks
-from tests.gear.injections import HARMLESS, INJECTIONS
+from tests.support.injections import HARMLESS, INJECTIONS
 
 TARGET = LlmTarget(api="openai", models={"m": {}}, special_tokens=["@@ROLE@@"])
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from omnibase_core.contracts import forms
+from omnibase_core.contracts import patterns
 from omnibase_core.contracts.node import ContractModel, Identifier, Slug, Version
 from omnibase_core.contracts.secrets import SecretName, SecretSource
 from omnibase_core.topics import Namespace
@@ -168,7 +168,7 @@ class RuntimeHostContract(ContractModel):
     guarantee: Annotated[Guarantee, Field(strict=False)] = Guarantee.AT_LEAST_ONCE
     nodes: Annotated[list[Slug], Field(min_length=1)]
     handlers: dict[str, HandlerBinding] = Field(default_factory=dict)
-    logic_packages: list[Annotated[str, StringConstraints(pattern=forms.PACKAGE)]] = Field(default_factory=list)
+    logic_packages: list[Annotated[str, StringConstraints(pattern=patterns.PACKAGE)]] = Field(default_factory=list)
     bus: dict[str, Any] = Field(default_factory=dict)
     idempotency: StoreBinding | None = None
     secrets: dict[SecretName, SecretSource] = Field(default_factory=dict)

@@ -5,21 +5,21 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from omnibase_core.contracts import forms
-from omnibase_core.contracts.document import nearest
-from omnibase_core.contracts.faults import Refused
-from omnibase_core.contracts.scalars import shown
+from omnibase_core.contracts import patterns
+from omnibase_core.contracts.validation import Refused
+from omnibase_core.contracts.yaml.document import nearest
+from omnibase_core.contracts.yaml.scalars import shown
 from omnibase_core.envelope import NAME_LENGTH_MAX, JsonObject
 from omnibase_core.policies import RetryPolicy
 from omnibase_core.topics import SLUG_LENGTH_MAX
 
-Slug = Annotated[str, StringConstraints(pattern=forms.SLUG, max_length=SLUG_LENGTH_MAX)]
+Slug = Annotated[str, StringConstraints(pattern=patterns.SLUG, max_length=SLUG_LENGTH_MAX)]
 """Lower-case words joined by hyphens: what may stand in a topic's name."""
-Version = Annotated[str, StringConstraints(pattern=forms.VERSION)]
+Version = Annotated[str, StringConstraints(pattern=patterns.VERSION)]
 """Semantic version; its major part names the topics."""
-Identifier = Annotated[str, StringConstraints(pattern=forms.IDENTIFIER, max_length=NAME_LENGTH_MAX)]
+Identifier = Annotated[str, StringConstraints(pattern=patterns.IDENTIFIER, max_length=NAME_LENGTH_MAX)]
 """The name of an operation or the code of an error."""
-FunctionName = Annotated[str, StringConstraints(pattern=forms.FUNCTION)]
+FunctionName = Annotated[str, StringConstraints(pattern=patterns.FUNCTION)]
 """A Python function as `package.module:function`."""
 
 

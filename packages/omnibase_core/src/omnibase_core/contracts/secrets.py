@@ -6,18 +6,18 @@ from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
-from omnibase_core.contracts import forms
-from omnibase_core.contracts.document import Path
+from omnibase_core.contracts import patterns
 from omnibase_core.contracts.node import ContractModel, Slug
+from omnibase_core.contracts.yaml.document import Path
 
 _REFERENCE = re.compile(r"\$\{secret\.(?P<name>[A-Z][A-Z0-9_]*)\}")
 _MEANT_AS_REFERENCE = re.compile(r"\$\{\s*secret")
 
 EXPECTED_REFERENCE = "expected the whole value to be ${secret.NAME}, with NAME of A-Z, 0-9 and _"
 
-SecretName = Annotated[str, StringConstraints(pattern=forms.CAPITALS)]
+SecretName = Annotated[str, StringConstraints(pattern=patterns.CAPITALS)]
 """A secret as references call it."""
-VaultPath = Annotated[str, StringConstraints(pattern=forms.VAULT_PATH, max_length=512)]
+VaultPath = Annotated[str, StringConstraints(pattern=patterns.VAULT_PATH, max_length=512)]
 VAULT = "vault"
 """The handler whose targets have secrets of the host itself, too."""
 
@@ -25,13 +25,13 @@ VAULT = "vault"
 class EnvironmentSecret(ContractModel):
     """A secret in the variable `env` of the host's environment. It stays as it was when the host started."""
 
-    env: Annotated[str, StringConstraints(pattern=forms.VARIABLE)]
+    env: Annotated[str, StringConstraints(pattern=patterns.VARIABLE)]
 
 
 class FileSecret(ContractModel):
     """A secret in the file `file`, less one newline at its end. When the file changes, the host takes the new one."""
 
-    file: Annotated[str, StringConstraints(pattern=forms.ABSOLUTE)]
+    file: Annotated[str, StringConstraints(pattern=patterns.ABSOLUTE)]
 
 
 class VaultSecret(ContractModel):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from omnibase_core.errors import InvalidExpression
 from omnibase_core.expressions.code import instead_of_absent, instead_of_null, or_else
 from omnibase_core.expressions.functions import call_in_words, signatures_of
-from omnibase_core.expressions.guards import Fact, Facts, guards_of, steps_of, steps_through
+from omnibase_core.expressions.narrowing import Fact, Facts, guards_of, steps_of, steps_through
 from omnibase_core.expressions.syntax import (
     Call,
     Comprehension,
@@ -25,6 +25,7 @@ from omnibase_core.expressions.syntax import (
     Select,
     Tree,
 )
+from omnibase_core.expressions.type_messages import advice_on, default_in_words, owner_of, said, with_article
 from omnibase_core.expressions.types import (
     DYNAMIC,
     NEVER,
@@ -38,7 +39,6 @@ from omnibase_core.expressions.types import (
     scalar,
     union,
 )
-from omnibase_core.expressions.wording import advice_on, default_in_words, owner_of, said, with_article
 from omnibase_core.problem_codes import ProblemCode
 
 _DEFAULT_LENGTH_MAX = 40

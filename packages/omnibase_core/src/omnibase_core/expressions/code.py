@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from omnibase_core.expressions.guards import Fact, Facts, Steps, steps_through
+from omnibase_core.expressions.narrowing import Fact, Facts, Steps, steps_through
 from omnibase_core.expressions.syntax import Call, Node, Select
 from omnibase_core.expressions.types import DYNAMIC, Type
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from omnibase_core.parts import parts_of
+from omnibase_core.value_size import parts_of
 
 PARTS_MAX = 20_000
 """In all that an expression can read: the engine makes a value of its own of each, which takes some 50 ms."""

@@ -16,8 +16,8 @@ from omnibase_core.expressions.checking import Checked, check
 from omnibase_core.expressions.code import RESERVED
 from omnibase_core.expressions.constants import check_constants
 from omnibase_core.expressions.engine import Program, syntax_of
-from omnibase_core.expressions.guards import Facts
 from omnibase_core.expressions.limits import check_growth, check_length
+from omnibase_core.expressions.narrowing import Facts
 from omnibase_core.expressions.scope import ALL_NAMES, READERS, Scope
 from omnibase_core.expressions.syntax import tree_of_path
 from omnibase_core.expressions.types import DYNAMIC, NUMBERS, Type, scalar

@@ -1,4 +1,7 @@
-"""The bus of one client of a broker in memory. It passes the same conformance suite as Kafka's does."""
+"""The bus of one client of a broker in memory. It passes the same conformance suite as Kafka's does.
+
+Beside it stands an observer that remembers.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
@@ -7,7 +10,7 @@ from omnibase_core.errors import TransactionAborted
 from omnibase_core.ports import Happening, Message, Partition, Refusal
 from omnibase_core.testing.memory_broker import Membership, MemoryBroker
 
-__all__ = ["MemoryBroker", "MemoryBus"]
+__all__ = ["MemoryBroker", "MemoryBus", "RecordingObserver"]
 
 _COMMIT_AGAIN_S = 0.5
 
@@ -93,3 +96,21 @@ def _settle(done: Published, outcome: Sequence[Refusal] | TransactionAborted) ->
         done.set_exception(outcome)
     else:
         done.set_result(outcome)
+
+
+class RecordingObserver:
+    """Keeps every event in `events` as (level, name, fields)."""
+
+    verbose = True
+
+    def __init__(self) -> None:
+        """Start with nothing seen."""
+        self.events: list[tuple[str, str, dict[str, object]]] = []
+
+    def event(self, level: str, name: str, /, **fields: object) -> None:
+        """Remember the event."""
+        self.events.append((level, name, fields))
+
+    def named(self, name: str) -> list[dict[str, object]]:
+        """Give the fields of every event of that name."""
+        return [fields for _, event, fields in self.events if event == name]

@@ -42,7 +42,7 @@ class _Commands(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            from omnibase_core.contracts.document import nearest
+            from omnibase_core.contracts.yaml.document import nearest
 
             near = nearest(args[0], self.list_commands(ctx))
             hint = f" Did you mean {near!r}?" if near else ""

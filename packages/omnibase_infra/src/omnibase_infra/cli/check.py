@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
+from omnibase_core.contracts.registry import FileRegistry
 from omnibase_core.errors import InvalidContracts, Problem
 from omnibase_core.ports import ContractDocument
-from omnibase_core.registry import FileRegistry
-from omnibase_infra.cli.live import check_live
+from omnibase_infra.cli.contract_tests import documents_at
+from omnibase_infra.cli.live_checks import check_live
 from omnibase_infra.cli.problems import FORMATS, Format, report, summary, terminal_width
-from omnibase_infra.cli.rehearsals import documents_at
-from omnibase_infra.files import Found, find_with_tests, is_test
-from omnibase_infra.loading import contracts_dir_of, documents_of_host, is_host, registry_of
+from omnibase_infra.host.contract_files import Found, find_with_tests, is_test
+from omnibase_infra.host.loading import contracts_dir_of, documents_of_host, is_host, registry_of
 
 
 @click.command()

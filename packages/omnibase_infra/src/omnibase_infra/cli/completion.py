@@ -6,8 +6,8 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from omnibase_core.errors import OnexError
-from omnibase_infra.settings import process_state_dir
-from omnibase_infra.state import running_hosts
+from omnibase_infra.host.settings import process_state_dir
+from omnibase_infra.host.state import running_hosts
 
 _PROGRAM = "runtime-host"
 _WHERE = ("*.yaml", "hosts/*.yaml", "contracts/hosts/*.yaml")

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnibase_core.contracts.compiled import CompiledNode
+from omnibase_core.contracts.catalog import LoadedHost
+from omnibase_core.contracts.compiler.compiled import CompiledNode
 from omnibase_core.envelope import OnexEnvelope
-from omnibase_core.loaded import LoadedHost
 from omnibase_infra.cli.run import stop_on_signals
 from omnibase_infra.client import HostClient, NoAnswer, new_command
 from omnibase_infra.demo.server import demo_server
-from omnibase_infra.loading import load_host
-from omnibase_infra.settings import process_secrets, process_settings
+from omnibase_infra.host.loading import load_host
+from omnibase_infra.host.settings import process_secrets, process_settings
 
 if TYPE_CHECKING:
-    from omnibase_infra.host import RuntimeHostProcess
+    from omnibase_infra.host.process import RuntimeHostProcess
 
 _ANSWER_S = 20.0
 _WIDTH = 80
@@ -48,7 +48,7 @@ def demo(*, once: bool) -> None:
 
 
 async def _demo(contracts: Path, *, once: bool) -> bool:
-    from omnibase_infra.host import RuntimeHostProcess
+    from omnibase_infra.host.process import RuntimeHostProcess
 
     stop = stop_on_signals()
     loaded = load_host(contracts / "hosts" / "demo.yaml", contracts)

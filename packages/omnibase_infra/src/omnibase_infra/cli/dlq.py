@@ -11,9 +11,9 @@ from pathlib import Path
 
 import click
 
-from omnibase_core.loaded import LoadedHost
-from omnibase_infra.cli.letter_text import as_json, clean, figures_json, figures_lines, figures_of, lines_of, whole
-from omnibase_infra.cli.target import broker_option, bus_of, host_of, host_option, major_of
+from omnibase_core.contracts.catalog import LoadedHost
+from omnibase_infra.cli.dlq_output import as_json, clean, figures_json, figures_lines, figures_of, lines_of, whole
+from omnibase_infra.cli.host_lookup import broker_option, bus_of, host_of, host_option, major_of
 from omnibase_infra.kafka import DeadLetters, Letter, NotRedrivable, Outcome, Place, Redrive, Selection
 
 _LIST_LIMIT = 100

@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from omnibase_core.compute_handler import COMPUTE
 from omnibase_core.errors import OnexError
-from omnibase_infra.cli.pure import pure_handlers
-from omnibase_infra.cli.sources import Sources, sources_argument, sources_at
-from omnibase_infra.documents.answers import answers_of
-from omnibase_infra.documents.reference import MARK, reference
-from omnibase_infra.wiring import catalog
+from omnibase_core.handlers.compute import COMPUTE
+from omnibase_infra.authoring.example_responses import answers_of
+from omnibase_infra.authoring.reference import MARK, reference
+from omnibase_infra.cli.inputs import Sources, sources_argument, sources_at
+from omnibase_infra.cli.pure_handlers import pure_handlers
+from omnibase_infra.host.plugins import catalog
 
 
 class PageNotOurs(OnexError):

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import click
 
-from omnibase_core.contracts.compiled import CompiledNode, CompiledOperation
-from omnibase_core.contracts.document import suggestion
+from omnibase_core.contracts.compiler.compiled import CompiledNode, CompiledOperation
+from omnibase_core.contracts.yaml.document import suggestion
 from omnibase_core.errors import ExpressionFailed, InvalidExpression
 from omnibase_core.expressions import (
     ANSWER_NAMES,
@@ -20,10 +20,10 @@ from omnibase_core.expressions import (
     Type,
     without_braces,
 )
-from omnibase_infra.cli.objects import object_of
+from omnibase_infra.cli.inputs import object_of
 from omnibase_infra.client import new_command
-from omnibase_infra.files import read_contracts
-from omnibase_infra.loading import registry_of
+from omnibase_infra.host.contract_files import read_contracts
+from omnibase_infra.host.loading import registry_of
 
 
 @click.command("eval")

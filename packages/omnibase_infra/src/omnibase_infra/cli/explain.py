@@ -2,8 +2,8 @@
 
 import click
 
-from omnibase_core.contracts.document import suggestion
-from omnibase_infra.cli.pages import page, pages
+from omnibase_core.contracts.yaml.document import suggestion
+from omnibase_infra.cli.error_pages import page, pages
 
 
 @click.command()

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from omnibase_infra.cli.sources import hosts_at, sources_argument
-from omnibase_infra.documents.asyncapi import asyncapi
+from omnibase_infra.authoring.asyncapi import asyncapi
+from omnibase_infra.cli.inputs import hosts_at, sources_argument
 
 
 @click.group()

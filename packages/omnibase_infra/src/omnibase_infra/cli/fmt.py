@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 from pydantic import ValidationError
 
-from omnibase_core.contracts.document import parse_document
+from omnibase_core.contracts.yaml.document import parse_document
 from omnibase_core.errors import InvalidContracts, Problem
 from omnibase_core.ports import ContractDocument
-from omnibase_infra.documents.formatting import LANGUAGES, formatted
-from omnibase_infra.files import read_with_tests
-from omnibase_infra.loading import registry_of
+from omnibase_infra.authoring.formatting import LANGUAGES, formatted
+from omnibase_infra.host.contract_files import read_with_tests
+from omnibase_infra.host.loading import registry_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from omnibase_infra.cli.sources import hosts_at, sources_argument
-from omnibase_infra.documents.drawing import drawing
-from omnibase_infra.documents.landscape import landscape
-from omnibase_infra.documents.mermaid import mermaid
+from omnibase_infra.authoring.mermaid import mermaid
+from omnibase_infra.authoring.svg import drawing
+from omnibase_infra.authoring.topology import landscape
+from omnibase_infra.cli.inputs import hosts_at, sources_argument
 
 _FORMATS = {"svg": drawing, "mermaid": mermaid}
 

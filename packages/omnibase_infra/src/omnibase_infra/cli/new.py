@@ -6,17 +6,17 @@ from pathlib import Path, PurePath
 
 import click
 
-from omnibase_core.compute_handler import COMPUTE
-from omnibase_core.contracts.compiled import CompiledNode
-from omnibase_core.contracts.document import suggestion
+from omnibase_core.contracts.compiler.compiled import CompiledNode
 from omnibase_core.contracts.node import NodeKind
+from omnibase_core.contracts.yaml.document import suggestion
 from omnibase_core.errors import InvalidContracts, InvalidTopicName, OnexError
+from omnibase_core.handlers.compute import COMPUTE
 from omnibase_core.ports import ContractDocument, HandlerDescription
 from omnibase_core.topics import SLUG_LENGTH_MAX, check_slug
-from omnibase_infra.documents.scaffold import NewNode, compute_node, effect_node, function_path, host
-from omnibase_infra.files import read_contracts
-from omnibase_infra.loading import is_host, registry_of
-from omnibase_infra.wiring import catalog
+from omnibase_infra.authoring.scaffold import NewNode, compute_node, effect_node, function_path, host
+from omnibase_infra.host.contract_files import read_contracts
+from omnibase_infra.host.loading import is_host, registry_of
+from omnibase_infra.host.plugins import catalog
 
 _FIRST_HOST = "local"
 _PACKAGE_DOC = '"""The pure functions of the compute nodes."""\n'

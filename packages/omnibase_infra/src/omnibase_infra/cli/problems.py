@@ -13,7 +13,7 @@ from urllib.parse import quote
 import click
 
 from omnibase_core.errors import Problem, sendable
-from omnibase_infra.cli.pages import page, pages
+from omnibase_infra.cli.error_pages import page, pages
 
 Format = Literal["text", "json", "github", "sarif"]
 FORMATS: Sequence[Format] = get_args(Format)

@@ -13,11 +13,11 @@ from types import FrameType
 
 import click
 
-from omnibase_core.loaded import LoadedHost
+from omnibase_core.contracts.catalog import LoadedHost
 from omnibase_core.ports import Observer
 from omnibase_infra.cli.completion import complete_hosts
-from omnibase_infra.loading import contracts_dir_of, load_host
-from omnibase_infra.settings import process_secrets, process_settings
+from omnibase_infra.host.loading import contracts_dir_of, load_host
+from omnibase_infra.host.settings import process_secrets, process_settings
 
 _STDIN = 0
 _STDERR = 2
@@ -52,7 +52,7 @@ def run(host: Path, contracts: Path | None, broker: str | None, *, strict: bool)
 async def _serve(loaded: LoadedHost, contracts_dir: Path, *, strict: bool) -> None:
     _share_memory_pools()
     # A host takes its time to import: the verbs that start none do not wait for it.
-    from omnibase_infra.host import RuntimeHostProcess
+    from omnibase_infra.host.process import RuntimeHostProcess
 
     stop = stop_on_signals(within_s=loaded.contract.limits.stop_s)
     process = RuntimeHostProcess(

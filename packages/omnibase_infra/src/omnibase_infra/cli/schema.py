@@ -4,9 +4,9 @@ import json
 
 import click
 
-from omnibase_infra.documents.language import host_schema, node_schema, schema_of_tests
-from omnibase_infra.documents.schemas import JsonSchema
-from omnibase_infra.wiring import catalog
+from omnibase_infra.authoring.editor_schema import host_schema, node_schema, schema_of_tests
+from omnibase_infra.authoring.json_schema import JsonSchema
+from omnibase_infra.host.plugins import catalog
 
 
 @click.command()

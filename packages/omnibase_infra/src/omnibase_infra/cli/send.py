@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from omnibase_core.codec import encode
+from omnibase_core.contracts.catalog import LoadedHost
 from omnibase_core.envelope import OnexEnvelope
-from omnibase_core.loaded import LoadedHost
 from omnibase_infra.cli.completion import complete_nodes
-from omnibase_infra.cli.objects import check_depth, object_of
-from omnibase_infra.cli.target import broker_option, bus_of, host_of, host_option, major_of
+from omnibase_infra.cli.host_lookup import broker_option, bus_of, host_of, host_option, major_of
+from omnibase_infra.cli.inputs import check_depth, object_of
 from omnibase_infra.client import HostClient, NoAnswer, new_command
 
 NO_ANSWER = 3

@@ -5,13 +5,18 @@ from pathlib import Path
 
 import click
 
+from omnibase_core.contract_tests.coverage import percentage
 from omnibase_core.errors import InvalidContracts
-from omnibase_core.rehearsal.coverage import percentage
-from omnibase_infra.cli.junit import write_outcomes, write_problems
+from omnibase_infra.cli.contract_test_output import (
+    coverage_lines,
+    file_lines,
+    total_line,
+    write_outcomes,
+    write_problems,
+)
+from omnibase_infra.cli.contract_tests import FileOutcome, Rehearsals, load_rehearsals
 from omnibase_infra.cli.problems import report, summary, terminal_width
-from omnibase_infra.cli.rehearsals import FileOutcome, Rehearsals, load_rehearsals
-from omnibase_infra.cli.verdict_text import coverage_lines, file_lines, total_line
-from omnibase_infra.cli.watching import watch
+from omnibase_infra.cli.watch_mode import watch
 
 FAULTY = 2
 

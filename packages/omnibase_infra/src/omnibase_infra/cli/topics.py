@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from omnibase_infra.loading import load_host
+from omnibase_infra.host.loading import load_host
 
 
 @click.command()

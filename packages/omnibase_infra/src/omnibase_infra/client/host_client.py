@@ -19,9 +19,9 @@ from omnibase_core.ports import Headers, Message
 from omnibase_core.topics import Namespace
 from omnibase_infra.client.errors import CallFailed, NoAnswer, NodeNotThere
 from omnibase_infra.kafka import KafkaSettings
-from omnibase_infra.kafka.answers import AnswerReader
-from omnibase_infra.kafka.sender import CommandNotSent, Sender, Troubles
-from omnibase_infra.kafka.subscription import Subscription
+from omnibase_infra.kafka.answer_subscription import Subscription
+from omnibase_infra.kafka.command_sender import CommandNotSent, Sender, Troubles
+from omnibase_infra.kafka.reply_consumer import AnswerReader
 
 _CLOSE_S = 0.5
 
@@ -258,7 +258,7 @@ def _trace_context() -> Headers:
     """Return the headers that make a command part of the trace that its caller is in, if there is one."""
     if "opentelemetry.trace" not in sys.modules:
         return ()
-    from omnibase_infra.spans import current_context
+    from omnibase_infra.host.tracing import current_context
 
     return current_context()
 

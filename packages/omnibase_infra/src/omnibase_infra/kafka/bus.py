@@ -15,19 +15,18 @@ from pydantic import BaseModel
 from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
 from omnibase_core.errors import BusError
 from omnibase_core.ports import Happening, Message, Observer, Partition
-from omnibase_infra.kafka.answers import AnswerReader
-from omnibase_infra.kafka.connection import Connection
+from omnibase_infra.kafka.blocking_calls import PATIENCE_S
+from omnibase_infra.kafka.connectivity import Connection
 from omnibase_infra.kafka.consumer import ConsumerThread
 from omnibase_infra.kafka.consumers import Consumers
-from omnibase_infra.kafka.embedded import embedded_broker
-from omnibase_infra.kafka.group import GroupWatch
-from omnibase_infra.kafka.publisher import Published, Publisher
-from omnibase_infra.kafka.settings import KafkaSettings
-from omnibase_infra.kafka.survey import BusSurvey
+from omnibase_infra.kafka.group_status import GroupWatch
+from omnibase_infra.kafka.producer import Published, Publisher
+from omnibase_infra.kafka.reply_consumer import AnswerReader
+from omnibase_infra.kafka.settings import KafkaSettings, embedded_broker
+from omnibase_infra.kafka.topic_status import BusSurvey
 from omnibase_infra.kafka.topic_watch import TopicWatch
 from omnibase_infra.kafka.topics import ensure_topics
-from omnibase_infra.kafka.transactor import Transactor
-from omnibase_infra.kafka.waits import PATIENCE_S
+from omnibase_infra.kafka.transactions import Transactor
 
 _FLUSH_S = 10.0
 _LEAVE_S = 15.0

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Sequence
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from omnibase_core.ports import Partition
-from omnibase_infra.kafka.owned import OwnedPartitions
-from omnibase_infra.kafka.waits import Waits
+from omnibase_infra.kafka.blocking_calls import Waits
+from omnibase_infra.kafka.owned_partitions import OwnedPartitions
 
 _LAST_COMMIT_S = 5.0
 _AGAIN_S = 0.2

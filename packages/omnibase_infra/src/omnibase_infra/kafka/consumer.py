@@ -15,12 +15,12 @@ from typing import Any
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
 from omnibase_core.ports import Assigned, Batch, Happening, Partition, Revoked, Rewound
-from omnibase_infra.kafka.arrivals import Regression, sort
+from omnibase_infra.kafka.blocking_calls import Waits
 from omnibase_infra.kafka.commits import Commits
-from omnibase_infra.kafka.owned import OwnedPartition, OwnedPartitions
-from omnibase_infra.kafka.places import Places
-from omnibase_infra.kafka.starts import EARLIEST
-from omnibase_infra.kafka.waits import Waits
+from omnibase_infra.kafka.offset_reset import EARLIEST
+from omnibase_infra.kafka.owned_partitions import OwnedPartition, OwnedPartitions
+from omnibase_infra.kafka.poll_results import Regression, sort
+from omnibase_infra.kafka.positions import Places
 
 _WAIT_S = 0.05
 _IDLE_WAIT_S = 0.2

@@ -14,10 +14,10 @@ from confluent_kafka import TopicPartition
 
 from omnibase_core.errors import BusError
 from omnibase_core.ports import Happening, Partition, Revoked
+from omnibase_infra.kafka.blocking_calls import Waits
 from omnibase_infra.kafka.consumer import ConsumerThread
-from omnibase_infra.kafka.group import Members
-from omnibase_infra.kafka.owned import Standing
-from omnibase_infra.kafka.waits import Waits
+from omnibase_infra.kafka.group_status import Members
+from omnibase_infra.kafka.owned_partitions import Standing
 
 _HANDED_OVER_MAX = 2
 _LOOK_EVERY_S = 0.05

@@ -12,9 +12,9 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from omnibase_core.dead_letters import PREFIX, REDRIVE, size_of
 from omnibase_core.errors import BusError, OnexError
 from omnibase_core.ports import Delivery, Headers, Message
-from omnibase_infra.kafka.letters import CLIENT_ID, Letter, Mark, Place
-from omnibase_infra.kafka.reader import Spans, TopicReader
+from omnibase_infra.kafka.dead_letters import CLIENT_ID, Letter, Mark, Place
 from omnibase_infra.kafka.settings import KafkaSettings
+from omnibase_infra.kafka.topic_reader import Spans, TopicReader
 
 _ACKNOWLEDGED_WITHIN_S = 30.0
 _POLL_S = 0.1

@@ -1,23 +1,28 @@
 """What a host contract's `bus` may say, and the client configurations that follow from it.
 
-Which properties of librdkafka a contract may set is in `properties`.
+Which properties of librdkafka a contract may set is in `client_properties`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
+from confluent_kafka import Producer
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from omnibase_infra.kafka.group import GroupTimes
-from omnibase_infra.kafka.properties import (
+from omnibase_infra.kafka.client_properties import (
     HEARTBEAT_INTERVAL_MS,
     POLL_INTERVAL_MS,
     SESSION_TIMEOUT_MS,
     Property,
     problems_of,
 )
-from omnibase_infra.kafka.starts import EARLIEST, start_ms
+from omnibase_infra.kafka.group_status import GroupTimes
+from omnibase_infra.kafka.offset_reset import EARLIEST, start_ms
+
+_ANSWERS_WITHIN_S = 10.0
+
 
 EMBEDDED = "embedded"
 """Stands for the embedded broker wherever an address may be given."""
@@ -235,3 +240,13 @@ class KafkaSettings(BaseModel):
             "log_level": 2,
             **self.client,
         }
+
+
+@contextmanager
+def embedded_broker() -> Iterator[str]:
+    """Give the broker's address for as long as the context is open."""
+    holder = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "embedded", "log_level": 2})
+    brokers = holder.list_topics(timeout=_ANSWERS_WITHIN_S).brokers.values()
+    yield ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
+    # The cluster lives as long as the client that holds it.
+    del holder

@@ -20,10 +20,10 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from omnibase_core.errors import described
 from omnibase_core.ports import Partition
-from omnibase_infra.kafka.group import GroupWatch, Members
-from omnibase_infra.kafka.owned import Standing
-from omnibase_infra.kafka.survey import BusSurvey, Ends, Surveyor
-from omnibase_infra.kafka.waits import Waits
+from omnibase_infra.kafka.blocking_calls import Waits
+from omnibase_infra.kafka.group_status import GroupWatch, Members
+from omnibase_infra.kafka.owned_partitions import Standing
+from omnibase_infra.kafka.topic_status import BusSurvey, Ends, Surveyor
 
 T = TypeVar("T")
 

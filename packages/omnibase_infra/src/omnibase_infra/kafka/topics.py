@@ -9,7 +9,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from omnibase_core.errors import BusError
-from omnibase_infra.kafka.connection import Connection
+from omnibase_infra.kafka.connectivity import Connection
 from omnibase_infra.kafka.settings import KafkaSettings
 
 _ASK_S = 2.0

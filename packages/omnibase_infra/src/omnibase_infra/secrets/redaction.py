@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Set
 from urllib.parse import unquote
 
-from omnibase_infra.secrets.spellings import Spellings
+from omnibase_infra.secrets.encodings import Spellings
 
 MASK = "***"
 

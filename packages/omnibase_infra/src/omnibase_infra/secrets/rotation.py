@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from omnibase_core.instance import is_inline
+from omnibase_core.engine.instance import is_inline
 from omnibase_core.policies import RetryPolicy
-from omnibase_infra.background import in_background
+from omnibase_infra.background_tasks import in_background
 from omnibase_infra.secrets.current import CurrentSecrets
-from omnibase_infra.secrets.opening import Open, Opening
+from omnibase_infra.secrets.shared_resource import Open, Opening
 from omnibase_spi import (
     Granted,
     Handler,

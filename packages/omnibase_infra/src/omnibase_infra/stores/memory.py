@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from omnibase_core.memory_store import MemoryStore
+from omnibase_core.engine.memory_store import MemoryStore
 from omnibase_spi import IdempotencyStore, Observer
 
 

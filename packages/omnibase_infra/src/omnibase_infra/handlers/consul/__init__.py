@@ -3,10 +3,9 @@
 Which agent a node asks, and as whom, is the host contract's affair alone (`ConsulTarget`).
 
     target                  what a host contract writes
-    kv, services,           what contracts may ask, how it is written and read; in the words of `grammar`
+    kv, services,           what contracts may ask, how it is written and read; in the words of `values`
     registration, sessions
-    operations              what all of these have in common, and how a query is followed
-    verdicts                when a reply is an error, and which
+    operations              what all of these have in common, how a query is followed, when a reply is an error
     client                  the handler
 """
 
@@ -17,10 +16,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from omnibase_infra.handlers.consul import kv, registration, services, sessions
-from omnibase_infra.handlers.consul.grammar import faults_of_keys
-from omnibase_infra.handlers.consul.operations import following
+from omnibase_infra.handlers.consul.operations import following, late
 from omnibase_infra.handlers.consul.target import ConsulSettings, ConsulTarget
-from omnibase_infra.handlers.consul.verdicts import late
+from omnibase_infra.handlers.consul.values import faults_of_keys
 from omnibase_spi import Handler, HandlerDescription, OperationDescription
 
 __all__ = ["ConsulHandlerFactory", "ConsulSettings", "ConsulTarget"]

@@ -7,11 +7,10 @@ from typing import Any
 
 from omnibase_core.errors import HandlerError
 from omnibase_core.ports import HandlerCall
-from omnibase_infra.handlers.consul.operations import Answer, Operation, read
+from omnibase_infra.handlers.consul.operations import Answer, Operation, read, refused
 from omnibase_infra.handlers.consul.target import ConsulTarget
-from omnibase_infra.handlers.consul.verdicts import refused
-from omnibase_infra.rest import RestServer
-from omnibase_infra.rest.client import RestClient, rest_client
+from omnibase_infra.http import RestServer
+from omnibase_infra.http.json_client import RestClient, rest_client
 
 
 @asynccontextmanager

@@ -9,7 +9,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, JsonValue, PlainValidator, TypeAdapter, model_validator
 from pydantic_core import to_json
 
-from omnibase_infra.handlers.consul.grammar import (
+from omnibase_infra.handlers.consul.operations import Answer, Operation
+from omnibase_infra.handlers.consul.values import (
     ConsulModel,
     Index,
     Key,
@@ -19,10 +20,9 @@ from omnibase_infra.handlers.consul.grammar import (
     segments_of,
     segments_of_prefix,
 )
-from omnibase_infra.handlers.consul.operations import Answer, Operation
-from omnibase_infra.json_values import json_value
-from omnibase_infra.rest import RestRequest
-from omnibase_infra.rest.grammar import Name
+from omnibase_infra.http import RestRequest
+from omnibase_infra.http.json_values import json_value
+from omnibase_infra.http.values import Name
 
 _NOT_FOUND = frozenset({200, 404})
 _VALUE_BYTES_MAX = 512 * 1024

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from omnibase_infra.handlers.consul.grammar import ConsulModel, Seconds, duration
 from omnibase_infra.handlers.consul.operations import Answer, Operation
-from omnibase_infra.rest import RestRequest
-from omnibase_infra.rest.grammar import Name
-from omnibase_infra.rest.messages import json_content
+from omnibase_infra.handlers.consul.values import ConsulModel, Seconds, duration
+from omnibase_infra.http import RestRequest
+from omnibase_infra.http.json_messages import json_content
+from omnibase_infra.http.values import Name
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Status = Literal["passing", "warning", "critical"]

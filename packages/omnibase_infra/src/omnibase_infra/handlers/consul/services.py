@@ -7,10 +7,10 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
-from omnibase_infra.handlers.consul.grammar import ConsulModel, Index, Query, Wire
 from omnibase_infra.handlers.consul.operations import Answer, Operation
-from omnibase_infra.rest import RestRequest
-from omnibase_infra.rest.grammar import Name
+from omnibase_infra.handlers.consul.values import ConsulModel, Index, Query, Wire
+from omnibase_infra.http import RestRequest
+from omnibase_infra.http.values import Name
 
 _WORST = ("critical", "warning", "passing")
 

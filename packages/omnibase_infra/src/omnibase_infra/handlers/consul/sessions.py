@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, TypeAdapter
 
-from omnibase_infra.handlers.consul.grammar import ConsulModel, Wire, duration
 from omnibase_infra.handlers.consul.operations import Answer, Operation
-from omnibase_infra.rest import RestRequest
-from omnibase_infra.rest.grammar import Name
-from omnibase_infra.rest.messages import json_content
+from omnibase_infra.handlers.consul.values import ConsulModel, Wire, duration
+from omnibase_infra.http import RestRequest
+from omnibase_infra.http.json_messages import json_content
+from omnibase_infra.http.values import Name
 
 
 class Created(ConsulModel):

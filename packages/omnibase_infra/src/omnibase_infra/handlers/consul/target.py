@@ -4,9 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from omnibase_infra.handlers.consul.grammar import ConsulModel, Seconds
-from omnibase_infra.rest import RestServer
-from omnibase_infra.rest.grammar import Address, Name, Token
+from omnibase_infra.handlers.consul.values import ConsulModel, Seconds
+from omnibase_infra.http import RestServer
+from omnibase_infra.http.values import Address, Name, Token
 
 
 class ConsulSettings(ConsulModel):

@@ -1,8 +1,8 @@
 """The `db` handler: statements of contracts on PostgreSQL, with bound values.
 
 Where a database is, is the host contract's affair alone (`DbTarget`); what it is asked is the node's. `models` holds
-what contracts may write, `proof` what `check` finds in it, `verdicts` what else is an error and what each code means;
-`work` says what a call does, `connections` on what. psycopg is imported below `client` alone.
+what contracts may write, `checks` what `check` finds in it, `result_errors` what else is an error and what each code
+means; `execution` says what a call does, `connections` on what. psycopg is imported below `connections` alone.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -11,24 +11,24 @@ from functools import partial
 
 from pydantic import BaseModel
 
-from omnibase_infra.handlers.db import models, proof, shapes, verdicts
+from omnibase_infra.handlers.db import checks, models, result_errors, row_shapes
 from omnibase_infra.handlers.db.models import DbSettings, DbTarget
 from omnibase_spi import Handler, HandlerDescription, OperationDescription
 
 __all__ = ["DbHandlerFactory", "DbSettings", "DbTarget"]
 
-_ERRORS = tuple(code for code in verdicts.MEANINGS if code != "rows_unexpected")
+_ERRORS = tuple(code for code in result_errors.MEANINGS if code != "rows_unexpected")
 """What all but a transaction fail with: it alone has statements with `expect_rows`."""
 
 _ROWS = partial(
     OperationDescription,
     result=models.Rows,
-    gives=shapes.result_of_rows,
-    refusal=verdicts.refusal_of_rows,
-    late=verdicts.late,
+    gives=row_shapes.result_of_rows,
+    refusal=result_errors.refusal_of_rows,
+    late=result_errors.late,
     errors=_ERRORS,
 )
-_COUNT = partial(OperationDescription, result=models.Count, late=verdicts.late, errors=_ERRORS)
+_COUNT = partial(OperationDescription, result=models.Count, late=result_errors.late, errors=_ERRORS)
 
 
 class DbHandlerFactory:
@@ -37,31 +37,33 @@ class DbHandlerFactory:
     description = HandlerDescription(
         handler_type="db",
         operations={
-            "query": _ROWS(request=models.QueryRequest, faults=proof.faults_of_query),
-            "execute": _ROWS(request=models.ExecuteRequest, faults=proof.faults_of_execute),
+            "query": _ROWS(request=models.QueryRequest, faults=checks.faults_of_query),
+            "execute": _ROWS(request=models.ExecuteRequest, faults=checks.faults_of_execute),
             "batch": _COUNT(
-                request=models.BatchRequest, faults=proof.faults_of_batch, refusal=verdicts.refusal_of_batch
+                request=models.BatchRequest, faults=checks.faults_of_batch, refusal=result_errors.refusal_of_batch
             ),
-            "copy": _COUNT(request=models.CopyRequest, faults=proof.faults_of_copy, refusal=verdicts.refusal_of_copy),
+            "copy": _COUNT(
+                request=models.CopyRequest, faults=checks.faults_of_copy, refusal=result_errors.refusal_of_copy
+            ),
             "transaction": OperationDescription(
                 request=models.TransactionRequest,
                 result=models.TransactionResult,
-                faults=proof.faults_of_transaction,
-                gives=shapes.result_of_transaction,
-                refusal=verdicts.refusal_of_transaction,
-                late=verdicts.late,
+                faults=checks.faults_of_transaction,
+                gives=row_shapes.result_of_transaction,
+                refusal=result_errors.refusal_of_transaction,
+                late=result_errors.late,
             ),
         },
         settings=DbSettings,
         target=DbTarget,
-        errors=verdicts.MEANINGS,
+        errors=result_errors.MEANINGS,
     )
 
     @asynccontextmanager
     async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[Handler]:  # noqa: ARG002 - nothing is set for all targets
         """Give the handler; closing it closes its connections. Raises InvalidDsn."""
         # psycopg takes its time to import: a host without a database does without it.
-        from omnibase_infra.handlers.db.client import db_handler
+        from omnibase_infra.handlers.db.connections import db_handler
 
         async with db_handler({name: it for name, it in targets.items() if isinstance(it, DbTarget)}) as handler:
             yield handler

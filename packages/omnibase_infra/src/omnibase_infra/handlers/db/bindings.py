@@ -13,7 +13,7 @@ from omnibase_infra.handlers.db.models import (
     TransactionRequest,
 )
 from omnibase_infra.handlers.db.statements import Statement, column_of, statement_of
-from omnibase_infra.handlers.db.texts import Form, UnboundValue, text_of
+from omnibase_infra.handlers.db.text_values import Form, UnboundValue, text_of
 
 Values = Sequence[str | None]
 

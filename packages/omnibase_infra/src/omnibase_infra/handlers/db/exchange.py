@@ -18,9 +18,9 @@ from psycopg.abc import PQGen
 from psycopg.adapt import Transformer
 from psycopg.pq import ConnStatus, ExecStatus, PipelineStatus, TransactionStatus
 
-from omnibase_infra.handlers.db.arrivals import UNBOUNDED, Arrivals, TooMuch
+from omnibase_infra.handlers.db.message_limits import UNBOUNDED, Arrivals, TooMuch
 from omnibase_infra.handlers.db.rows import named_rows
-from omnibase_infra.postgres import Connection
+from omnibase_infra.postgres.connections import Connection
 
 _CANCEL_S = 5.0
 _SLACK_BYTES = 1024 * 1024

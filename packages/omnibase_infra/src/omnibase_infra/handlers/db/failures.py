@@ -10,7 +10,7 @@ import psycopg
 from psycopg import errors
 
 from omnibase_core.errors import HandlerError
-from omnibase_infra.postgres import Absence, NoConnection
+from omnibase_infra.postgres.connections import Absence, NoConnection
 
 Phase = Literal["statement", "commit"]
 """Whether COMMIT had been sent."""

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from omnibase_core.errors import InvalidExpression
-from omnibase_infra.handlers.db.texts import Form, UnboundValue, text_of
+from omnibase_infra.handlers.db.text_values import Form, UnboundValue, text_of
 
 _PLACEHOLDER = re.compile(
     r"%\((?P<name>[A-Za-z_]\w*)\)s"

@@ -2,14 +2,14 @@
 
 Where a request goes is the host contract's affair alone (`HttpTarget`); what it says is the node's (`HttpRequest`).
 
-    target, models      what contracts may write, in the words of `grammar`
+    target, models      what contracts may write, in the words of `values`
     addresses           which addresses may be connected to
     messages, bodies    what goes over the wire, and where a reply may lead
-    lookup              checks them when a connection is made
-    tokens, exchange    credentials, redirects, reading within limits
-    coherence           what of a request can be known to be refused
-    verdicts            when a reply is an error, and which
-    client              the handler: reads pages, tells failures
+    oauth2_tokens       credentials that are asked for
+    exchange            redirects, reading within limits
+    checks              what of a request can be known to be refused
+    response_errors     when a reply is an error, and which
+    client              the handler: checks addresses when it connects, reads pages, tells failures
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -17,10 +17,10 @@ from contextlib import asynccontextmanager
 
 from pydantic import BaseModel
 
-from omnibase_infra.handlers.http.coherence import clashes_of_request, faults_of_request
+from omnibase_infra.handlers.http.checks import clashes_of_request, faults_of_request
 from omnibase_infra.handlers.http.models import HttpRequest, HttpResponse
+from omnibase_infra.handlers.http.response_errors import late, refusal
 from omnibase_infra.handlers.http.target import HttpSettings, HttpTarget
-from omnibase_infra.handlers.http.verdicts import late, refusal
 from omnibase_spi import Handler, HandlerDescription, OperationDescription
 
 __all__ = ["HttpHandlerFactory", "HttpRequest", "HttpResponse", "HttpSettings", "HttpTarget"]
@@ -71,8 +71,7 @@ class HttpHandlerFactory:
     async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[Handler]:
         """Give the handler; closing it closes its connections. Raises HandlerError for an unusable TLS file."""
         # httpcore takes long to import: `check` and `send`, which call nobody, do not wait for it.
-        from omnibase_infra.handlers.http.client import http_handler
-        from omnibase_infra.handlers.http.lookup import system_resolve
+        from omnibase_infra.handlers.http.client import http_handler, system_resolve
 
         assert isinstance(settings, HttpSettings)  # noqa: S101 - narrows the type; the registry validated it
         http_targets = {name: target for name, target in targets.items() if isinstance(target, HttpTarget)}

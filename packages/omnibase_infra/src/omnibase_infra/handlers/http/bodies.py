@@ -10,9 +10,9 @@ from urllib.parse import quote, quote_plus
 from pydantic import JsonValue
 from pydantic_core import to_json
 
-from omnibase_infra.handlers.http.grammar import Parameters, Scalar
 from omnibase_infra.handlers.http.models import HttpRequest, Part
-from omnibase_infra.json_values import json_value
+from omnibase_infra.handlers.http.values import Parameters, Scalar
+from omnibase_infra.http.json_values import json_value
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.ASCII | re.IGNORECASE)

@@ -1,28 +1,71 @@
 """What the `http` handler does: a request out, a typed result back, and every failure as a HandlerError."""
 
-from asyncio import timeout
+import socket
+from asyncio import get_running_loop, timeout
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 from pydantic import JsonValue
 
 from omnibase_core.errors import HandlerError
 from omnibase_core.ports import HandlerCall
-from omnibase_infra.connections import PUBLIC_AUTHORITIES_FILE, Connections, Progress, tls_context
+from omnibase_infra.handlers.http.addresses import is_allowed, kind_of
 from omnibase_infra.handlers.http.bodies import is_json, json_of
 from omnibase_infra.handlers.http.exchange import Exchange, OpenTarget
-from omnibase_infra.handlers.http.lookup import Lookup, Resolve
 from omnibase_infra.handlers.http.messages import Message, Reply, Writer
 from omnibase_infra.handlers.http.models import Cursor, HttpRequest, Pages
+from omnibase_infra.handlers.http.oauth2_tokens import Tokens
+from omnibase_infra.handlers.http.response_errors import is_expected, is_repeatable, status_error
 from omnibase_infra.handlers.http.target import HttpSettings, HttpTarget, OAuth2Auth, origin_of
-from omnibase_infra.handlers.http.tokens import Tokens
-from omnibase_infra.handlers.http.verdicts import is_expected, is_repeatable, status_error
+from omnibase_infra.http.connections import PUBLIC_AUTHORITIES_FILE, Connections, Progress, tls_context
+
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+"""Gives the addresses of a host name. Raises OSError."""
+
 
 _TOKEN_BYTES_MAX = 65_536
 _BAD_REQUEST = 400
+
+
+async def system_resolve(host: str, port: int) -> Sequence[str]:
+    """Ask the system, in the order in which it would connect."""
+    found = await get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Finds the addresses of a target's hosts. `trusted` are those that the host contract itself wrote."""
+
+    name: str
+    target: HttpTarget
+    resolve: Resolve
+    trusted: frozenset[str]
+
+    async def allowed(self, host: str, port: int) -> Sequence[str]:
+        """Give the addresses that may be connected to. Raises HandlerError where there are others alone."""
+        found = [host] if _is_address(host) else await self.resolve(host, port)
+        allowed = [it for it in found if is_allowed(it, self.target.allow) or (it == host and host in self.trusted)]
+        if found and not allowed:
+            kind = kind_of(found[0])
+            hint = "never connected to" if kind == "reserved" else f"the host contract can allow it: allow: [{kind}]"
+            raise HandlerError(
+                "address_refused",
+                f"target {self.name!r}: {host} leads to {found[0]}, which is no public address but {kind}; {hint}",
+            )
+        return allowed
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 @asynccontextmanager

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from omnibase_core.errors import HandlerError
-from omnibase_infra.connections import Connections, Peer, Progress, Request, Response
 from omnibase_infra.handlers.http.bodies import Unpacker
 from omnibase_infra.handlers.http.messages import Message, Reply, Writer
+from omnibase_infra.handlers.http.oauth2_tokens import Tokens, basic
 from omnibase_infra.handlers.http.target import BasicAuth, BearerAuth, HttpTarget
-from omnibase_infra.handlers.http.tokens import Tokens, basic
+from omnibase_infra.http.connections import Connections, Peer, Progress, Request, Response
 
 _UNAUTHORIZED = 401
 _SECRET_LENGTH_MIN = 8

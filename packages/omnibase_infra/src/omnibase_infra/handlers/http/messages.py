@@ -9,7 +9,7 @@ from omnibase_core.errors import HandlerError
 from omnibase_infra.handlers.http.bodies import content_of, query_of, text_of, written
 from omnibase_infra.handlers.http.models import HttpRequest
 from omnibase_infra.handlers.http.target import HttpTarget, Origin
-from omnibase_infra.rest.grammar import leads_elsewhere
+from omnibase_infra.http.values import leads_elsewhere
 
 _TARGET_LENGTH_MAX = 65_536
 _URL = re.compile(

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, Discriminator, Field, JsonValue, Tag, model_validator
 
-from omnibase_infra.handlers.http.grammar import (
+from omnibase_infra.handlers.http.values import (
     Host,
     HttpModel,
     Parameters,
@@ -17,7 +17,7 @@ from omnibase_infra.handlers.http.grammar import (
     checked_headers,
     checked_path,
 )
-from omnibase_infra.rest.grammar import Segment, form_of_path
+from omnibase_infra.http.values import Segment, form_of_path
 
 
 def _checked_base64(text: str) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from omnibase_infra.handlers.http.addresses import Kind
-from omnibase_infra.handlers.http.grammar import (
+from omnibase_infra.handlers.http.values import (
     BASE_URL,
     HEADER_NAME,
     Host,

@@ -1,6 +1,6 @@
 """The `kafka` handler: a node publishes by the host's own producer, or asks another node and awaits its answer.
 
-`models` holds what contracts may write, `coherence` what can be known of it at load, `handler` does it, `asking` finds
+`models` holds what contracts may write, `checks` what can be known of it at load, `handler` acts, `requests` finds
 the answer to a request.
 """
 
@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 
 from pydantic import BaseModel
 
-from omnibase_infra.handlers.kafka import asking
-from omnibase_infra.handlers.kafka.asking import Place
-from omnibase_infra.handlers.kafka.coherence import clashes_of_record, faults_of_record
+from omnibase_infra.handlers.kafka import requests
+from omnibase_infra.handlers.kafka.checks import clashes_of_record, faults_of_record
 from omnibase_infra.handlers.kafka.handler import KafkaHandler, late
 from omnibase_infra.handlers.kafka.models import (
     KafkaAnswer,
@@ -21,6 +20,7 @@ from omnibase_infra.handlers.kafka.models import (
     KafkaRequest,
     KafkaTarget,
 )
+from omnibase_infra.handlers.kafka.requests import Place
 from omnibase_spi import Handler, HandlerDescription, OperationDescription
 
 __all__ = [
@@ -68,8 +68,8 @@ class KafkaHandlerFactory:
             "request": OperationDescription(
                 request=KafkaRequest,
                 result=KafkaAnswer,
-                refusal=asking.refusal,
-                late=asking.unanswered,
+                refusal=requests.refusal,
+                late=requests.unanswered,
                 misfit=lambda target: None if target.node else "that has topics and no node to ask",
                 asks_a_node=True,
             ),
@@ -90,5 +90,5 @@ class KafkaHandlerFactory:
         assert isinstance(settings, KafkaHandlerSettings)  # noqa: S101 - narrows the type; the registry validated it
         assert self._place is not None  # noqa: S101 - a host opens it with its place
         known = {name: target for name, target in targets.items() if isinstance(target, KafkaTarget)}
-        async with asking.asking(self._place, known.values()) as asked:
+        async with requests.asking(self._place, known.values()) as asked:
             yield KafkaHandler(known, asked)

@@ -6,8 +6,8 @@ from typing import Any
 
 from omnibase_core.errors import HandlerError, PublishFailed
 from omnibase_core.ports import HandlerCall, Message, Outlet
-from omnibase_infra.handlers.kafka.asking import Asking, unanswered
 from omnibase_infra.handlers.kafka.models import KafkaReceipt, KafkaRecord, KafkaRequest, KafkaTarget
+from omnibase_infra.handlers.kafka.requests import Asking, unanswered
 
 
 class KafkaHandler:

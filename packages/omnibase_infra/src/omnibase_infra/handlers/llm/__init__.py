@@ -1,8 +1,8 @@
 """The `llm` handler: answers and embeddings of language models, through the vendors' own libraries.
 
 Which servers and models there are, and what they may cost, is the host contract's affair (`target`); who says what in a
-prompt is the node's (`models`, `templates`, `prompts`). `completions` judges answers, `spending` keeps the accounts,
-`failures` names what goes wrong. `wire`, `openai_api` and `anthropic_api` do the I/O, and `client` leads it.
+prompt is the node's (`models`, `templates`, `prompts`). `completions` judges answers, `token_budget` keeps the
+accounts, `failures` names what goes wrong. `wire`, `openai_api` and `anthropic_api` do the I/O, and `client` leads it.
 """
 
 import time
@@ -15,8 +15,8 @@ from omnibase_infra.handlers.llm.completions import refusal
 from omnibase_infra.handlers.llm.failures import ERRORS, late
 from omnibase_infra.handlers.llm.models import ChatRequest, ChatResult, EmbedRequest, EmbedResult
 from omnibase_infra.handlers.llm.prompts import faults_of_chat, faults_of_embedding
-from omnibase_infra.handlers.llm.spending import Account
 from omnibase_infra.handlers.llm.target import LlmSettings, LlmTarget
+from omnibase_infra.handlers.llm.token_budget import Account
 from omnibase_spi import Handler, HandlerDescription, HandlerError, OperationDescription
 
 __all__ = ["LlmHandlerFactory"]

@@ -10,11 +10,10 @@ import anthropic
 from omnibase_core.errors import HandlerError
 from omnibase_infra.handlers.llm.completions import Pieces, Stop
 from omnibase_infra.handlers.llm.models import EmbedRequest, Turn
-from omnibase_infra.handlers.llm.patience import Patience
 from omnibase_infra.handlers.llm.prompts import Prompt
-from omnibase_infra.handlers.llm.spending import counted_tokens
 from omnibase_infra.handlers.llm.target import LlmTarget
-from omnibase_infra.handlers.llm.wire import http_client, timeouts, translated
+from omnibase_infra.handlers.llm.token_budget import counted_tokens
+from omnibase_infra.handlers.llm.wire import Patience, http_client, timeouts, translated
 
 _BASE_URL = "https://api.anthropic.com"
 _STOPS: Mapping[str, Stop] = {

@@ -20,8 +20,8 @@ from omnibase_infra.handlers.llm.completions import (
 from omnibase_infra.handlers.llm.failures import late
 from omnibase_infra.handlers.llm.models import ChatRequest, ChatResult, EmbedRequest, EmbedResult, Usage
 from omnibase_infra.handlers.llm.prompts import Prompt, prompt_of
-from omnibase_infra.handlers.llm.spending import Account, Cost, Reservation, estimated_tokens
 from omnibase_infra.handlers.llm.target import LlmTarget
+from omnibase_infra.handlers.llm.token_budget import Account, Cost, Reservation, estimated_tokens
 
 _BREAKS = frozenset({"protocol_error", "unreachable", "timeout"})
 

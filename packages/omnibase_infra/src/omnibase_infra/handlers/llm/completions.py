@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from pydantic import JsonValue, TypeAdapter
 
+from omnibase_core.contracts.json_schema import Schema
 from omnibase_core.errors import HandlerError
-from omnibase_core.schemas import Schema
 from omnibase_infra.handlers.llm.models import CallId, ChatRequest, ChatResult, ToolCall
-from omnibase_infra.handlers.llm.spending import counted_tokens
-from omnibase_infra.json_values import json_value
+from omnibase_infra.handlers.llm.token_budget import counted_tokens
+from omnibase_infra.http.json_values import json_value
 
 Stop = Literal["end", "length", "tool_calls", "refusal"]
 

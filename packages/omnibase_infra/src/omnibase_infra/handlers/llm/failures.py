@@ -6,7 +6,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from omnibase_core.errors import HandlerError
-from omnibase_infra.retry_after import retry_after_s
+from omnibase_infra.http.retry_after import retry_after_s
 
 _EXCERPT_LENGTH_MAX = 500
 _OK = 200

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
+from omnibase_core.contracts.json_schema import InvalidSchema, Schema
 from omnibase_core.errors import InvalidExpression
-from omnibase_core.schemas import InvalidSchema, Schema
 from omnibase_infra.handlers.llm.target import LlmModel, ModelName
 from omnibase_infra.handlers.llm.templates import check_template
 

@@ -12,11 +12,10 @@ from pydantic_core import to_json
 
 from omnibase_infra.handlers.llm.completions import Pieces, Stop
 from omnibase_infra.handlers.llm.models import EmbedRequest, Turn
-from omnibase_infra.handlers.llm.patience import Patience
 from omnibase_infra.handlers.llm.prompts import Prompt
-from omnibase_infra.handlers.llm.spending import counted_tokens
 from omnibase_infra.handlers.llm.target import LlmTarget
-from omnibase_infra.handlers.llm.wire import http_client, timeouts, translated
+from omnibase_infra.handlers.llm.token_budget import counted_tokens
+from omnibase_infra.handlers.llm.wire import Patience, http_client, timeouts, translated
 
 _BASE_URL = "https://api.openai.com/v1"
 _STOPS: Mapping[str, Stop] = {"length": "length", "tool_calls": "tool_calls", "content_filter": "refusal"}

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from omnibase_core.contracts.schema_faults import compiled_schema
+from omnibase_core.contracts.compiler.schema_lint import compiled_schema
 from omnibase_core.errors import InvalidExpression
 from omnibase_core.expressions import is_expression
 from omnibase_infra.handlers.llm.completions import Answer

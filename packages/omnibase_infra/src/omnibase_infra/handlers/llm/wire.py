@@ -4,25 +4,28 @@ The libraries' own way would follow redirects with the API key, remember cookies
 proxies from the environment, and collect an event that never ends. httpx2's pool is not used either: a call that is
 cancelled at a bad moment takes its place in that pool with it for good
 (https://github.com/encode/httpcore/issues/1093), and any call can be cancelled. Here a connection that was not left in
-order is thrown away, and so is one on which anything is left: see `leftovers`.
+order is thrown away, and so is one on which anything is left: see `http.trailing_data`.
 """
 
 import asyncio
 import ssl
 from asyncio import get_running_loop
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 
 from omnibase_core.errors import HandlerError
 from omnibase_infra.handlers.llm.failures import redacted, status_error
 from omnibase_infra.handlers.llm.target import LlmTarget
-from omnibase_infra.leftovers import frames_twice, is_clean
+from omnibase_infra.http.trailing_data import frames_twice, is_clean
+
+T = TypeVar("T")
+
 
 _KEEPALIVE_S = 4.0
 _DRAIN_S = 0.1
@@ -270,3 +273,44 @@ def _tls_context(name: str, target: LlmTarget) -> ssl.SSLContext:
     except OSError as error:
         where = f"tls_ca_file {target.tls_ca_file!r} of the llm target {name!r}"
         raise HandlerError("tls_ca_file_unusable", f"{where} cannot be used: {error}") from error
+
+
+@dataclass(slots=True)
+class Patience:
+    """Waits for the first token as long as the target allows, and then for each that follows.
+
+    What a server sends to keep the connection alive is no token. Raises HandlerError, `timeout`.
+    """
+
+    target: LlmTarget
+    _ends_s: float = field(init=False)
+    _began: bool = False
+
+    def __post_init__(self) -> None:
+        """Begin to wait."""
+        self._ends_s = get_running_loop().time() + self.target.first_token_timeout_s
+
+    async def wait(self, coming: Awaitable[T]) -> T:
+        """Give what comes, if it comes in time."""
+        try:
+            async with asyncio.timeout_at(self._ends_s):
+                return await coming
+        except TimeoutError as error:
+            raise HandlerError("timeout", self._told, retryable=True) from error
+
+    async def each(self, stream: AsyncIterator[T]) -> AsyncGenerator[T, None]:
+        """Give each token that comes."""
+        while True:
+            try:
+                token = await self.wait(anext(stream))
+            except StopAsyncIteration:
+                return
+            self._began = True
+            self._ends_s = get_running_loop().time() + self.target.token_timeout_s
+            yield token
+
+    @property
+    def _told(self) -> str:
+        if self._began:
+            return f"no token for {self.target.token_timeout_s:g} s (token_timeout_s)"
+        return f"no token within {self.target.first_token_timeout_s:g} s (first_token_timeout_s)"

@@ -1,6 +1,7 @@
 """The `vault` handler: secrets of the KV engine, version 2, of HashiCorp Vault or OpenBao.
 
-`models` holds what contracts may write, `kv` asks. The client is `omnibase_infra.vault`: a host's secrets use it too.
+`models` holds what contracts may write, `kv` asks. The client is `omnibase_infra.secrets.vault`, which a host's
+secrets use, too.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -21,7 +22,7 @@ from omnibase_infra.handlers.vault.models import (
     VaultSettings,
     WriteSecret,
 )
-from omnibase_infra.vault.target import VaultTarget
+from omnibase_infra.secrets.vault.target import VaultTarget
 from omnibase_spi import Handler, HandlerDescription, OperationDescription
 
 __all__ = ["VaultHandlerFactory"]

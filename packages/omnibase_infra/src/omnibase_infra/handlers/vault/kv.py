@@ -21,8 +21,8 @@ from omnibase_infra.handlers.vault.models import (
     SecretWritten,
     WriteSecret,
 )
-from omnibase_infra.vault.session import Session, vault_session
-from omnibase_infra.vault.target import VaultTarget
+from omnibase_infra.secrets.vault.session import Session, vault_session
+from omnibase_infra.secrets.vault.target import VaultTarget
 
 
 @asynccontextmanager

@@ -4,20 +4,20 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag
 
-from omnibase_infra.rest import grammar
-from omnibase_infra.vault.target import FixedPath
+from omnibase_infra.http import values
+from omnibase_infra.secrets.vault.target import FixedPath
 
 _SEGMENT_LENGTH_MAX = 255
 
 
-Segment = Annotated[grammar.Segment, Field(max_length=_SEGMENT_LENGTH_MAX)]
+Segment = Annotated[values.Segment, Field(max_length=_SEGMENT_LENGTH_MAX)]
 SecretPath = Annotated[
     Annotated[FixedPath, Tag("text")] | Annotated[list[Segment], Field(min_length=1, max_length=20), Tag("segments")],
-    Discriminator(grammar.form_of_path),
+    Discriminator(values.form_of_path),
 ]
 FolderPath = Annotated[
     Annotated[FixedPath, Tag("text")] | Annotated[list[Segment], Field(max_length=20), Tag("segments")],
-    Discriminator(grammar.form_of_path),
+    Discriminator(values.form_of_path),
 ]
 Number = Annotated[int, Field(ge=1)]
 

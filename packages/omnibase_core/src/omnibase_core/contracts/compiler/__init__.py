@@ -1,0 +1,1 @@
+"""From a node contract as it is written to one that runs. Pure."""

@@ -1,0 +1,1 @@
+"""The engine: from a delivery to its answer, in order, with retries, within bounds."""

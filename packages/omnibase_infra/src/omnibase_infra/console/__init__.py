@@ -1,1 +1,0 @@
-"""What a person or an orchestrator asks the host: its health."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, and the store of recorded answers."""
