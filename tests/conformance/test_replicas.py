@@ -9,7 +9,7 @@ import pytest
 from omnibase_core.errors import BusError
 from omnibase_core.testing import RecordingObserver
 from omnibase_infra.kafka import KafkaSettings
-from omnibase_infra.kafka.connectivity import Connection
+from omnibase_infra.kafka.connectivity import BrokerConnectivity
 from omnibase_infra.kafka.topics import ensure_topics
 from tests.support.brokers import broker
 
@@ -34,6 +34,6 @@ async def _ensure(settings: KafkaSettings, topic: str) -> None:
         address=settings.bootstrap_servers,
         client_id="test",
         topics=[topic],
-        connection=Connection(RecordingObserver(), settings.bootstrap_servers),
+        connection=BrokerConnectivity(RecordingObserver(), settings.bootstrap_servers),
         give_up=threading.Event(),
     )

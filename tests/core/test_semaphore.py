@@ -6,7 +6,7 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnibase_core.semaphore import Places
+from omnibase_core.semaphore import FairSemaphore
 
 STEPS = st.lists(st.sampled_from(["ask", "end", "cancel first", "cancel last", "turn"]), max_size=60)
 
@@ -16,7 +16,7 @@ def test_no_more_are_in_their_places_than_there_are_and_none_is_lost(steps: list
     """Whoever waits comes in the order of asking, and a place that a cancelled one was handed goes to the next."""
 
     async def scenario() -> None:
-        places = Places(count)
+        places = FairSemaphore(count)
         inside: deque[int] = deque()
         order: list[int] = []
         tasks: dict[int, asyncio.Task[None]] = {}

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from omnibase_core.contracts.compiler.compiled import CompiledNode
-from omnibase_core.engine.flow_control import Backpressure
+from omnibase_core.engine.flow_control import FlowControl
 from omnibase_core.engine.handler_publisher import DEPTH, CommandOutlet, Outgoing
-from omnibase_core.engine.idempotency import Held, Once, Wait
-from omnibase_core.engine.in_flight_limits import Intake
+from omnibase_core.engine.idempotency import Claim, IdempotencyGuard, Wait
+from omnibase_core.engine.in_flight_limits import InFlightLimits
 from omnibase_core.engine.lanes import Lanes
 from omnibase_core.engine.runtime import NodeRuntime
 from omnibase_core.engine.transactions import Transactions
@@ -104,14 +104,14 @@ class PublishesOnce(NodeRuntime):
         self._complete([work])
 
 
-class _Roomy(Intake):
+class _Roomy(InFlightLimits):
     """Has room for everything."""
 
     def has_room(self, *_: Any, **__: Any) -> bool:
         return True
 
 
-class _Unheeding(Backpressure):
+class _Unheeding(FlowControl):
     """Pauses nothing."""
 
     def balance(self) -> None:
@@ -143,12 +143,12 @@ class ForgetsWhatItSentBack(NodeRuntime):
         pass
 
 
-class _RecordsEarly(Once):
+class _RecordsEarly(IdempotencyGuard):
     """Records that all went well as soon as it has the key."""
 
     async def claim(self, delivery: Any, command: Any, planned: Any) -> Any:
         claim = await super().claim(delivery, command, planned)
-        if isinstance(claim, Held) and claim.token is not None:
+        if isinstance(claim, Claim) and claim.token is not None:
             messages = self.instance.replies.result(
                 delivery, self.instance.answers, command, {}, self.instance.clock.now()
             )
@@ -156,26 +156,26 @@ class _RecordsEarly(Once):
         return claim
 
 
-class _TakesWhatIsTaken(Once):
+class _TakesWhatIsTaken(IdempotencyGuard):
     """Does not wait for another command that has its key."""
 
     async def claim(self, delivery: Any, command: Any, planned: Any) -> Any:
         claim = await super().claim(delivery, command, planned)
-        return Held("taken", 1) if isinstance(claim, Wait) else claim
+        return Claim("taken", 1) if isinstance(claim, Wait) else claim
 
 
-class _ServesAnew(Once):
+class _ServesAnew(IdempotencyGuard):
     """Does not look at what is recorded for a key."""
 
     async def claim(self, delivery: Any, command: Any, planned: Any) -> Any:
         claim = await super().claim(delivery, command, planned)
-        return Held("recorded", 1) if isinstance(claim, Recorded) else claim
+        return Claim("recorded", 1) if isinstance(claim, Recorded) else claim
 
 
 class _OtherwiseOnce(NodeRuntime):
     """An engine that is right, but for how its nodes keep to one effect a key."""
 
-    once: type[Once]
+    once: type[IdempotencyGuard]
 
     def load_nodes(self, nodes: Any) -> None:
         """Put the mutant in."""
@@ -438,7 +438,7 @@ class LeavesStraysDead(NodeRuntime):
         )
 
 
-class _Uncounted(Intake):
+class _Uncounted(InFlightLimits):
     """Counts commands, and not what is published for them."""
 
     def answered(self, *_: Any, **__: Any) -> None:

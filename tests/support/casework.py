@@ -20,12 +20,12 @@ from omnibase_core.engine.runtime import NodeRuntime
 from omnibase_core.errors import InvalidContracts, OnexError, Problem
 from omnibase_core.ports import ContractDocument, Headers, Message
 from omnibase_core.testing import MemoryBroker, MemoryBus, RecordingObserver
-from omnibase_infra.handlers.kafka import Place
+from omnibase_infra.handlers.kafka import RequestContext
 from omnibase_infra.host.contract_files import find_contracts
 from omnibase_infra.host.loading import registry_of
 from omnibase_infra.host.plugins import handler_factories
 from omnibase_infra.host.process import SystemClock
-from omnibase_infra.host.resources import Openings, vaults_of
+from omnibase_infra.host.resources import HostResources, vaults_of
 from omnibase_infra.host.settings import EnvironmentSecrets
 from omnibase_infra.secrets.current import CurrentSecrets
 from omnibase_infra.secrets.reader import HostReader
@@ -234,7 +234,7 @@ async def _serve(trial: Trial, environment: Mapping[str, str], stack: AsyncExitS
     reader = HostReader(resolver, loaded.contract.secrets, vaults_of(loaded), learn=redactor.learn)
     stack.push_async_callback(reader.close)
     current = CurrentSecrets(reader, redactor, observer=trial.observer)
-    openings = Openings(
+    openings = HostResources(
         loaded,
         secrets=current,
         rotation=Rotation(current, observer=trial.observer),
@@ -244,7 +244,7 @@ async def _serve(trial: Trial, environment: Mapping[str, str], stack: AsyncExitS
         tracer=None,
     )
     await current.load(openings.names_of_secrets())
-    place = Place(namespace=loaded.contract.namespace, pool="pool", listen=_nobody, now=clock.now)
+    place = RequestContext(namespace=loaded.contract.namespace, pool="pool", listen=_nobody, now=clock.now)
     factories = handler_factories(place=place)
     bus = MemoryBus(trial.broker, group="cases")
     runtime = NodeRuntime(loaded.contract, bus=bus, clock=clock, observer=trial.observer)

@@ -7,7 +7,7 @@ from typing import Any
 
 from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
 from omnibase_core.testing import RecordingObserver
-from omnibase_infra.handlers.kafka import Place
+from omnibase_infra.handlers.kafka import RequestContext
 from omnibase_infra.kafka import KafkaBus, KafkaBusFactory, KafkaSettings
 
 HOST = RuntimeHostContract(
@@ -24,8 +24,11 @@ HOST = RuntimeHostContract(
 
 
 @asynccontextmanager
-async def open_bus(address: str, **client: Any) -> AsyncIterator[tuple[KafkaBus, Place]]:
+async def open_bus(address: str, **client: Any) -> AsyncIterator[tuple[KafkaBus, RequestContext]]:
     """Open both as a host does; `client` are properties of librdkafka."""
     settings = KafkaSettings(bootstrap_servers=address, message_bytes_max=2_000_000, client=client)
     async with KafkaBusFactory().open(settings=settings, host=HOST, topics=[], observer=RecordingObserver()) as bus:
-        yield bus, Place(namespace=HOST.namespace, pool=HOST.pool, listen=bus.listen, now=lambda: datetime.now(UTC))
+        yield (
+            bus,
+            RequestContext(namespace=HOST.namespace, pool=HOST.pool, listen=bus.listen, now=lambda: datetime.now(UTC)),
+        )

@@ -4,23 +4,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnibase_core.engine.in_flight_limits import Change, Intake
+from omnibase_core.engine.in_flight_limits import FlowChange, InFlightLimits
 
 TOPICS = ("a", "b", "c")
 
 Step = tuple[str, int]
 
 
-def _intake(*, a: int | None = None, b: int | None = None, in_all: int = 1000, bytes_max: int = 1_000_000) -> Intake:
-    return Intake(per_topic={"a": a, "b": b, "c": None}, in_all=in_all, bytes_max=bytes_max)
+def _intake(
+    *, a: int | None = None, b: int | None = None, in_all: int = 1000, bytes_max: int = 1_000_000
+) -> InFlightLimits:
+    return InFlightLimits(per_topic={"a": a, "b": b, "c": None}, in_all=in_all, bytes_max=bytes_max)
 
 
-def _fill(intake: Intake, topic: str, count: int, size_bytes: int = 1) -> None:
+def _fill(intake: InFlightLimits, topic: str, count: int, size_bytes: int = 1) -> None:
     for _ in range(count):
         intake.take(topic, size_bytes)
 
 
-def _empty(intake: Intake, topic: str, count: int, size_bytes: int = 1) -> None:
+def _empty(intake: InFlightLimits, topic: str, count: int, size_bytes: int = 1) -> None:
     for _ in range(count):
         intake.give_back(topic, size_bytes)
 
@@ -31,12 +33,12 @@ def test_a_full_topic_is_held_alone_and_goes_on_at_half() -> None:
     _fill(intake, "a", 3)
     assert intake.change() is None
     _fill(intake, "a", 1)
-    assert intake.change() == Change(pause=frozenset("a"), resume=frozenset())
+    assert intake.change() == FlowChange(pause=frozenset("a"), resume=frozenset())
     assert intake.held == {"a"}
     _empty(intake, "a", 1)
     assert intake.change() is None
     _empty(intake, "a", 1)
-    assert intake.change() == Change(pause=frozenset(), resume=frozenset("a"))
+    assert intake.change() == FlowChange(pause=frozenset(), resume=frozenset("a"))
     assert intake.held == frozenset()
 
 
@@ -45,9 +47,9 @@ def test_a_limit_of_one_goes_on_when_it_is_empty() -> None:
     intake = _intake(a=1)
     for _ in range(3):
         _fill(intake, "a", 1)
-        assert intake.change() == Change(pause=frozenset("a"), resume=frozenset())
+        assert intake.change() == FlowChange(pause=frozenset("a"), resume=frozenset())
         _empty(intake, "a", 1)
-        assert intake.change() == Change(pause=frozenset(), resume=frozenset("a"))
+        assert intake.change() == FlowChange(pause=frozenset(), resume=frozenset("a"))
 
 
 @pytest.mark.parametrize(
@@ -59,11 +61,11 @@ def test_a_full_host_holds_every_topic_until_half(limits: dict[str, int], size_b
     _fill(intake, "c", 3, size_bytes)
     assert intake.change() is None
     _fill(intake, "c", 1, size_bytes)
-    assert intake.change() == Change(pause=frozenset(TOPICS), resume=frozenset())
+    assert intake.change() == FlowChange(pause=frozenset(TOPICS), resume=frozenset())
     _empty(intake, "c", 1, size_bytes)
     assert intake.change() is None
     _empty(intake, "c", 1, size_bytes)
-    assert intake.change() == Change(pause=frozenset(), resume=frozenset(TOPICS))
+    assert intake.change() == FlowChange(pause=frozenset(), resume=frozenset(TOPICS))
 
 
 def test_a_topic_that_is_full_itself_stays_held_when_the_host_goes_on() -> None:
@@ -71,9 +73,9 @@ def test_a_topic_that_is_full_itself_stays_held_when_the_host_goes_on() -> None:
     intake = _intake(a=2, in_all=6)
     _fill(intake, "a", 2)
     _fill(intake, "b", 4)
-    assert intake.change() == Change(pause=frozenset(TOPICS), resume=frozenset())
+    assert intake.change() == FlowChange(pause=frozenset(TOPICS), resume=frozenset())
     _empty(intake, "b", 3)
-    assert intake.change() == Change(pause=frozenset(), resume=frozenset("bc"))
+    assert intake.change() == FlowChange(pause=frozenset(), resume=frozenset("bc"))
     assert intake.held == {"a"}
 
 
@@ -85,7 +87,7 @@ def test_what_came_and_went_between_two_looks_changes_nothing() -> None:
     assert intake.change() is None
 
 
-def _offer(intake: Intake, topic: str, count: int) -> int:
+def _offer(intake: InFlightLimits, topic: str, count: int) -> int:
     """Offer a batch to a topic, as one that stands still: give how many it takes before there is no room."""
     for taken in range(count):
         if not intake.has_room(topic):
@@ -98,11 +100,11 @@ def test_what_came_in_one_batch_may_go_beyond_a_limit_but_not_far() -> None:
     """Up to a quarter of what is free; a topic that had to leave some behind goes on at half of its limit."""
     intake = _intake(a=10, in_all=1000)
     assert _offer(intake, "a", 500) == 200
-    assert intake.change() == Change(pause=frozenset("a"), resume=frozenset())
+    assert intake.change() == FlowChange(pause=frozenset("a"), resume=frozenset())
     _empty(intake, "a", 194)
     assert intake.change() is None
     _empty(intake, "a", 1)
-    assert intake.change() == Change(pause=frozenset(), resume=frozenset("a"))
+    assert intake.change() == FlowChange(pause=frozenset(), resume=frozenset("a"))
 
 
 def test_a_topic_holds_no_more_than_it_leaves_free() -> None:
@@ -110,15 +112,15 @@ def test_a_topic_holds_no_more_than_it_leaves_free() -> None:
     intake = _intake(a=900, b=900, in_all=1000)
     assert _offer(intake, "a", 1000) == 500
     assert _offer(intake, "b", 1000) == 250
-    assert intake.change() == Change(pause=frozenset("ab"), resume=frozenset())
+    assert intake.change() == FlowChange(pause=frozenset("ab"), resume=frozenset())
     _empty(intake, "a", 100)
     assert intake.change() is None
     _empty(intake, "b", 75)
-    assert intake.change() == Change(pause=frozenset(), resume=frozenset("b"))
+    assert intake.change() == FlowChange(pause=frozenset(), resume=frozenset("b"))
     _empty(intake, "a", 124)
     assert intake.change() is None
     _empty(intake, "a", 2)
-    assert intake.change() == Change(pause=frozenset(), resume=frozenset("a"))
+    assert intake.change() == FlowChange(pause=frozenset(), resume=frozenset("a"))
 
 
 def test_large_commands_leave_room_for_the_bytes_of_others() -> None:
@@ -142,7 +144,7 @@ def test_what_the_host_does_not_count_stays_within_its_topics_limit() -> None:
 def test_topics_that_stand_still_leave_room_for_the_others(limit: int, batches: list[int]) -> None:
     """Eight at most, each with a batch that never ends: there is room for a command of a ninth, and no host is full."""
     topics = [f"stuck-{number}" for number in range(len(batches))]
-    intake = Intake(per_topic={**dict.fromkeys(topics, limit), "well": limit}, in_all=1000, bytes_max=1_000_000)
+    intake = InFlightLimits(per_topic={**dict.fromkeys(topics, limit), "well": limit}, in_all=1000, bytes_max=1_000_000)
     for topic, batch in zip(topics, batches, strict=True):
         _offer(intake, topic, batch)
         intake.change()
@@ -165,7 +167,7 @@ def test_what_is_held_follows_from_what_was_taken(
     limits: dict[str, int | None], in_all: int, bytes_max: int, steps: list[Step | None]
 ) -> None:
     """A full topic is held, one at its half is not, the counts are those of the work, and in the end nothing waits."""
-    intake = Intake(per_topic=limits, in_all=in_all, bytes_max=bytes_max)
+    intake = InFlightLimits(per_topic=limits, in_all=in_all, bytes_max=bytes_max)
     flying: list[Step] = []
     told: frozenset[str] = frozenset()
     for step in [*steps, *([None] * len(steps))]:
@@ -189,7 +191,9 @@ def test_what_is_held_follows_from_what_was_taken(
     assert (intake.count, intake.size_bytes, intake.held) == (0, 0, frozenset())
 
 
-def _check_held(intake: Intake, limits: dict[str, int | None], in_all: int, bytes_max: int, flying: list[Step]) -> None:
+def _check_held(
+    intake: InFlightLimits, limits: dict[str, int | None], in_all: int, bytes_max: int, flying: list[Step]
+) -> None:
     in_bytes = sum(size for _, size in flying)
     host_full = len(flying) >= in_all or in_bytes >= bytes_max
     host_free = 2 * len(flying) <= in_all and 2 * in_bytes <= bytes_max

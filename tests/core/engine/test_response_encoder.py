@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnibase_core.codec import DEPTH_MAX, encode
-from omnibase_core.engine.response_encoder import AnswerWriter
+from omnibase_core.engine.response_encoder import ResponseEncoder
 from omnibase_core.envelope import OnexEnvelope
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -23,7 +23,7 @@ MOMENTS = st.datetimes(timezones=st.just(UTC))
 def written(command: OnexEnvelope, payload: Any, now: datetime, generation: int) -> Any:
     """Give the spliced answer, or what is raised in its place."""
     try:
-        return AnswerWriter("echo", 'lo"cal', ["do"]).write(command, payload, now, generation)
+        return ResponseEncoder("echo", 'lo"cal', ["do"]).write(command, payload, now, generation)
     except ValueError as error:
         return str(error)
 
@@ -85,7 +85,7 @@ def test_what_is_nested_too_deep_is_refused_by_both(levels: int) -> None:
 
 def test_moments_are_not_mixed_up() -> None:
     """A writer remembers the text of a moment, and that moment alone."""
-    writer = AnswerWriter("echo", "local", ["do"])
+    writer = ResponseEncoder("echo", "local", ["do"])
     moments = [datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC) for second in (1, 1, 2, 1)]
     command = OnexEnvelope(
         envelope_version=1, envelope_id=UUID(int=1), correlation_id=UUID(int=2), node_slug="echo", timestamp=moments[0]

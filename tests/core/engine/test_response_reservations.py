@@ -2,8 +2,8 @@
 
 import asyncio
 
-from omnibase_core.engine.in_flight_limits import Intake
-from omnibase_core.engine.response_reservations import AnswerRoom
+from omnibase_core.engine.in_flight_limits import InFlightLimits
+from omnibase_core.engine.response_reservations import ResponseReservations
 
 MEGABYTE = 1_000_000
 
@@ -25,12 +25,12 @@ class Behind:
         return self._first
 
 
-def room(*, unknown_max: int = 4) -> AnswerRoom:
+def room(*, unknown_max: int = 4) -> ResponseReservations:
     """Give room for ten megabytes to one topic of a hundred commands."""
-    return AnswerRoom(Intake(per_topic={"a": 100}, in_all=1000, bytes_max=10 * MEGABYTE), unknown_max)
+    return ResponseReservations(InFlightLimits(per_topic={"a": 100}, in_all=1000, bytes_max=10 * MEGABYTE), unknown_max)
 
 
-async def entering(of: AnswerRoom, count: int, place: Behind) -> list["asyncio.Task[int]"]:
+async def entering(of: ResponseReservations, count: int, place: Behind) -> list["asyncio.Task[int]"]:
     """Let so many calls try to begin."""
     tasks = [asyncio.create_task(of.enter("a", place)) for _ in range(count)]
     await asyncio.sleep(0)

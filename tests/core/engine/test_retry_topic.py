@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnibase_core.engine.retry_topic import PREFIX, Tried, passed_on, retried, retry_message, taken_over
+from omnibase_core.engine.retry_topic import PREFIX, RetryState, passed_on, retried, retry_message, taken_over
 from omnibase_core.ports import Delivery, Message, Partition
 
 MOMENTS = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds are naive
@@ -30,8 +30,8 @@ def arrived(message: Message) -> Delivery:
     return Delivery(Partition(message.topic, 3), 7, message.key, message.value, tuple(message.headers), 0)
 
 
-@given(DELIVERIES, st.builds(Tried, st.integers(1, 1000), MOMENTS, MOMENTS, SECONDS, SECONDS))
-def test_a_retried_command_comes_back_as_it_was(origin: Delivery, tried: Tried) -> None:
+@given(DELIVERIES, st.builds(RetryState, st.integers(1, 1000), MOMENTS, MOMENTS, SECONDS, SECONDS))
+def test_a_retried_command_comes_back_as_it_was(origin: Delivery, tried: RetryState) -> None:
     """Place, key, value and headers, those that look like ours included; and how often it was tried."""
     assert retried(arrived(retry_message(origin, tried, topic="retries"))) == (origin, tried)
 
@@ -59,7 +59,7 @@ def test_facts_that_nobody_can_act_on_are_not_ours(name: str, value: bytes | Non
     """A time without its zone, a number that is none, a duration that never ends."""
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     message = retry_message(
-        Delivery(Partition("a", 0), 0, None, b"", (), 0), Tried(1, moment, moment, 1.0, 1.0), topic="r"
+        Delivery(Partition("a", 0), 0, None, b"", (), 0), RetryState(1, moment, moment, 1.0, 1.0), topic="r"
     )
     headers = [(header, value if header == PREFIX + name else fact) for header, fact in message.headers]
     assert retried(arrived(message._replace(headers=headers))) is None
@@ -69,13 +69,13 @@ def test_facts_of_other_versions_are_read() -> None:
     """An older host says no durations; a newer one says more than is known here."""
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     origin = Delivery(Partition("a", 2), 5, b"k", b"v", (("h", b"1"),), 0)
-    message = retry_message(origin, Tried(2, moment, moment, 1.0, 1.0), topic="r")
+    message = retry_message(origin, RetryState(2, moment, moment, 1.0, 1.0), topic="r")
     older = message._replace(
         headers=[it for it in message.headers if it[0] not in (f"{PREFIX}delay-s", f"{PREFIX}spent-s")]
     )
-    assert retried(arrived(older)) == (origin, Tried(2, moment, moment, None, None))
+    assert retried(arrived(older)) == (origin, RetryState(2, moment, moment, None, None))
     newer = message._replace(headers=[*message.headers, (f"{PREFIX}mood", b"well")])
-    assert retried(arrived(newer)) == (origin, Tried(2, moment, moment, 1.0, 1.0))
+    assert retried(arrived(newer)) == (origin, RetryState(2, moment, moment, 1.0, 1.0))
 
 
 @given(DELIVERIES, SECONDS, SECONDS)

@@ -4,14 +4,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from omnibase_core.engine.retry_topic import PREFIX, Tried, retried, retry_message
+from omnibase_core.engine.retry_topic import PREFIX, RetryState, retried, retry_message
 from omnibase_core.ports import Delivery, Headers, Message, Partition
 
 BEFORE = ("topic", "partition", "offset", "attempts", "first-failed-at", "due")
 """What the version before wrote, and looked for in exactly the last six headers."""
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ORIGIN = Delivery(Partition("t", 3), 17, b"k", b"v", (("mine", b"1"),), 0)
-TRIED = Tried(2, NOW, NOW, 1.5, 4.0)
+TRIED = RetryState(2, NOW, NOW, 1.5, 4.0)
 
 
 def delivered(message: Message, headers: Headers | None = None) -> Delivery:

@@ -11,7 +11,7 @@ from omnibase_core.handlers.local import LocalHandler
 from omnibase_infra.authoring.example_responses import answers_of
 from omnibase_infra.authoring.json_schema import sample
 from omnibase_infra.authoring.reference import ENGINE, INDEX, MARK, reference
-from omnibase_infra.authoring.schema_tables import Field, fields_of
+from omnibase_infra.authoring.schema_tables import FieldRow, fields_of
 from omnibase_infra.cli.inputs import sources_at
 from omnibase_infra.host.plugins import handler_factories
 from tests.support.commands import catalog, loaded_host, node
@@ -86,9 +86,9 @@ def test_fields_are_told_with_those_within() -> None:
         "$defs": {"line": {"type": "object", "properties": {"count": {"type": "integer", "minimum": 1, "default": 1}}}},
     }
     assert fields_of(schema) == [
-        Field("lines", "list of object, at least 1 items", required=True, meaning=""),
-        Field("lines[].count", "integer, at least 1", required=False, meaning="Default: `1`."),
-        Field("any", "anything", required=False, meaning=""),
+        FieldRow("lines", "list of object, at least 1 items", required=True, meaning=""),
+        FieldRow("lines[].count", "integer, at least 1", required=False, meaning="Default: `1`."),
+        FieldRow("any", "anything", required=False, meaning=""),
     ]
 
 

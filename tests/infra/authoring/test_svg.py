@@ -11,16 +11,16 @@ import pytest
 from omnibase_core.contracts.node import NodeKind
 from omnibase_infra.authoring.mermaid import mermaid
 from omnibase_infra.authoring.svg import drawing
-from omnibase_infra.authoring.topology import Asked, Row, Scene, Served, landscape
+from omnibase_infra.authoring.topology import HandlerRows, HostTopology, NodeRow, TargetRows, landscape
 from omnibase_infra.cli.inputs import hosts_at
 
 CONTRACTS = Path(__file__).parents[3] / "contracts"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def row(name: str, *operations: str) -> Row:
+def row(name: str, *operations: str) -> NodeRow:
     """Make a node."""
-    return Row(
+    return NodeRow(
         node=name,
         kind=NodeKind.EFFECT,
         version="1.0.0",
@@ -31,23 +31,30 @@ def row(name: str, *operations: str) -> Row:
     )
 
 
-def scene(*served: Served, description: str = "A host.") -> Scene:
+def scene(*served: HandlerRows, description: str = "A host.") -> HostTopology:
     """Make a host."""
-    return Scene(host="big", description=description, group="onex.dev.acme.p", handlers=served, others=[("log", "x.y")])
+    return HostTopology(
+        host="big", description=description, group="onex.dev.acme.p", handlers=served, others=[("log", "x.y")]
+    )
 
 
 LONG = "a-name-that-is-as-long-as-any-name-of-a-node-is1"
 MANY = [f"operation_{number}" * 4 for number in range(9)]
 SCENES = [
     landscape(hosts_at(CONTRACTS)),
-    [scene(Served("http", [Asked("crm", [row(f"node-{number}") for number in range(100)])]))],
+    [scene(HandlerRows("http", [TargetRows("crm", [row(f"node-{number}") for number in range(100)])]))],
     [
         scene(
-            Served("http", [Asked(LONG, [row(LONG, *(f"operation_{it}" * 4 for it in range(9)))])]),
+            HandlerRows("http", [TargetRows(LONG, [row(LONG, *(f"operation_{it}" * 4 for it in range(9)))])]),
             description=LONG * 20,
         )
     ],
-    [scene(Served("db", [Asked("", [row("a")]), Asked("b<&>", [row("c")])]), Served("local", [Asked("", [row("d")])]))],
+    [
+        scene(
+            HandlerRows("db", [TargetRows("", [row("a")]), TargetRows("b<&>", [row("c")])]),
+            HandlerRows("local", [TargetRows("", [row("d")])]),
+        )
+    ],
 ]
 
 
@@ -58,7 +65,7 @@ def texts(svg: str) -> Iterator[tuple[float, float, str, str]]:
 
 
 @pytest.mark.parametrize("scenes", SCENES, ids=["examples", "hundred", "long", "odd"])
-def test_every_node_and_topic_is_drawn(scenes: list[Scene]) -> None:
+def test_every_node_and_topic_is_drawn(scenes: list[HostTopology]) -> None:
     """A name is written out, and a topic is there in full when it is pointed at."""
     svg = drawing(scenes)
     root = ElementTree.fromstring(svg)  # noqa: S314 - our own drawing
@@ -70,7 +77,7 @@ def test_every_node_and_topic_is_drawn(scenes: list[Scene]) -> None:
 
 
 @pytest.mark.parametrize("scenes", SCENES, ids=["examples", "hundred", "long", "odd"])
-def test_nothing_lies_on_anything_else(scenes: list[Scene]) -> None:
+def test_nothing_lies_on_anything_else(scenes: list[HostTopology]) -> None:
     """Boxes of nodes do not meet, texts of a column have lines of their own, and all is within the page."""
     svg = drawing(scenes)
     root = ElementTree.fromstring(svg)  # noqa: S314 - our own drawing
@@ -102,7 +109,7 @@ def test_the_picture_in_the_readme_is_up_to_date() -> None:
 
 
 @pytest.mark.parametrize("scenes", SCENES, ids=["examples", "hundred", "long", "odd"])
-def test_mermaid_draws_the_same(scenes: list[Scene]) -> None:
+def test_mermaid_draws_the_same(scenes: list[HostTopology]) -> None:
     """Each topic once, each name quoted, each line a statement."""
     chart = mermaid(scenes)
     assert chart.startswith("flowchart LR\n")

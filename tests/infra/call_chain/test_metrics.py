@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from omnibase_core.errors import HandlerError
 from omnibase_core.ports import HandlerCall
-from omnibase_infra.call_chain.metrics import BOUNDS_S, Asked, CallFigures, MeasuredHandler
+from omnibase_infra.call_chain.metrics import BOUNDS_S, CallFigures, CallLabels, MeasuredHandler
 
 
 class Nothing(BaseModel):
@@ -32,9 +32,9 @@ class Told:
         return {"ok": True}
 
 
-def counted(*targets: str) -> dict[Asked, CallFigures]:
+def counted(*targets: str) -> dict[CallLabels, CallFigures]:
     """Do calls, each for a moment at most; gives the figures."""
-    figures: dict[Asked, CallFigures] = {}
+    figures: dict[CallLabels, CallFigures] = {}
 
     async def scenario() -> None:
         handler = MeasuredHandler(Told(), figures)

@@ -28,7 +28,7 @@ from omnibase_infra.cli.dlq_output import (
     lines_of,
     whole,
 )
-from omnibase_infra.kafka import Letter, Mark, Place
+from omnibase_infra.kafka import DeadLetter, DeadLetterPosition, Mark
 
 ROOT = Path(__file__).parents[3]
 HOST = str(ROOT / "contracts/hosts/local-kafka.yaml")
@@ -74,12 +74,12 @@ def delivered(message: Message, offset: int = 7) -> Delivery:
     return Delivery(Partition("letters", 3), offset, message.key, message.value, message.headers, 0)
 
 
-def letter(mark: Mark | None = None, offset: int = 7, **options: object) -> Letter:
+def letter(mark: Mark | None = None, offset: int = 7, **options: object) -> DeadLetter:
     """Give a letter as it is read."""
-    return Letter.of(delivered(written(**options), offset), mark)  # type: ignore[arg-type]
+    return DeadLetter.of(delivered(written(**options), offset), mark)  # type: ignore[arg-type]
 
 
-MARK = Mark(letter=Place(3, 7), redriven_at=NOON, redriven_to=Place(2, 99), generation=1)
+MARK = Mark(letter=DeadLetterPosition(3, 7), redriven_at=NOON, redriven_to=DeadLetterPosition(2, 99), generation=1)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -91,10 +91,18 @@ def test_the_help_of_every_verb_has_an_example_and_fits_the_terminal(verb: str) 
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("place", [Place(None, 0), Place(0, 0), Place(17, 1042), Place(None, 10**18)])
-def test_a_place_reads_back(place: Place) -> None:
+@pytest.mark.parametrize(
+    "place",
+    [
+        DeadLetterPosition(None, 0),
+        DeadLetterPosition(0, 0),
+        DeadLetterPosition(17, 1042),
+        DeadLetterPosition(None, 10**18),
+    ],
+)
+def test_a_place_reads_back(place: DeadLetterPosition) -> None:
     """What is printed is what may be given."""
-    assert Place.parse(str(place)) == place
+    assert DeadLetterPosition.parse(str(place)) == place
 
 
 @pytest.mark.parametrize("text", ["", ":", "1:", ":1", "-1", "1:2:3", "x", "1.5", "²", "1 ", "9" * 30])
@@ -167,7 +175,7 @@ def test_a_letter_says_what_its_host_wrote() -> None:
     """Read back, each fact is what it was."""
     found = letter(headers=[("mine", b"1"), ("onex-redrive", b"2")])
     assert (found.place, found.node, found.code, found.message) == (
-        Place(3, 7),
+        DeadLetterPosition(3, 7),
         "echo",
         "timeout",
         "no result within 5 s",
@@ -192,7 +200,7 @@ def test_a_sender_cannot_make_its_letter_look_like_a_mark() -> None:
     """A letter is hidden from nobody by a header that its sender wrote."""
     forged = delivered(written(headers=[(f"{PREFIX}redriven", b"3:1")]), 9)
     assert Mark.of(forged) is None
-    assert Letter.of(forged).code == "timeout"
+    assert DeadLetter.of(forged).code == "timeout"
 
 
 @given(BYTES, BYTES, HEADERS, st.integers(-1, 2**62))
@@ -202,7 +210,7 @@ def test_whatever_is_in_the_topic_can_be_read_and_printed(
     """Reading is total, lines fit the terminal, and no control character gets to it."""
     delivery = Delivery(Partition("letters", 0), 5, key, value, headers, timestamp_ms)
     Mark.of(delivery)
-    found = Letter.of(delivery)
+    found = DeadLetter.of(delivery)
     [line] = lines_of([found])
     assert columns(line) <= 80
     for text in (line, *whole(found), *figures_lines(figures_of([found]))):

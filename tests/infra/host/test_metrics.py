@@ -4,19 +4,19 @@ from dataclasses import replace
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from omnibase_infra.call_chain.metrics import Asked, CallFigures
+from omnibase_infra.call_chain.metrics import CallFigures, CallLabels
 from omnibase_infra.host.health import HealthReport
 from omnibase_infra.host.metrics import lines_of
 from tests.infra.host.test_health import FINE, ILL, REPORT
 
-CALLS = {Asked("http", "pay", "request"): CallFigures(), Asked("odd", 'a"b\\c\nd', "do"): CallFigures()}
+CALLS = {CallLabels("http", "pay", "request"): CallFigures(), CallLabels("odd", 'a"b\\c\nd', "do"): CallFigures()}
 for _figures in CALLS.values():
     _figures.note("ok", seconds=0.02)
     _figures.note("timeout", seconds=7.0)
     _figures.note("ok", seconds=100.0)
 
 
-def page_of(report: HealthReport, calls: dict[Asked, CallFigures]) -> str:
+def page_of(report: HealthReport, calls: dict[CallLabels, CallFigures]) -> str:
     """Give the page."""
     return "".join(lines_of(report, calls))
 

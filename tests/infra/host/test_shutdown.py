@@ -5,16 +5,16 @@ import time
 from collections.abc import Awaitable, Callable
 
 from omnibase_core.testing import RecordingObserver
-from omnibase_infra.host.shutdown import Stopping
+from omnibase_infra.host.shutdown import Shutdown
 
 
-def play(stop_s: float, scenario: Callable[[Stopping], Awaitable[None]]) -> tuple[RecordingObserver, list[str]]:
+def play(stop_s: float, scenario: Callable[[Shutdown], Awaitable[None]]) -> tuple[RecordingObserver, list[str]]:
     """Run a scenario; return what was said, and the phase in which the host was abandoned, if it was."""
     observer = RecordingObserver()
     abandoned: list[str] = []
 
     async def whole() -> None:
-        stopping = Stopping(stop_s, observer=observer, abandon=lambda: abandoned.append(stopping.phase))
+        stopping = Shutdown(stop_s, observer=observer, abandon=lambda: abandoned.append(stopping.phase))
         await scenario(stopping)
 
     asyncio.run(whole())
@@ -24,7 +24,7 @@ def play(stop_s: float, scenario: Callable[[Stopping], Awaitable[None]]) -> tupl
 def test_a_phase_that_hangs_is_named_and_abandoned_at_the_deadline() -> None:
     """Once, and as what it is."""
 
-    async def scenario(stopping: Stopping) -> None:
+    async def scenario(stopping: Shutdown) -> None:
         stopping.begin()
         stopping.enter("watches")
         stopping.enter("handler vault")
@@ -41,7 +41,7 @@ def test_a_phase_that_hangs_is_named_and_abandoned_at_the_deadline() -> None:
 def test_what_ends_in_time_is_not_abandoned() -> None:
     """Nor is anything said."""
 
-    async def scenario(stopping: Stopping) -> None:
+    async def scenario(stopping: Shutdown) -> None:
         stopping.begin()
         stopping.enter("bus")
         stopping.end()
@@ -56,7 +56,7 @@ def test_what_ends_in_time_is_not_abandoned() -> None:
 def test_the_drain_has_its_own_time_or_what_the_deadline_leaves_of_it() -> None:
     """A fifth of the whole, two seconds at most, is kept for the last commit and for everything behind it."""
 
-    async def scenario(stopping: Stopping) -> None:
+    async def scenario(stopping: Shutdown) -> None:
         stopping.begin()
         now_s = time.monotonic()
         assert stopping.drain_s(3.0) == 3.0

@@ -11,7 +11,15 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from omnibase_core.dead_letters import dead_letter
 from omnibase_core.errors import BusError, CommandFailed
 from omnibase_core.ports import Delivery, Headers, Partition
-from omnibase_infra.kafka import DeadLetters, KafkaSettings, NoSuchLetter, Outcome, Place, Redrive, Selection
+from omnibase_infra.kafka import (
+    DeadLetterPosition,
+    DeadLetters,
+    KafkaSettings,
+    NoSuchDeadLetter,
+    Redrive,
+    RedriveOutcome,
+    Selection,
+)
 from omnibase_infra.kafka.settings import embedded_broker
 from tests.support.raw_produce import produce_raw
 
@@ -70,7 +78,7 @@ class Bench:
         with self.letters() as letters:
             return [str(it.place) for it in letters.chosen(Selection(**selection)) if it.mark is None]
 
-    def run(self, *, limit: int | None = None, stop_after: int | None = None, **selection: Any) -> list[Outcome]:
+    def run(self, *, limit: int | None = None, stop_after: int | None = None, **selection: Any) -> list[RedriveOutcome]:
         """Redrive what waits, or begin to."""
         with self.letters() as letters, self.redrive() as redrive:
             waiting = (it for it in letters.chosen(Selection(**selection)) if it.mark is None)
@@ -101,7 +109,7 @@ def test_letters_are_chosen_by_node_code_time_and_place(bench: Bench) -> None:
     assert sorted(bench.places(node="echo")) == ["0:0", "1:0", "1:2"]
     assert bench.places(codes=("unreachable", "no_such_code")) == ["1:2"]
     assert bench.places(since=NOON + timedelta(minutes=1)) == ["1:2"]
-    assert bench.places(places=(Place(None, 2), Place(1, 0))) == ["1:0", "1:2"]
+    assert bench.places(places=(DeadLetterPosition(None, 2), DeadLetterPosition(1, 0))) == ["1:0", "1:2"]
 
 
 def test_a_place_without_a_letter_or_with_several_is_told(bench: Bench) -> None:
@@ -110,19 +118,19 @@ def test_a_place_without_a_letter_or_with_several_is_told(bench: Bench) -> None:
     bench.write(partition=0)
     bench.write(node="other")
     with bench.letters() as letters:
-        assert [it.place for it in letters.at("echo", Place(1, 0), Place(0, 0))] in (
-            [Place(1, 0), Place(0, 0)],
-            [Place(0, 0), Place(1, 0)],
+        assert [it.place for it in letters.at("echo", DeadLetterPosition(1, 0), DeadLetterPosition(0, 0))] in (
+            [DeadLetterPosition(1, 0), DeadLetterPosition(0, 0)],
+            [DeadLetterPosition(0, 0), DeadLetterPosition(1, 0)],
         )
-        assert [it.place for it in letters.at("other", Place(None, 1))] == [Place(1, 1)]
-        faults: list[tuple[Place, str]] = [
-            (Place(None, 0), r"^0 may be [01]:0 or [01]:0: say which$"),
-            (Place(1, 1), r"^there is no dead letter of 'echo' at 1:1$"),
-            (Place(1, 2), r"^there is no dead letter of 'echo' at 1:2$"),
-            (Place(9, 0), r"^there is no dead letter of 'echo' at 9:0$"),
+        assert [it.place for it in letters.at("other", DeadLetterPosition(None, 1))] == [DeadLetterPosition(1, 1)]
+        faults: list[tuple[DeadLetterPosition, str]] = [
+            (DeadLetterPosition(None, 0), r"^0 may be [01]:0 or [01]:0: say which$"),
+            (DeadLetterPosition(1, 1), r"^there is no dead letter of 'echo' at 1:1$"),
+            (DeadLetterPosition(1, 2), r"^there is no dead letter of 'echo' at 1:2$"),
+            (DeadLetterPosition(9, 0), r"^there is no dead letter of 'echo' at 9:0$"),
         ]
         for place, said in faults:
-            with pytest.raises(NoSuchLetter, match=said):
+            with pytest.raises(NoSuchDeadLetter, match=said):
                 letters.at("echo", place)
 
 
@@ -138,9 +146,13 @@ def test_what_was_redriven_is_marked_and_not_sent_again(bench: Bench) -> None:
     assert bench.run() == []
     assert bench.commands() == 250
     with bench.letters() as letters:
-        [letter] = letters.at("echo", Place(1, 249))
+        [letter] = letters.at("echo", DeadLetterPosition(1, 249))
     assert letter.mark is not None
-    assert (letter.mark.generation, letter.mark.redriven_at, letter.mark.redriven_to) == (1, NOON, Place(2, 249))
+    assert (letter.mark.generation, letter.mark.redriven_at, letter.mark.redriven_to) == (
+        1,
+        NOON,
+        DeadLetterPosition(2, 249),
+    )
 
 
 def test_leaving_early_marks_what_was_acknowledged(bench: Bench) -> None:
@@ -212,7 +224,7 @@ def test_a_letter_whose_headers_cannot_be_read_is_told_and_stays(bench: Bench, v
     odd = found[1]
     assert odd.headers_error is not None
     assert "headers cannot be read" in odd.headers_error
-    assert (odd.code, odd.facts, odd.place) == ("", {}, Place(1, offset))
+    assert (odd.code, odd.facts, odd.place) == ("", {}, DeadLetterPosition(1, offset))
     outcomes = {str(it.place): it.fault for it in bench.run()}
     assert "headers cannot be read" in str(outcomes.pop(f"1:{offset}"))
     assert set(outcomes.values()) == {None}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnibase_core.ports import Partition
-from omnibase_infra.kafka.owned_partitions import OwnedPartitions, Standing, starting_point
+from omnibase_infra.kafka.owned_partitions import OffsetProgress, OwnedPartitions, starting_point
 from omnibase_infra.kafka.topic_status import Ends, Surveyor
 
 FAILED = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001 - the client names its public error codes so
@@ -99,7 +99,7 @@ def surveyed(*rounds: tuple[int, tuple[int, int] | None, int]) -> list[int]:
 
     surveyor = Surveyor(event)
     for position, jump, begin in rounds:
-        surveyor.take([Standing(record, position, None, jump)], {partition: Ends(begin, 1000, 1000, 0.0)}, 0.0)
+        surveyor.take([OffsetProgress(record, position, None, jump)], {partition: Ends(begin, 1000, 1000, 0.0)}, 0.0)
     return counts
 
 

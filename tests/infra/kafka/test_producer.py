@@ -7,7 +7,7 @@ import pytest
 
 from omnibase_core.ports import Message
 from omnibase_infra.kafka import KafkaSettings
-from omnibase_infra.kafka.producer import Publisher
+from omnibase_infra.kafka.producer import KafkaProducer
 from tests.support.brokers import Broker
 from tests.support.traffic import Reader, create_topics
 
@@ -28,7 +28,7 @@ def send(broker: str, messages: list[Message]) -> list[tuple[int, str]]:
 
     async def scenario() -> list[tuple[int, str]]:
         config = KafkaSettings(bootstrap_servers=broker).producer(client_id="host")
-        publisher = Publisher(config, on_error=lambda _: None)
+        publisher = KafkaProducer(config, on_error=lambda _: None)
         try:
             refusals = await asyncio.wait_for(publisher.publish(messages), 60)
             return [(it.index, it.error.code) for it in refusals]

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
 from omnibase_infra.kafka import KafkaSettings
-from omnibase_infra.kafka.reply_consumer import AnswerReader
+from omnibase_infra.kafka.reply_consumer import ReplyConsumer
 from tests.support.brokers import ApacheKafka, Broker
 from tests.support.processes import until
 from tests.support.traffic import create_topics
@@ -23,7 +23,7 @@ class _Heard:
         self.values: list[bytes] = []
         self.absent: list[str] = []
         self.listening: list[str] = []
-        self.reader = AnswerReader(
+        self.reader = ReplyConsumer(
             KafkaSettings(bootstrap_servers=broker).listener(client_id="test"),
             (),
             hear=self.values.extend,

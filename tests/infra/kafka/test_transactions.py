@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from omnibase_core.errors import TransactionAborted
 from omnibase_core.ports import Message, Partition
 from omnibase_infra.kafka import KafkaSettings
-from omnibase_infra.kafka.transactions import Transactor
+from omnibase_infra.kafka.transactions import KafkaTransactions
 from tests.support.brokers import ApacheKafka, Broker
 from tests.support.traffic import Reader, committed, create_topics, publish
 
@@ -87,10 +87,10 @@ class World:
     @asynccontextmanager
     async def transactor(
         self, *, open_producer: Callable[[dict[str, Any]], Producer] = Producer, **client: Any
-    ) -> AsyncIterator[Transactor]:
+    ) -> AsyncIterator[KafkaTransactions]:
         """Open one, and close it in bounded time."""
         settings = self.settings(**client)
-        transactor = Transactor(
+        transactor = KafkaTransactions(
             {**settings.producer(client_id="host"), **settings.transactions},
             self.consumer(),
             host="host",
@@ -292,7 +292,7 @@ async def until(holds: Callable[[], object]) -> None:
         await asyncio.sleep(0.05)
 
 
-async def settled(transactor: Transactor, world: World, value: bytes, offset: int) -> None:
+async def settled(transactor: KafkaTransactions, world: World, value: bytes, offset: int) -> None:
     """Try again what is aborted, as the runtime does."""
     while True:
         try:

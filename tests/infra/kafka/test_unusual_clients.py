@@ -9,7 +9,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError
 
 from omnibase_core.ports import Message, Partition
 from omnibase_infra.kafka.consumer import ConsumerThread
-from omnibase_infra.kafka.producer import Publisher
+from omnibase_infra.kafka.producer import KafkaProducer
 
 HERE = Partition("t", 0)
 
@@ -66,7 +66,7 @@ def test_a_callback_that_raises_does_not_end_the_reports() -> None:
 
     async def scenario() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-        publisher = Publisher({"bootstrap.servers": "127.0.0.1:1", "log_level": 0}, on_error=lambda _: None)
+        publisher = KafkaProducer({"bootstrap.servers": "127.0.0.1:1", "log_level": 0}, on_error=lambda _: None)
         raising: Any = Raising(publisher._producer)  # noqa: SLF001 - a real client, but for this
         publisher._producer = raising  # noqa: SLF001
         publisher.publish([Message("t", None, b"x")])

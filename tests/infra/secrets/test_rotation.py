@@ -11,12 +11,12 @@ import pytest
 from omnibase_core.errors import CommandFailed, HandlerError, SecretMissing
 from omnibase_core.handlers.local import Echo, LocalHandler
 from omnibase_core.testing import RecordingObserver
-from omnibase_infra.call_chain.redaction import DiscreetHandler
+from omnibase_infra.call_chain.redaction import RedactingHandler
 from omnibase_infra.host.settings import EnvironmentSecrets
 from omnibase_infra.secrets.current import CurrentSecrets, Reading, ResolvingReader
 from omnibase_infra.secrets.redaction import Redactor
 from omnibase_infra.secrets.rotation import Rotation
-from omnibase_infra.secrets.shared_resource import Opening
+from omnibase_infra.secrets.shared_resource import SharedResource
 from omnibase_infra.stores.memory import MemoryStoreFactory
 from omnibase_spi import Granted, Handler, HandlerCall, InlineHandler
 
@@ -327,7 +327,7 @@ def test_opening_that_is_cancelled_leaves_nothing_open() -> None:
             finally:
                 closed.set()
 
-        beginning = asyncio.create_task(Opening.begin(slow, drain_s=1))
+        beginning = asyncio.create_task(SharedResource.begin(slow, drain_s=1))
         await asyncio.sleep(0.01)
         beginning.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -409,7 +409,7 @@ def test_no_error_of_a_handler_tells_a_secret() -> None:
             raise self.error
 
     def told(error: Exception) -> Exception:
-        handler = DiscreetHandler(Leaky(error), redactor)
+        handler = RedactingHandler(Leaky(error), redactor)
         with pytest.raises(type(error) if isinstance(error, CommandFailed | TimeoutError) else CommandFailed) as caught:
             asyncio.run(handler.execute(CALL))
         return caught.value

@@ -12,7 +12,7 @@ import pytest
 
 from omnibase_core.contracts.secrets import SecretSource, VaultSecret
 from omnibase_infra.background_tasks import Troubles
-from omnibase_infra.call_chain.redaction import DiscreetHandler
+from omnibase_infra.call_chain.redaction import RedactingHandler
 from omnibase_infra.handlers.http import HttpRequest
 from omnibase_infra.host.logs import open_log
 from omnibase_infra.host.settings import EnvironmentSecrets
@@ -63,7 +63,7 @@ def test_access_tokens_vanish_from_whatever_a_server_makes_of_them() -> None:
                 handler = await stack.enter_async_context(opened(server.port, auth=auth))
             # The host teaches while it opens; the tokens arrive later, in the tasks of calls.
             with pytest.raises(HandlerError) as caught:
-                await DiscreetHandler(handler, redactor).execute(call_of(HttpRequest(path="/", expect=[200])))
+                await RedactingHandler(handler, redactor).execute(call_of(HttpRequest(path="/", expect=[200])))
             return caught.value
 
     error = asyncio.run(scenario())

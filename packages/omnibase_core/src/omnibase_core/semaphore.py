@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 
 
-class Places:
+class FairSemaphore:
     """Bounds how many are under way, as asyncio.Semaphore does.
 
     That looks through everyone who waits whenever a place is given back: with a thousand that wait, it takes longer

@@ -16,7 +16,7 @@ from omnibase_core.contracts.yaml.document import (
     parse_document,
 )
 from omnibase_core.contracts.yaml.scalars import read_plain
-from omnibase_core.contracts.yaml.text import LENGTH_MAX, Place
+from omnibase_core.contracts.yaml.text import LENGTH_MAX, TextPosition
 
 
 def _problems(text: str) -> list[str]:
@@ -316,15 +316,15 @@ def test_reads_a_word_as_json_does(word: str, value: Any) -> None:
 def test_finds_the_place_of_a_value_and_of_its_key() -> None:
     """What is there has its place; what is not is shown at its nearest ancestor, at worst at the start."""
     document = parse_document("c.yaml", "# first\na: 1\nb:\n  - c: {d: x}\n  - ü: y\n")
-    assert document.place(()) == Place(2, 1)
-    assert document.place(("a",)) == Place(2, 4)
-    assert document.place(("a",), key=True) == Place(2, 1)
-    assert document.place(("b", 0, "c", "d")) == Place(4, 12)
-    assert document.place(("b", 1, "ü"), key=True) == Place(5, 5)
-    assert document.place(("b", 1, "ü")) == Place(5, 8)
-    assert document.place(("b", 0, "missing", 3), key=True) == Place(4, 5)
-    assert document.place(("missing",)) == Place(2, 1)
-    assert parse_document("", "").place(("a",)) == Place(1, 1)
+    assert document.place(()) == TextPosition(2, 1)
+    assert document.place(("a",)) == TextPosition(2, 4)
+    assert document.place(("a",), key=True) == TextPosition(2, 1)
+    assert document.place(("b", 0, "c", "d")) == TextPosition(4, 12)
+    assert document.place(("b", 1, "ü"), key=True) == TextPosition(5, 5)
+    assert document.place(("b", 1, "ü")) == TextPosition(5, 8)
+    assert document.place(("b", 0, "missing", 3), key=True) == TextPosition(4, 5)
+    assert document.place(("missing",)) == TextPosition(2, 1)
+    assert parse_document("", "").place(("a",)) == TextPosition(1, 1)
     assert str(document.problem(("a",), "odd", code="wrong-value", key=True)) == "c.yaml:2:1: odd"
 
 
@@ -470,9 +470,9 @@ class _Quoting(yaml.SafeDumper):
 _Quoting.add_representer(str, _Quoting.represent_text)
 
 
-def _composed_places(text: str) -> tuple[dict[Path, Place], dict[Path, Place]]:
-    values: dict[Path, Place] = {}
-    keys: dict[Path, Place] = {}
+def _composed_places(text: str) -> tuple[dict[Path, TextPosition], dict[Path, TextPosition]]:
+    values: dict[Path, TextPosition] = {}
+    keys: dict[Path, TextPosition] = {}
 
     def visit(node: Any, at: Path) -> None:
         values[at] = _start(node)
@@ -488,8 +488,8 @@ def _composed_places(text: str) -> tuple[dict[Path, Place], dict[Path, Place]]:
     return values, keys
 
 
-def _start(node: Any) -> Place:
-    return Place(node.start_mark.line + 1, node.start_mark.column + 1)
+def _start(node: Any) -> TextPosition:
+    return TextPosition(node.start_mark.line + 1, node.start_mark.column + 1)
 
 
 def _walk(tree: Any, at: Path = ()) -> list[tuple[Path, Any]]:
@@ -514,5 +514,5 @@ def _line_offsets(text: str) -> list[int]:
     return [0, *(match.end() for match in re.finditer("\n", text))]
 
 
-def _json_at(text: str, offsets: list[int], place: Place) -> Any:
+def _json_at(text: str, offsets: list[int], place: TextPosition) -> Any:
     return json.JSONDecoder().raw_decode(text, offsets[place.line - 1] + place.column - 1)[0]

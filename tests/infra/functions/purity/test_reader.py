@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from omnibase_infra.demo import scoring
 from omnibase_infra.functions.purity.findings import ADVICE, Finding, Impurity
 from omnibase_infra.functions.purity.reader import findings_of
-from omnibase_infra.functions.purity.world import Sources
+from omnibase_infra.functions.purity.world import FunctionSources
 from tests.infra.functions.purity import impure, pure
 from tests.infra.functions.purity.samples import REFUSED, nodes_of
 
-SOURCES = Sources()
+SOURCES = FunctionSources()
 NUMBERS = count()
 
 
@@ -40,7 +40,7 @@ def read_source(source: str, *, name: str = "node") -> list[Finding]:
     linecache.cache[path] = (len(source), None, source.splitlines(keepends=True), path)
     names: dict[str, Any] = {"__name__": "sample", "__file__": path}
     exec(compile(source, path, "exec"), names)  # noqa: S102 - the sample itself
-    return list(findings_of(names[name], name=f"sample:{name}", packages=["sample"], sources=Sources()))
+    return list(findings_of(names[name], name=f"sample:{name}", packages=["sample"], sources=FunctionSources()))
 
 
 def test_every_sample_has_its_row() -> None:
@@ -125,14 +125,14 @@ def test_a_function_without_source_is_refused() -> None:
     """What cannot be read cannot be vouched for."""
     names: dict[str, Any] = {"__name__": "sample"}
     exec("def node(p): return p", names)  # noqa: S102 - the sample itself
-    [found] = findings_of(names["node"], name="sample:node", packages=["sample"], sources=Sources())
+    [found] = findings_of(names["node"], name="sample:node", packages=["sample"], sources=FunctionSources())
     assert found.impurity is Impurity.UNREADABLE
 
 
 @pytest.mark.parametrize("module", [argparse, contextlib, csv, email.message, fractions, plistlib, statistics, uuid])
 def test_whatever_is_read_reading_ends_and_raises_nothing(module: ModuleType) -> None:
     """The standard library is as odd as code gets: each of these modules' functions and classes is read as a node's."""
-    sources = Sources()
+    sources = FunctionSources()
     for name, thing in vars(module).items():
         if callable(thing):
             packages = [module.__name__.partition(".")[0]]

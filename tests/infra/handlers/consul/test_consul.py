@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from omnibase_infra.handlers.consul import ConsulHandlerFactory, ConsulSettings, ConsulTarget
-from omnibase_infra.handlers.consul.operations import Answer, following, read
+from omnibase_infra.handlers.consul.operations import ConsulReply, following, read
 from omnibase_infra.handlers.consul.services import ListServices
 from omnibase_infra.http import RestReply
 from omnibase_infra.http.values import leads_elsewhere
@@ -570,7 +570,7 @@ def test_any_reply_is_a_result_or_an_error(operation: str, body: object, index: 
     reply = RestReply(status=200, headers={"x-consul-index": index}, body=json.dumps(body).encode())
     code = "ok"
     try:
-        DESCRIPTION.operations[operation].result.model_validate(read(request, Answer("it", reply)))
+        DESCRIPTION.operations[operation].result.model_validate(read(request, ConsulReply("it", reply)))
     except HandlerError as error:
         code = error.code
     assert code in ("ok", "invalid_response")

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from omnibase_core.testing.virtual_time import run
 from omnibase_infra.handlers.http import HttpRequest, HttpTarget
-from omnibase_infra.handlers.http.messages import Message, Reply
+from omnibase_infra.handlers.http.messages import HttpMessage, Reply
 from omnibase_infra.handlers.http.oauth2_tokens import Tokens
 from omnibase_infra.handlers.http.target import OAuth2Auth
 from omnibase_spi import Handler, HandlerError
@@ -273,7 +273,7 @@ def test_a_token_is_renewed_before_it_ends(expires_in: float | None, kept_s: flo
     """Thirty seconds or a tenth of its life earlier, whichever is less; never more than once a second."""
     asked: list[float] = []
 
-    async def send(_message: Message) -> Reply:
+    async def send(_message: HttpMessage) -> Reply:
         asked.append(asyncio.get_running_loop().time())
         grant: dict[str, Any] = {"access_token": f"token-{len(asked)}", "token_type": "Bearer"}
         if expires_in is not None:
@@ -295,7 +295,7 @@ def test_a_token_is_renewed_before_it_ends(expires_in: float | None, kept_s: flo
 def test_a_cancelled_asker_leaves_the_token_to_the_next() -> None:
     """Whoever is first may go away: the others get their token all the same."""
 
-    async def send(_message: Message) -> Reply:
+    async def send(_message: HttpMessage) -> Reply:
         await asyncio.sleep(1)
         return Reply(200, {}, b'{"access_token": "t", "token_type": "bearer"}', None)
 

@@ -16,7 +16,7 @@ from omnibase_core.ports import HandlerCall, Message
 from omnibase_core.testing import MemoryBroker, MemoryBus, RecordingObserver
 from omnibase_core.testing.virtual_time import VirtualClock, run
 from omnibase_core.topics import Namespace
-from omnibase_infra.handlers.kafka import KafkaHandlerFactory, KafkaHandlerSettings, KafkaTarget, Place
+from omnibase_infra.handlers.kafka import KafkaHandlerFactory, KafkaHandlerSettings, KafkaTarget, RequestContext
 from tests.support.commands import command, host, node, registry
 
 NAMES = Namespace(environment="dev", tenant="test")
@@ -94,7 +94,7 @@ class Stage:
         bus = MemoryBus(self.broker, group=GROUP)
         clock = VirtualClock()
         runtime = NodeRuntime(loaded.contract, bus=bus, clock=clock, observer=RecordingObserver())
-        place = Place(namespace=NAMES, pool="pool", listen=self.broker.listen, now=clock.now)
+        place = RequestContext(namespace=NAMES, pool="pool", listen=self.broker.listen, now=clock.now)
         targets: Any = loaded.settings.targets.get("kafka", {})
         opening = KafkaHandlerFactory(place).open(settings=KafkaHandlerSettings(), targets=targets)
         runtime.register_handler("kafka", await self._stack.enter_async_context(opening))

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from omnibase_infra.handlers.llm.target import Budget, Price
+from omnibase_infra.handlers.llm.target import Price, SpendingLimit
 from omnibase_infra.handlers.llm.token_budget import Account, Cost, Reservation, counted_tokens, estimated_tokens
 from omnibase_spi import HandlerError
 
-BUDGET = Budget(tokens=100, window_s=60)
+BUDGET = SpendingLimit(tokens=100, window_s=60)
 
 
 def test_a_window_begins_with_its_first_call() -> None:
@@ -35,7 +35,7 @@ def test_a_nodes_budget_is_its_own() -> None:
 
 def test_a_call_that_one_budget_refuses_holds_nothing_of_the_other() -> None:
     """The target's budget has room, the node's has none: what the target has left stays free."""
-    account, node_budget = Account(), Budget(tokens=10, window_s=60)
+    account, node_budget = Account(), SpendingLimit(tokens=10, window_s=60)
     account.reserve("a", Cost(tokens=10), budget=BUDGET, node_budget=node_budget, now_s=0)
     with pytest.raises(HandlerError, match="the budget of node 'a'"):
         account.reserve("a", Cost(tokens=90), budget=BUDGET, node_budget=node_budget, now_s=0)
@@ -44,7 +44,7 @@ def test_a_call_that_one_budget_refuses_holds_nothing_of_the_other() -> None:
 
 def test_dollars_and_tokens_are_bounds_of_their_own() -> None:
     """The first that is reached counts."""
-    account, budget = Account(), Budget(tokens=1000, usd=0.01)
+    account, budget = Account(), SpendingLimit(tokens=1000, usd=0.01)
     first = account.reserve("a", Cost(tokens=1, usd=0.006), budget=budget, node_budget=None, now_s=0)
     with pytest.raises(HandlerError, match=r"of 0\.01 US dollars, 0 are spent and 0\.006 are reserved"):
         account.reserve("a", Cost(tokens=1, usd=0.006), budget=budget, node_budget=None, now_s=0)
@@ -103,7 +103,7 @@ class CallsAtTheSameTime(RuleBasedStateMachine):
     The model counts by itself: what each has under way, and what it has spent since its window began.
     """
 
-    NODE_BUDGET = Budget(tokens=60, window_s=45)
+    NODE_BUDGET = SpendingLimit(tokens=60, window_s=45)
     under_way = Bundle("under_way")
 
     def __init__(self) -> None:

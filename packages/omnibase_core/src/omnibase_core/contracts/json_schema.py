@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from omnibase_core.contracts.schema_errors import Explainer, Fault
+from omnibase_core.contracts.schema_errors import Explainer, SchemaProblem
 from omnibase_core.errors import OnexError
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -55,7 +55,7 @@ class Schema:
         """Return what is wrong with a value, each fault with its JSON path; nothing for a valid one."""
         return tuple(map(told, self.found(value)))
 
-    def found(self, value: Any) -> tuple[Fault, ...]:
+    def found(self, value: Any) -> tuple[SchemaProblem, ...]:
         """Return the first faults of a value."""
         # The validator makes a value of its own of everything first, and that of a whole payload.
         if (self._takes_objects and type(value) is dict) or self._validator.is_valid(value):
@@ -104,12 +104,12 @@ _NOWHERE = "json-schema:///"
 """What the address of a schema begins with that has none."""
 
 
-def told(fault: Fault) -> str:
+def told(fault: SchemaProblem) -> str:
     """Return a fault in words, which may quote the value."""
     return f"{_json_path(fault.path)}: {shortened(fault.message)}"
 
 
-def ruled(fault: Fault) -> str:
+def ruled(fault: SchemaProblem) -> str:
     """Return a fault by its place and the rule that it breaks, without any value."""
     return f"{_json_path(fault.path)}: {shortened(fault.rule)}"
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from omnibase_core.contracts import patterns
-from omnibase_core.contracts.validation import Refused
+from omnibase_core.contracts.validation import InvalidValue
 from omnibase_core.contracts.yaml.document import nearest
 from omnibase_core.contracts.yaml.scalars import shown
 from omnibase_core.envelope import NAME_LENGTH_MAX, JsonObject
@@ -148,10 +148,10 @@ class ErrorRule(ContractModel):
     def _says_of_what(self) -> Self:
         if self.on is None and self.when is None:
             told = "missing key 'when', a condition on the result, or 'on', the code of a failure of the handler"
-            raise Refused(told, code="missing-key")
+            raise InvalidValue(told, code="missing-key")
         if self.on is not None and self.retryable:
             told = "'retryable' is for results: which failures are tried again is said in delivery.retry; remove it"
-            raise Refused(told, code="unused-key")
+            raise InvalidValue(told, code="unused-key")
         return self
 
 
@@ -211,7 +211,7 @@ class NodeContract(ContractModel):
             near = nearest(kind, _SERVED) if isinstance(kind, str) else None
             hint = f"; did you mean {near!r}?" if near else ""
             message = f"found {shown(kind)}, expected {' or '.join(map(repr, _SERVED))}{hint}"
-            raise Refused(message, code="wrong-value", nearest=near)
+            raise InvalidValue(message, code="wrong-value", nearest=near)
         return kind
 
     @field_validator("kind")
@@ -219,10 +219,10 @@ class NodeContract(ContractModel):
     def _is_served(cls, kind: NodeKind) -> NodeKind:
         if kind is NodeKind.RUNTIME_HOST:
             message = "kind 'runtime_host' is a host's; a host contract starts with contract: host/v1"
-            raise Refused(message, code="wrong-value")
+            raise InvalidValue(message, code="wrong-value")
         if kind in (NodeKind.REDUCER, NodeKind.ORCHESTRATOR):
             message = f"kind {kind.value!r} is not served yet; expected {' or '.join(map(repr, _SERVED))}"
-            raise Refused(message, code="kind-not-served")
+            raise InvalidValue(message, code="kind-not-served")
         return kind
 
     @property

@@ -36,7 +36,7 @@ Steps = tuple[str | int, ...]
 Validator = jsonschema_rs.Draft202012Validator
 
 
-class Fault(NamedTuple):
+class SchemaProblem(NamedTuple):
     """What is wrong at a place of a value. `message` may quote the value; `rule` quotes nothing but the schema."""
 
     path: Steps
@@ -68,7 +68,7 @@ class Explainer:
         self._registry = jsonschema_rs.Registry([(self._root, self._schema)])
         self._validators: dict[tuple[str, str], Validator] = {}
 
-    def places(self, value: Any) -> Iterator[Fault]:
+    def places(self, value: Any) -> Iterator[SchemaProblem]:
         """Yield what is wrong with a value that does not fit, each fault with the steps that lead to it."""
         return _Search(self).places(_Part(self._schema, "", value, ()))
 
@@ -107,7 +107,7 @@ class _Search:
         self._left = _STEPS_MAX
         self._in_branch = False
 
-    def places(self, part: _Part) -> Iterator[Fault]:
+    def places(self, part: _Part) -> Iterator[SchemaProblem]:
         found = False
         try:
             for place in self._faults(part):
@@ -120,7 +120,7 @@ class _Search:
         if not found:
             yield _said(part, "does not fit its schema")
 
-    def _faults(self, part: _Part) -> Iterator[Fault]:
+    def _faults(self, part: _Part) -> Iterator[SchemaProblem]:
         self._spend(1)
         schema = part.schema
         if not isinstance(schema, Mapping):
@@ -135,7 +135,7 @@ class _Search:
         if not found and any(keyword in schema for keyword in _OF_ITS_WHOLE) and not self._fits(part):
             yield _said(part, "it holds members that its schema does not know")
 
-    def _of_keyword(self, part: _Part, keyword: str) -> Iterator[Fault]:
+    def _of_keyword(self, part: _Part, keyword: str) -> Iterator[SchemaProblem]:
         written, value = part.schema[keyword], part.value
         match keyword:
             case "$ref" | "$dynamicRef":
@@ -164,14 +164,14 @@ class _Search:
             case _ if keyword not in _SILENT and keyword not in _OF_ITS_WHOLE:
                 yield from self._by_itself(part, keyword)
 
-    def _of_reference(self, part: _Part, keyword: str) -> Iterator[Fault]:
+    def _of_reference(self, part: _Part, keyword: str) -> Iterator[SchemaProblem]:
         target = self._explainer.resolved(part.schema[keyword]) if keyword == "$ref" else None
         if target is not None:
             yield from self._faults(_Part(*target, part.value, part.path))
         elif not self._fits(part):
             yield _said(part, f"it does not fit the schema that {keyword!r} names")
 
-    def _of_object(self, part: _Part, keyword: str, value: Mapping[str, Any]) -> Iterator[Fault]:
+    def _of_object(self, part: _Part, keyword: str, value: Mapping[str, Any]) -> Iterator[SchemaProblem]:
         written = part.schema[keyword]
         match keyword:
             case "properties":
@@ -190,7 +190,7 @@ class _Search:
                     if name in value:
                         yield from self._faults(self._member(part, keyword, name, None))
 
-    def _of_others(self, part: _Part, value: Mapping[str, Any]) -> Iterator[Fault]:
+    def _of_others(self, part: _Part, value: Mapping[str, Any]) -> Iterator[SchemaProblem]:
         """Look at what neither a name nor a pattern tells of."""
         named = part.schema.get("properties", {})
         patterns = [self._matching(part, it) for it in part.schema.get("patternProperties", ())]
@@ -199,7 +199,7 @@ class _Search:
                 other = self._sub(part, "additionalProperties")
                 yield from self._faults(other._replace(value=it, path=(*part.path, name)))
 
-    def _of_list(self, part: _Part, keyword: str, value: list[Any]) -> Iterator[Fault]:
+    def _of_list(self, part: _Part, keyword: str, value: list[Any]) -> Iterator[SchemaProblem]:
         if keyword == "prefixItems":
             for number in range(min(len(part.schema[keyword]), len(value))):
                 yield from self._faults(self._member(part, keyword, number, number))
@@ -210,14 +210,14 @@ class _Search:
             if not self._fits(item):
                 yield from self._faults(item)
 
-    def _of_alternatives(self, part: _Part, keyword: str) -> Iterator[Fault]:
+    def _of_alternatives(self, part: _Part, keyword: str) -> Iterator[SchemaProblem]:
         fitting = sum(self._fits(self._sub(part, keyword, number)) for number in range(len(part.schema[keyword])))
         if not fitting:
             yield self._none_of(part, keyword)
         elif fitting > 1 and keyword == "oneOf":
             yield _said(part, "it fits more than one of the schemas under 'oneOf'")
 
-    def _none_of(self, part: _Part, keyword: str) -> Fault:
+    def _none_of(self, part: _Part, keyword: str) -> SchemaProblem:
         """Say what the first branches miss, each by its first fault; of branches within these, no more than that."""
         fault = _said(part, f"it fits none of the schemas under {keyword!r}")
         if self._in_branch:
@@ -231,13 +231,13 @@ class _Search:
         finally:
             self._in_branch = False
         reasons = [it._replace(path=it.path[len(part.path) :]) for it in missed if it is not None]
-        return Fault(
+        return SchemaProblem(
             fault.path,
             f"{fault.message}: {'; '.join(dict.fromkeys(_placed(it.path, it.message) for it in reasons))}",
             f"{fault.rule}: {'; '.join(dict.fromkeys(_placed(it.path, it.rule) for it in reasons))}",
         )
 
-    def _by_itself(self, part: _Part, keyword: str) -> Iterator[Fault]:
+    def _by_itself(self, part: _Part, keyword: str) -> Iterator[SchemaProblem]:
         """Ask the validator about one keyword alone."""
         validator = self._explainer.validator(part.pointer, keyword, lambda: self._alone(part, keyword))
         value = part.value
@@ -248,7 +248,7 @@ class _Search:
                 return
         self._spend(parts_of(value, most=self._left))
         for error in validator.iter_errors(value):
-            yield Fault((*part.path, *error.instance_path), error.message, keyword)
+            yield SchemaProblem((*part.path, *error.instance_path), error.message, keyword)
 
     def _alone(self, part: _Part, keyword: str) -> Mapping[str, Any]:
         """Return the schema of one keyword and of what it cannot do without."""
@@ -329,8 +329,8 @@ def _ids_in(value: Any) -> bool:
     return False
 
 
-def _said(part: _Part, message: str) -> Fault:
-    return Fault(part.path, message, message)
+def _said(part: _Part, message: str) -> SchemaProblem:
+    return SchemaProblem(part.path, message, message)
 
 
 def _escaped(name: str) -> str:

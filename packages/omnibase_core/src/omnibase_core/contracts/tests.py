@@ -62,14 +62,14 @@ class ExpectedError(ContractModel):
     details: JsonObject | None = None
 
 
-class ExpectedLetter(ContractModel):
+class ExpectedDeadLetter(ContractModel):
     """A part of what a dead letter says."""
 
     code: str | None = None
     attempts: int | None = None
 
 
-class Span(ContractModel):
+class TimeRange(ContractModel):
     """From when to when something may happen, in seconds."""
 
     at_least: Seconds = 0.0
@@ -85,8 +85,8 @@ class Expectation(ContractModel):
     answer: JsonObject | None = None
     answer_includes: JsonObject | None = None
     error: str | ExpectedError | None = None
-    dead_letter: bool | ExpectedLetter = False
-    took_s: Seconds | Span | None = None
+    dead_letter: bool | ExpectedDeadLetter = False
+    took_s: Seconds | TimeRange | None = None
     state: Literal["ok", "degraded"] | None = None
     breaker: Literal["closed", "open", "half_open"] | None = None
     order: list[str] | None = None

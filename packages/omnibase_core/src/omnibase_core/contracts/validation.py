@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from omnibase_core.contracts import patterns
 from omnibase_core.contracts.yaml.document import Document, Path, nearest, suggestion
 from omnibase_core.contracts.yaml.scalars import shown
-from omnibase_core.contracts.yaml.text import Place
+from omnibase_core.contracts.yaml.text import TextPosition
 from omnibase_core.errors import Problem
 from omnibase_core.model_errors import words_of
 from omnibase_core.problem_codes import ProblemCode
@@ -138,7 +138,7 @@ def _annotated(field: FieldInfo) -> Any:
     return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
 
 
-class Refused(ValueError):
+class InvalidValue(ValueError):
     """What a model's own check refuses, with the kind of fault that it is."""
 
     def __init__(self, message: str, *, code: ProblemCode, nearest: str | None = None) -> None:
@@ -153,9 +153,9 @@ def problems_of(document: Document, error: ValidationError, *, model: type[BaseM
 
     What the document's own problems tell already is left out; what the members of a union expect is told as one.
     """
-    told = {Place(problem.line, problem.column) for problem in document.problems}
+    told = {TextPosition(problem.line, problem.column) for problem in document.problems}
     root = Spot(at, model, part_of(document.tree, at))
-    faults: dict[tuple[Place, str], list[_Refusal]] = {}
+    faults: dict[tuple[TextPosition, str], list[_Refusal]] = {}
     refusals = [_refusal(document, dict(details), root) for details in error.errors(include_url=False)]
     misspelt = {(*it.path[:-1], it.nearest) for it in refusals if it.code == "unknown-key"}
     for refusal in refusals:
@@ -280,7 +280,7 @@ _PLAIN = re.compile(r"[\w.:/-]{1,40}")
 def _code(kind: str, context: Mapping[str, Any]) -> ProblemCode:
     """Tell a value of another type from one of the right type that is not allowed."""
     error = context.get("error")
-    if isinstance(error, Refused):
+    if isinstance(error, InvalidValue):
         return error.code
     return "wrong-type" if kind.endswith(("_type", "_parsing", "_from_float")) else "wrong-value"
 
@@ -292,7 +292,7 @@ def _choice(found: Any, allowed: str) -> tuple[str, str | None]:
     return (f"{allowed}; did you mean {near!r}?" if near else allowed), near
 
 
-def _problem(document: Document, place: Place, refusals: Sequence[_Refusal]) -> Problem:
+def _problem(document: Document, place: TextPosition, refusals: Sequence[_Refusal]) -> Problem:
     """Tell as one what the members of a union said of one value."""
     first = refusals[0]
     alternatives = " or ".join(dict.fromkeys(it.expected for it in refusals if it.expected))
@@ -301,7 +301,7 @@ def _problem(document: Document, place: Place, refusals: Sequence[_Refusal]) -> 
     return document.problem_at(place, message, code=first.code, nearest=near)
 
 
-def _is_told(refusal: _Refusal, document: Document, told: set[Place]) -> bool:
+def _is_told(refusal: _Refusal, document: Document, told: set[TextPosition]) -> bool:
     """Say whether the document's own problems are about this very value. A mapping starts where its first key does."""
     exact = (document.keys if refusal.key else document.values).get(refusal.path)
     is_word = refusal.key or not isinstance(part_of(document.tree, refusal.path), dict | list)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from omnibase_core.engine.in_flight import Run, Work
+from omnibase_core.engine.in_flight import InFlightCommand, Run
 
 _FLOOD = 50
 """So many dead letters of a node in one batch are a flood."""
@@ -13,7 +13,7 @@ _BESIDE_S = 1.0
 """For so long after its last command, a neighbour counts as one that is to be served."""
 
 
-class Floods:
+class DeadLetterThrottle:
     """Says how long a topic has to rest. One that is alone never rests: nobody would gain by it."""
 
     def __init__(self) -> None:
@@ -21,7 +21,9 @@ class Floods:
         self._seen_s: dict[str, float] = {}
         self._until_s: dict[str, float] = {}
 
-    def rests(self, topics: Iterable[str], served: Sequence[Work | Run], now_s: float) -> Mapping[str, float]:
+    def rests(
+        self, topics: Iterable[str], served: Sequence[InFlightCommand | Run], now_s: float
+    ) -> Mapping[str, float]:
         """Look at a batch: its topics, and what was served at once. Gives who rests, and for how many seconds.
 
         What came along while a topic was about to rest makes it rest for longer.

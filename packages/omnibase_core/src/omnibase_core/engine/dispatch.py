@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from omnibase_core.dead_letters import size_of
-from omnibase_core.engine.in_flight import Assignment, Run, Work
+from omnibase_core.engine.in_flight import Assignment, InFlightCommand, Run
 from omnibase_core.engine.instance import NodeInstance, is_cancelled
-from omnibase_core.engine.nodes import Roster
+from omnibase_core.engine.nodes import HostedNodes
 from omnibase_core.ports import Delivery, Message
 
 TURN_S = 0.05
@@ -21,7 +21,7 @@ _MOMENT_S = 0.001
 
 
 def serve_run(
-    roster: Roster,
+    roster: HostedNodes,
     assignment: Assignment,
     instance: NodeInstance,
     deliveries: deque[Delivery],
@@ -39,7 +39,7 @@ def serve_run(
         try:
             messages = instance.serve_inline(delivery, now)
         except BaseException as error:  # noqa: BLE001 - nothing is awaited here, so that nobody can have cancelled it
-            work = Work(delivery, instance, assignment, origin=delivery)
+            work = InFlightCommand(delivery, instance, assignment, origin=delivery)
             messages = roster.raw_letter(work, error)
         run.deliveries.append(delivery)
         run.answers.append(messages)
@@ -59,7 +59,7 @@ def serve_run(
     return run
 
 
-def serve_at_once(roster: Roster, work: Work) -> None:
+def serve_at_once(roster: HostedNodes, work: InFlightCommand) -> None:
     """Serve a command that is done as soon as it is taken: what it waits for is the broker alone."""
     work.in_line = False
     work.assignment.active += 1
@@ -72,7 +72,9 @@ def serve_at_once(roster: Roster, work: Work) -> None:
         work.size_bytes += size_of(message)
 
 
-async def serve(roster: Roster, work: Work, *, is_ending: Callable[[], bool]) -> Sequence[Message] | None:
+async def serve(
+    roster: HostedNodes, work: InFlightCommand, *, is_ending: Callable[[], bool]
+) -> Sequence[Message] | None:
     """Return the messages that end the work; None when its partition is leaving: its next owner does the work.
 
     Raises CancelledError where the engine is at its end, which `is_ending` says, and nothing else.

@@ -9,16 +9,16 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from omnibase_core.engine.dead_letter_throttle import Floods
-from omnibase_core.engine.in_flight import Assignment, Run, Work
-from omnibase_core.engine.in_flight_limits import Intake
-from omnibase_core.engine.response_reservations import AnswerRoom
+from omnibase_core.engine.dead_letter_throttle import DeadLetterThrottle
+from omnibase_core.engine.in_flight import Assignment, InFlightCommand, Run
+from omnibase_core.engine.in_flight_limits import InFlightLimits
+from omnibase_core.engine.response_reservations import ResponseReservations
 from omnibase_core.ports import EnvelopeBus, Partition
 
 _ROOM_S = 0.5
 
 
-class Standing(NamedTuple):
+class PartitionProgress(NamedTuple):
     """How far a partition is.
 
     Everything below `watermark` is done; it is None where nothing was begun. For `still_s` seconds nothing was done, or
@@ -30,7 +30,7 @@ class Standing(NamedTuple):
     held: str | None
 
 
-class Backpressure:
+class FlowControl:
     """Pauses the partitions of what is full, and resumes those of what has room again.
 
     `assignments` are the host's partitions now; `ahead_max` bounds what is begun of one behind a command that is not
@@ -40,7 +40,7 @@ class Backpressure:
     def __init__(
         self,
         bus: EnvelopeBus,
-        intake: Intake,
+        intake: InFlightLimits,
         assignments: Mapping[Partition, Assignment],
         *,
         ahead_max: int,
@@ -49,15 +49,15 @@ class Backpressure:
         """Start with nothing held."""
         self.intake = intake
         unknown_max = intake.fits(bus.message_bytes_max)
-        self.room = AnswerRoom(intake, unknown_max)
-        self.requests_room = AnswerRoom(intake, unknown_max, apart=True)
+        self.room = ResponseReservations(intake, unknown_max)
+        self.requests_room = ResponseReservations(intake, unknown_max, apart=True)
         self.progress = asyncio.Event()
         """Set whenever something is done, for those who wait for room or for the last of what is in flight."""
         self._bus = bus
         self._assignments = assignments
         self._ahead_max = ahead_max
         self._requests = requests
-        self._floods = Floods()
+        self._floods = DeadLetterThrottle()
         self._shares: dict[str, float] = {}
         self._sated: set[str] = set()
         self._holds_all = False
@@ -68,10 +68,10 @@ class Backpressure:
         reasons = {it.partition: self._reason(it) for it in self._assignments.values()}
         return {partition: reason for partition, reason in reasons.items() if reason is not None}
 
-    def standings(self, now_s: float) -> Mapping[Partition, Standing]:
+    def standings(self, now_s: float) -> Mapping[Partition, PartitionProgress]:
         """Return how each partition is."""
         return {
-            it.partition: Standing(it.ledger.watermark, max(0.0, now_s - it.moved_s), self._reason(it))
+            it.partition: PartitionProgress(it.ledger.watermark, max(0.0, now_s - it.moved_s), self._reason(it))
             for it in self._assignments.values()
         }
 
@@ -159,7 +159,7 @@ class Backpressure:
             share = self._shares[topic] = self.intake.share_of(topic, count)
         return share
 
-    def rest(self, topics: Iterable[str], served: Sequence[Work | Run], now_s: float) -> None:
+    def rest(self, topics: Iterable[str], served: Sequence[InFlightCommand | Run], now_s: float) -> None:
         """Let the topics of nodes rest that flood the dead letters."""
         for topic, rest_s in self._floods.rests(topics, served, now_s).items():
             self.intake.rest(topic, 1)

@@ -32,7 +32,7 @@ _LOOK_MOST_S = 1.0
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
-class Held(NamedTuple):
+class Claim(NamedTuple):
     """A command's claim on its key. `token` is None where nothing is claimed: then nothing is recorded either."""
 
     key: str = ""
@@ -45,11 +45,11 @@ class Wait(NamedTuple):
     seconds: float
 
 
-UNCLAIMED = Held()
+UNCLAIMED = Claim()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Once:
+class IdempotencyGuard:
     """Lets the effects of one node happen once a key. `scope` keeps its keys apart from those of others.
 
     The owner of a claim is a command at its place in its topic: one that is delivered again may run again, for nobody
@@ -81,7 +81,7 @@ class Once:
 
     async def claim(
         self, delivery: Delivery, command: OnexEnvelope, planned: Plan | CommandFailed | CommandRejected
-    ) -> Held | Recorded | Wait | CommandFailed:
+    ) -> Claim | Recorded | Wait | CommandFailed:
         """Claim the key of a command; what asks for no effect claims none. Claiming again renews the lease."""
         if not isinstance(planned, Plan):
             # A command that was served in time, and delivered again too late, still has its answer.
@@ -99,7 +99,7 @@ class Once:
         )
         match found:
             case Granted(token):
-                return Held(key, token)
+                return Claim(key, token)
             case Taken(lease_s):
                 return Wait(self._look_again_s(lease_s))
             case Wait() if self._opens:
@@ -109,7 +109,7 @@ class Once:
 
     async def settle(
         self,
-        held: Held,
+        held: Claim,
         delivery: Delivery,
         command: OnexEnvelope,
         messages: Sequence[Message],
@@ -144,7 +144,7 @@ class Once:
             lost = OnexError("its claim was over, and another command has its key")
             self.instance.warn("idempotency_claim_lost", lost, delivery, command)
 
-    async def release(self, held: Held, delivery: Delivery, command: OnexEnvelope) -> None:
+    async def release(self, held: Claim, delivery: Delivery, command: OnexEnvelope) -> None:
         """Free the key, if the store can be asked; else it is free when the lease is over."""
         if (token := held.token) is not None:
             await self._asked(

@@ -9,11 +9,11 @@ from typing import Literal
 
 from omnibase_core.contracts.node import Ordering
 from omnibase_core.dead_letters import size_of
-from omnibase_core.engine.in_flight_limits import Intake
+from omnibase_core.engine.in_flight_limits import InFlightLimits
 from omnibase_core.engine.instance import NodeInstance
 from omnibase_core.engine.ledger import PartitionLedger
-from omnibase_core.engine.retry_topic import Tried
-from omnibase_core.engine.unknown_nodes import Strays
+from omnibase_core.engine.retry_topic import RetryState
+from omnibase_core.engine.unknown_nodes import UnknownNodes
 from omnibase_core.errors import BusError
 from omnibase_core.ports import Delivery, Message, Partition
 
@@ -42,12 +42,12 @@ class Assignment:
     """Whether what arrives is not yet what was asked for: the partition was sent back, and has not got there."""
     closed: bool = False
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
-    line: "deque[Work]" = field(default_factory=deque)
+    line: "deque[InFlightCommand]" = field(default_factory=deque)
     """Where it transacts: what is taken and not yet in a transaction, in the order of its offsets."""
     committed: int | None = None
     """Where it transacts: the offset that the last of its transactions has committed."""
 
-    def begin(self, work: "Work", now_s: float) -> None:
+    def begin(self, work: "InFlightCommand", now_s: float) -> None:
         """Enter a command into the ledger. Raises BusError where its offset went back, which no assignment's does."""
         if not self.ledger.unfinished:
             self.moved_s = now_s
@@ -80,7 +80,7 @@ class Assignment:
 
 
 @dataclass(slots=True, eq=False)
-class Work:
+class InFlightCommand:
     """A delivery on its way to being done, and the messages that the broker has to acknowledge for it."""
 
     delivery: Delivery
@@ -88,11 +88,11 @@ class Work:
     assignment: Assignment
     origin: Delivery
     """The delivery as it was before the command was put aside; else `delivery` itself."""
-    tried: Tried | None = None
+    tried: RetryState | None = None
     messages: Sequence[Message] = ()
     asked: bool = False
     """Whether a node waits for its answer: then it is served out of line, and what waits holds it up nowhere."""
-    stray: Strays | None = None
+    stray: UnknownNodes | None = None
     """What serves it where this host does not have its node: `instance` then stands in for nothing but its logs."""
     parked: bool = False
     """Whether it waits for another host apart from its topic's limit, so that many of its kind hold up nobody."""
@@ -195,15 +195,17 @@ class Run:
         """All that is published for them, in order."""
         return chain.from_iterable(self.answers)
 
-    def works(self) -> Iterator[Work]:
+    def works(self) -> Iterator[InFlightCommand]:
         """Give the work of each command."""
         for delivery, messages in zip(self.deliveries, self.answers, strict=True):
-            work = Work(delivery, self.instance, self.assignment, origin=delivery, messages=messages, in_line=False)
+            work = InFlightCommand(
+                delivery, self.instance, self.assignment, origin=delivery, messages=messages, in_line=False
+            )
             work.size_bytes = size_of(delivery) + sum(map(size_of, messages))
             yield work
 
 
-def count_through(intake: Intake, works: Iterable[Work | Run], *, sign: Literal[1, -1] = 1) -> None:
+def count_through(intake: InFlightLimits, works: Iterable[InFlightCommand | Run], *, sign: Literal[1, -1] = 1) -> None:
     """Count work that waits in no line, all at once: requests, too, since it waits for the broker alone."""
     count = size_bytes = 0
     for work in works:
@@ -217,14 +219,14 @@ def count_through(intake: Intake, works: Iterable[Work | Run], *, sign: Literal[
     intake.pass_through(sign * count, sign * size_bytes)
 
 
-def count_answer(intake: Intake, work: Work, messages: Sequence[Message]) -> None:
+def count_answer(intake: InFlightLimits, work: InFlightCommand, messages: Sequence[Message]) -> None:
     """Count what is going to be published for a work that waited in a lane."""
     size_bytes = work.answer_bytes = sum(map(size_of, messages))
     work.size_bytes += size_bytes
     intake.answered(work.account, size_bytes, apart=work.is_apart)
 
 
-def count_growth(intake: Intake, work: Work, grown_bytes: int) -> None:
+def count_growth(intake: InFlightLimits, work: InFlightCommand, grown_bytes: int) -> None:
     """Count what is published instead of what was refused; below 0, what it is less."""
     work.size_bytes += grown_bytes
     if work.in_line:
@@ -234,12 +236,12 @@ def count_growth(intake: Intake, work: Work, grown_bytes: int) -> None:
         intake.pass_through(0, grown_bytes)
 
 
-def count_done(intake: Intake, works: Sequence[Work | Run]) -> None:
+def count_done(intake: InFlightLimits, works: Sequence[InFlightCommand | Run]) -> None:
     """Count work that is done or dropped, as it was taken."""
     count_through(intake, works, sign=-1)
     accounts: dict[tuple[str, bool], list[int]] = {}
     for work in works:
-        if isinstance(work, Work) and work.in_line:
+        if isinstance(work, InFlightCommand) and work.in_line:
             sums = accounts.setdefault((work.account, work.is_apart), [0, 0, 0, 0])
             sums[0] += work.size_bytes
             sums[1] += 1

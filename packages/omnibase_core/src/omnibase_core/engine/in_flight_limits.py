@@ -15,14 +15,14 @@ _REQUESTS_LEAST = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FlowChange:
     """Topics that may deliver nothing more for now, and topics that may again."""
 
     pause: frozenset[str]
     resume: frozenset[str]
 
 
-class Intake:
+class InFlightLimits:
     """Counts commands and their bytes. A full topic holds back itself alone; a full host holds back every topic.
 
     No topic fills the host: it may hold as much as it leaves free. So however many stand still, there is room for the
@@ -209,7 +209,7 @@ class Intake:
         """Whether the host as a whole has no room."""
         return self._host_full
 
-    def change(self, *, hold_all: bool = True) -> Change | None:
+    def change(self, *, hold_all: bool = True) -> FlowChange | None:
         """Say what has to be paused and resumed since the last call; None where nothing has.
 
         Without `hold_all`, a full host holds nothing back: whoever asks waits for room in another way.
@@ -221,7 +221,7 @@ class Intake:
             held = frozenset(self._limits)
         if held == self._held:
             return None
-        change = Change(pause=held - self._held, resume=self._held - held)
+        change = FlowChange(pause=held - self._held, resume=self._held - held)
         self._held = held
         return change
 

@@ -12,8 +12,8 @@ from omnibase_core.contracts.node import Isolation
 from omnibase_core.engine.deadlines import Deadlines
 from omnibase_core.engine.handler_publisher import CommandOutlet
 from omnibase_core.engine.logic import Plan, conclude, declared, plan
-from omnibase_core.engine.response_encoder import AnswerWriter
-from omnibase_core.engine.responses import Replies
+from omnibase_core.engine.response_encoder import ResponseEncoder
+from omnibase_core.engine.responses import Responses
 from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.errors import (
     CommandFailed,
@@ -82,7 +82,7 @@ class NodeInstance:
 
     node: CompiledNode
     handler: Handler | InlineHandler | None
-    replies: Replies
+    replies: Responses
     outlet: Callable[[Delivery, OnexEnvelope, Callable[[], bool]], CommandOutlet]
     breaker: CircuitBreaker
     clock: Clock
@@ -90,7 +90,7 @@ class NodeInstance:
     tracer: Tracer | None = None
     depth_max: int = DEPTH_MAX
     figures: NodeFigures = field(default_factory=NodeFigures)
-    answers: AnswerWriter = field(init=False)
+    answers: ResponseEncoder = field(init=False)
     deadlines: Deadlines = field(init=False)
     """When calls are over: a moment later than a handler is told, which can tell more than that its time was over."""
     inline: bool = field(init=False)
@@ -103,7 +103,7 @@ class NodeInstance:
     def __post_init__(self) -> None:
         """Look at the handler and the contract once, and not for every command."""
         isolated = self.node.contract.delivery.isolation is Isolation.PROCESS
-        self.answers = AnswerWriter(self.node.contract.name, self.node.handler_type, self.node.operations)
+        self.answers = ResponseEncoder(self.node.contract.name, self.node.handler_type, self.node.operations)
         self.deadlines = Deadlines(self.node.contract.delivery.timeout_s + _GRACE_S)
         self.inline = is_inline(self.handler) and not isolated
         self.asks_a_node = self.node.asks_a_node

@@ -10,7 +10,7 @@ from omnibase_core.codec import is_json
 from omnibase_core.contracts.compiler.compiled import CompiledNode, CompiledOperation, CompiledRule
 from omnibase_core.contracts.json_schema import ruled, told
 from omnibase_core.contracts.node import ErrorRule
-from omnibase_core.contracts.schema_errors import Fault
+from omnibase_core.contracts.schema_errors import SchemaProblem
 from omnibase_core.envelope import EnvelopeError, OnexEnvelope
 from omnibase_core.errors import CommandFailed, CommandRejected, HandlerError, sendable
 from omnibase_core.expressions import Scope, is_expression, without_braces
@@ -86,7 +86,7 @@ def error_of(error: CommandRejected | CommandFailed) -> EnvelopeError:
     )
 
 
-def _unfit(kind: type[AnyError], code: str, faults: Sequence[Fault]) -> AnyError:
+def _unfit(kind: type[AnyError], code: str, faults: Sequence[SchemaProblem]) -> AnyError:
     """Make the error of a value that does not fit its schema. Its values are for whoever sent the command."""
     said = [told(it) for it in faults]
     error = kind(code, "; ".join(said), details={"faults": said})

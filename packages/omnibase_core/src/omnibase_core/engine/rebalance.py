@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 
 from omnibase_core.contracts.host import Limits
-from omnibase_core.engine.flow_control import Backpressure
+from omnibase_core.engine.flow_control import FlowControl
 from omnibase_core.engine.in_flight import Assignment
 from omnibase_core.engine.transactions import Transactions
 from omnibase_core.ports import Clock, Observer, Partition, Revoked
 
 
-class Handover:
+class Rebalance:
     """Takes on partitions and lets them go, beside the loop: neighbours are served meanwhile.
 
     A partition that moves keeps its commands in flight for `limits.revoke_s`; what has not ended by then is left to its
@@ -21,7 +21,7 @@ class Handover:
         self,
         limits: Limits,
         assignments: dict[Partition, Assignment],
-        flow: Backpressure,
+        flow: FlowControl,
         transactions: Transactions | None,
         *,
         clock: Clock,

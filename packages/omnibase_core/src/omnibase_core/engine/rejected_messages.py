@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from omnibase_core.dead_letters import raw_dead_letter, size_of
 from omnibase_core.engine.handler_publisher import Outgoing
-from omnibase_core.engine.in_flight import Work
+from omnibase_core.engine.in_flight import InFlightCommand
 from omnibase_core.errors import PublishFailed
 from omnibase_core.ports import Message, Refusal
 
@@ -25,19 +25,19 @@ _LEAST_BYTES = 1500
 """A dead letter of the last resort is no larger, and nothing smaller can be said."""
 
 
-def refused_of(works: Iterable[Work], refusals: Sequence[Refusal]) -> dict[Work, list[Refusal]]:
+def refused_of(works: Iterable[InFlightCommand], refusals: Sequence[Refusal]) -> dict[InFlightCommand, list[Refusal]]:
     """Return the refusals of each work, by their places among its own messages; `works` in the order of publishing."""
     if not refusals:
         return {}
     owners = [(work, place) for work in works for place in range(len(work.messages))]
-    refused: dict[Work, list[Refusal]] = {}
+    refused: dict[InFlightCommand, list[Refusal]] = {}
     for refusal in refusals:
         work, place = owners[refusal.index]
         refused.setdefault(work, []).append(replace(refusal, index=place))
     return refused
 
 
-async def mend(work: Work, refusals: Sequence[Refusal], *, transacts: bool) -> None:
+async def mend(work: InFlightCommand, refusals: Sequence[Refusal], *, transacts: bool) -> None:
     """Put in place of a work's messages what is to be published next, perhaps nothing, after a pause where one is due.
 
     With `transacts` none of its messages was published; without, all that were not refused.
@@ -65,7 +65,7 @@ async def mend(work: Work, refusals: Sequence[Refusal], *, transacts: bool) -> N
             work.messages = _ended(work, refusals[0].error)
 
 
-def _shorter(work: Work, error: PublishFailed, bytes_max: int, *, only_letters: bool) -> Sequence[Message]:
+def _shorter(work: InFlightCommand, error: PublishFailed, bytes_max: int, *, only_letters: bool) -> Sequence[Message]:
     """Return what is published instead, of at most so many bytes, without what the broker has already."""
     if bytes_max < _LEAST_BYTES:
         instead: Sequence[Message] = [_last_resort(work, error, bytes_max)]
@@ -76,13 +76,13 @@ def _shorter(work: Work, error: PublishFailed, bytes_max: int, *, only_letters: 
     return [it for it in instead if not (work.has_letter if _is_letter(work, it) else only_letters)]
 
 
-def _has_no_topic(work: Work, refusals: Sequence[Refusal]) -> bool:
+def _has_no_topic(work: InFlightCommand, refusals: Sequence[Refusal]) -> bool:
     """Check whether an answer is refused for a node that nobody has: there is no topic for it, and none will come."""
     passes_on = any(message.topic == work.delivery.partition.topic for message in work.messages)
     return work.stray is not None and not passes_on and refusals[0].error.code == "unknown_topic"
 
 
-def _ended(work: Work, error: PublishFailed) -> Sequence[Message]:
+def _ended(work: InFlightCommand, error: PublishFailed) -> Sequence[Message]:
     """Return what ends a command of which a message is refused again and again: its dead letter.
 
     One that cannot be left to another host has not been answered yet.
@@ -93,7 +93,7 @@ def _ended(work: Work, error: PublishFailed) -> Sequence[Message]:
     return letters or ([] if work.has_letter else [_last_resort(work, error, work.instance.replies.bytes_max)])
 
 
-def _last_resort(work: Work, error: PublishFailed, bytes_max: int) -> Message:
+def _last_resort(work: InFlightCommand, error: PublishFailed, bytes_max: int) -> Message:
     """Return a dead letter of the delivery's bytes alone."""
     instance = work.instance
     return raw_dead_letter(
@@ -107,11 +107,11 @@ def _last_resort(work: Work, error: PublishFailed, bytes_max: int) -> Message:
     )
 
 
-def _node_of(work: Work) -> str:
+def _node_of(work: InFlightCommand) -> str:
     return "unknown" if work.stray is not None else work.instance.node.contract.name
 
 
-def _is_letter(work: Work, message: Message) -> bool:
+def _is_letter(work: InFlightCommand, message: Message) -> bool:
     return message.topic == work.instance.replies.letters
 
 
@@ -119,7 +119,7 @@ def _is_too_large(refusal: Refusal) -> bool:
     return refusal.error.code == "message_too_large"
 
 
-async def _pause(work: Work, error: PublishFailed) -> None:
+async def _pause(work: InFlightCommand, error: PublishFailed) -> None:
     instance = work.instance
     reason = f"{error.code}: {error}"
     if work.stray is None:

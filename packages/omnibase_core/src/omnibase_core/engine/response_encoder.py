@@ -16,7 +16,7 @@ _ID = sha1(ANSWER_IDS, usedforsecurity=False)
 _encode = json.Encoder().encode
 
 
-class AnswerWriter:
+class ResponseEncoder:
     """Writes the results of one node: byte for byte what `codec.encode(command.answer(...))` gives, for less than half.
 
     Error answers are rare, and take that way.

@@ -4,8 +4,8 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 
-from omnibase_core.engine.in_flight_limits import Intake
-from omnibase_core.engine.revocation import Place
+from omnibase_core.engine.in_flight_limits import InFlightLimits
+from omnibase_core.engine.revocation import CommandPosition
 
 _SMALL_BYTES = 4096
 """Smaller answers need no reservation: those of all calls of a host are less than the host may hold."""
@@ -15,12 +15,12 @@ _FADES = 0.95
 @dataclass(eq=False, slots=True)
 class _Waiter:
     topic: str
-    place: Place
+    place: CommandPosition
     admitted: "asyncio.Future[int]"
 
 
 @dataclass(slots=True)
-class AnswerRoom:
+class ResponseReservations:
     """Lets a call begin when there is room for an answer as large as its node's largest of late.
 
     Without it a node of a hundred calls at a time, each of which brings a megabyte, would hold a hundred megabytes,
@@ -30,14 +30,14 @@ class AnswerRoom:
     `apart`: it is room for the answers to requests, of which there is as much again.
     """
 
-    intake: Intake
+    intake: InFlightLimits
     unknown_max: int
     apart: bool = False
     _expected: dict[str, float] = field(default_factory=dict)
     _calls: Counter[str] = field(default_factory=Counter)
     _waiters: list[_Waiter] = field(default_factory=list)
 
-    async def enter(self, topic: str, place: Place) -> int:
+    async def enter(self, topic: str, place: CommandPosition) -> int:
         """Wait for room, and return what is reserved, in bytes. It ends at once, with 0, when the partition leaves.
 
         Each call that it lets begin ends with `leave`.
@@ -72,7 +72,7 @@ class AnswerRoom:
                 self._waiters.remove(waiter)
                 waiter.admitted.set_result(reserved_bytes)
 
-    def begin(self, topic: str, place: Place) -> int | None:
+    def begin(self, topic: str, place: CommandPosition) -> int | None:
         """Count a call, and return what is reserved for it, in bytes. None where it has to wait: it does not count."""
         reserved_bytes = 0
         if not place.leaving.is_set():

@@ -14,14 +14,14 @@ from omnibase_core.contracts.node import NodeContract
 from omnibase_core.dead_letters import REDRIVE, dead_letter, generation_of, size_of
 from omnibase_core.engine.handler_publisher import trace_of
 from omnibase_core.engine.logic import error_of
-from omnibase_core.engine.response_encoder import AnswerWriter
+from omnibase_core.engine.response_encoder import ResponseEncoder
 from omnibase_core.envelope import EnvelopeError, OnexEnvelope
 from omnibase_core.errors import CommandFailed, CommandRejected, OnexError, sendable
 from omnibase_core.ports import Delivery, Message
 
 
 @dataclass(frozen=True, slots=True)
-class Replies:
+class Responses:
     """Builds the messages that end a delivery. `bytes_max` is the size of the largest message, in bytes.
 
     `events` is the topic of the node's answers, `letters` that of the pool's dead letters.
@@ -41,7 +41,7 @@ class Replies:
     def result(
         self,
         delivery: Delivery,
-        answers: AnswerWriter,
+        answers: ResponseEncoder,
         command: OnexEnvelope,
         payload: Mapping[str, Any],
         now: datetime,

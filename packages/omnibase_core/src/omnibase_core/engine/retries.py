@@ -12,20 +12,20 @@ from typing import Self
 
 from omnibase_core.contracts.node import OnRetry
 from omnibase_core.dead_letters import size_of
-from omnibase_core.engine.idempotency import UNCLAIMED, Held, Once, Wait
+from omnibase_core.engine.idempotency import UNCLAIMED, Claim, IdempotencyGuard, Wait
 from omnibase_core.engine.instance import NodeInstance
 from omnibase_core.engine.logic import Plan, declared
-from omnibase_core.engine.response_reservations import AnswerRoom
-from omnibase_core.engine.retry_topic import Tried, retry_message
-from omnibase_core.engine.revocation import Place, is_set_within
+from omnibase_core.engine.response_reservations import ResponseReservations
+from omnibase_core.engine.retry_topic import RetryState, retry_message
+from omnibase_core.engine.revocation import CommandPosition, is_set_within
 from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.errors import CommandFailed, CommandRejected, TargetBusy
 from omnibase_core.idempotency_store import Recorded
 from omnibase_core.policies import RetryPolicy
 from omnibase_core.ports import Clock, Delivery, Message
-from omnibase_core.semaphore import Places
+from omnibase_core.semaphore import FairSemaphore
 
-_NEVER = Tried()
+_NEVER = RetryState()
 _IN_PLACE_S = 1.0
 """For how long a command that may be overtaken is retried in its place."""
 _PROBE_LEAST_S = 0.05
@@ -33,7 +33,7 @@ _CHANCE_BITS = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempts:
+class Retries:
     """Serves the commands of one node, one by one, for as long as each takes. `places` bounds the calls under way."""
 
     instance: NodeInstance
@@ -43,15 +43,17 @@ class Attempts:
     """The node's command topic."""
     retries: str | None
     """The topic on which a command waits for its next attempt; None where its lane waits for it."""
-    places: Places
+    places: FairSemaphore
     clock: Clock
-    once: Once | None = None
+    once: IdempotencyGuard | None = None
     """What lets an effect happen once a key; None for a node without idempotency."""
-    room: AnswerRoom | None = None
+    room: ResponseReservations | None = None
     """Where there has to be room for an answer before a call begins; None where nothing bounds that."""
 
     @classmethod
-    def of(cls, instance: NodeInstance, clock: Clock, *, topic: str, retries: str, once: Once | None = None) -> Self:
+    def of(
+        cls, instance: NodeInstance, clock: Clock, *, topic: str, retries: str, once: IdempotencyGuard | None = None
+    ) -> Self:
         """Serve a node as its contract says; `retries` is its pool's retry topic."""
         delivery = instance.node.contract.delivery
         return cls(
@@ -60,12 +62,14 @@ class Attempts:
             deadline_s=delivery.deadline_s,
             topic=topic,
             retries=retries if delivery.on_retry is OnRetry.OVERTAKE else None,
-            places=Places(delivery.max_in_flight),
+            places=FairSemaphore(delivery.max_in_flight),
             clock=clock,
             once=once,
         )
 
-    async def serve(self, delivery: Delivery, place: Place, tried: Tried | None = None) -> Sequence[Message] | None:
+    async def serve(
+        self, delivery: Delivery, place: CommandPosition, tried: RetryState | None = None
+    ) -> Sequence[Message] | None:
         """Return the messages that end the delivery; None if its partition leaves before an attempt has ended it.
 
         `tried` is what happened to it before, if it comes from the retry topic: it is not served before it is due. A
@@ -76,7 +80,7 @@ class Attempts:
         if not isinstance(command, OnexEnvelope):
             return command
         tried = tried or _NEVER
-        trial = _Trial(delivery, command, place, tried.attempts, tried.first_failed_at, self._spent_s(tried))
+        trial = _Attempt(delivery, command, place, tried.attempts, tried.first_failed_at, self._spent_s(tried))
         if tried.due is not None and await is_set_within(place.leaving, self._left_s(tried)):
             return None
         while isinstance(step := await self._step(trial), Wait):
@@ -84,7 +88,7 @@ class Attempts:
                 return None
         return step
 
-    async def _step(self, trial: "_Trial") -> Sequence[Message] | Wait | None:
+    async def _step(self, trial: "_Attempt") -> Sequence[Message] | Wait | None:
         """Go one step: give what ends the delivery, or for how long to wait before everything is looked at anew.
 
         Anew, since what has expired by the time that a target is well again is not served. None: its partition leaves.
@@ -109,7 +113,7 @@ class Attempts:
         return outcome if outcome is None or isinstance(outcome, Wait) else await self._settled(trial, claim, outcome)
 
     async def _called(
-        self, trial: "_Trial", planned: Plan
+        self, trial: "_Attempt", planned: Plan
     ) -> Sequence[Message] | CommandFailed | CommandRejected | Wait | None:
         """Let the handler act, once there is room for what it brings and its breaker lets it.
 
@@ -135,7 +139,7 @@ class Attempts:
         return outcome
 
     async def _attempt(
-        self, trial: "_Trial", planned: Plan, began_s: float
+        self, trial: "_Attempt", planned: Plan, began_s: float
     ) -> Sequence[Message] | CommandFailed | CommandRejected | None:
         """Make one attempt that the breaker admitted."""
         breaker = self.instance.breaker
@@ -165,7 +169,7 @@ class Attempts:
         return outcome
 
     async def _failed(
-        self, trial: "_Trial", claim: Held, planned: Plan, error: CommandFailed | CommandRejected
+        self, trial: "_Attempt", claim: Claim, planned: Plan, error: CommandFailed | CommandRejected
     ) -> Sequence[Message] | Wait:
         """Say what follows a failed attempt: the end, a wait in its place, or one on the retry topic."""
         trial.first_failed_at = trial.first_failed_at or self.clock.now()
@@ -177,7 +181,7 @@ class Attempts:
         if self.retries is None or trial.spent_s <= _IN_PLACE_S:
             return Wait(delay_s)
         due = self.clock.now() + timedelta(seconds=delay_s)
-        tried = Tried(trial.attempts, trial.first_failed_at, due, delay_s, trial.spent_s)
+        tried = RetryState(trial.attempts, trial.first_failed_at, due, delay_s, trial.spent_s)
         message = retry_message(trial.delivery, tried, topic=self.retries)
         if size_of(message) > self.instance.replies.bytes_max:
             return Wait(delay_s)  # With what is to be known of it, it is too large for the retry topic.
@@ -185,29 +189,29 @@ class Attempts:
         await self._release(claim, trial)
         return [message]
 
-    def _given_up(self, trial: "_Trial", error: CommandFailed | CommandRejected) -> Sequence[Message]:
+    def _given_up(self, trial: "_Attempt", error: CommandFailed | CommandRejected) -> Sequence[Message]:
         attempts, first_failed_at = max(trial.attempts, 1), trial.first_failed_at
         return self.instance.give_up(
             trial.delivery, trial.command, error, attempts=attempts, first_failed_at=first_failed_at
         )
 
-    async def _settled(self, trial: "_Trial", held: Held, messages: Sequence[Message]) -> Sequence[Message]:
+    async def _settled(self, trial: "_Attempt", held: Claim, messages: Sequence[Message]) -> Sequence[Message]:
         """Record what the command ended with, before anybody publishes it."""
         if self.once is not None:
             await self.once.settle(held, trial.delivery, trial.command, messages, trial.place.leaving)
         return messages
 
-    async def _release(self, held: Held, trial: "_Trial") -> None:
+    async def _release(self, held: Claim, trial: "_Attempt") -> None:
         if self.once is not None:
             await self.once.release(held, trial.delivery, trial.command)
 
-    def _left_s(self, tried: Tried) -> float:
+    def _left_s(self, tried: RetryState) -> float:
         """Seconds until a command is due. The clock by which that was written may differ: no wait gets longer by it."""
         assert tried.due is not None  # noqa: S101 - narrows the type; asked only where it is there
         longest_s = self.policy.max_s if tried.delay_s is None else min(tried.delay_s, self.policy.max_s)
         return min(max(0.0, (tried.due - self.clock.now()).total_seconds()), longest_s)
 
-    def _spent_s(self, tried: Tried) -> float:
+    def _spent_s(self, tried: RetryState) -> float:
         """Seconds that attempts and waits have taken. Where only a time is known, it is as good as the clocks agree."""
         if tried.spent_s is not None or tried.first_failed_at is None:
             return tried.spent_s or 0.0
@@ -223,12 +227,12 @@ class Attempts:
 
 
 @dataclass(slots=True)
-class _Trial:
+class _Attempt:
     """A command on its way to its end, and what became of it so far: `spent_s` counts attempts and waits."""
 
     delivery: Delivery
     command: OnexEnvelope
-    place: Place
+    place: CommandPosition
     attempts: int
     first_failed_at: datetime | None
     spent_s: float

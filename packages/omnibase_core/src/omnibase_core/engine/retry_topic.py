@@ -24,7 +24,7 @@ _DURATIONS = (f"{PREFIX}delay-s", f"{PREFIX}spent-s")
 """What stands in front of the other facts, where the host that wrote them knew of it."""
 
 
-class Tried(NamedTuple):
+class RetryState(NamedTuple):
     """How often a command was tried, since when it fails, and when it is due again; the times are aware.
 
     `delay_s` is how long it had to wait when it was put on the topic: no clock makes that longer. `spent_s` is what its
@@ -38,7 +38,7 @@ class Tried(NamedTuple):
     spent_s: float | None = None
 
 
-def retry_message(origin: Delivery, tried: Tried, *, topic: str) -> Message:
+def retry_message(origin: Delivery, tried: RetryState, *, topic: str) -> Message:
     """Build the message that holds a command until it is due. All that `tried` can hold has to be there."""
     assert tried.first_failed_at is not None  # noqa: S101 - narrows the type; what was tried has failed
     assert tried.due is not None  # noqa: S101 - likewise
@@ -56,7 +56,7 @@ def retry_message(origin: Delivery, tried: Tried, *, topic: str) -> Message:
     return Message(topic, origin.key, origin.value, (*origin.headers, *headers))
 
 
-def retried(delivery: Delivery) -> tuple[Delivery, Tried] | None:
+def retried(delivery: Delivery) -> tuple[Delivery, RetryState] | None:
     """Return the command as it was first delivered, and how often it was tried; None for what no host put there.
 
     Only headers at the end count: what a sender called by such a name stands before them. What is not known here, of a
@@ -76,7 +76,7 @@ def retried(delivery: Delivery) -> tuple[Delivery, Tried] | None:
         return None
 
 
-def _tried(facts: Mapping[str, str]) -> Tried:
+def _tried(facts: Mapping[str, str]) -> RetryState:
     """Read the facts. Raises KeyError or ValueError for what is not of ours."""
     first, due = (datetime.fromisoformat(facts[name]) for name in ("first-failed-at", "due"))
     seconds = [float(facts[name]) if name in facts else None for name in ("delay-s", "spent-s")]
@@ -84,7 +84,7 @@ def _tried(facts: Mapping[str, str]) -> Tried:
     is_sound = all(it is None or (isfinite(it) and it >= 0) for it in seconds)
     if attempts < 1 or first.tzinfo is None or due.tzinfo is None or not is_sound:
         raise ValueError("these are not facts of a retry")
-    return Tried(attempts, first, due, *seconds)
+    return RetryState(attempts, first, due, *seconds)
 
 
 def passed_on(delivery: Delivery, seconds: float) -> Message:

@@ -4,7 +4,7 @@ import asyncio
 from typing import Protocol
 
 
-class Place(Protocol):
+class CommandPosition(Protocol):
     """Where a command stands, as long as its partition is this host's."""
 
     @property

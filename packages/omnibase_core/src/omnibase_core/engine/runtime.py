@@ -16,23 +16,23 @@ from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
 from omnibase_core.contracts.registry import FileRegistry
 from omnibase_core.dead_letters import size_of
 from omnibase_core.engine.dispatch import TURN_S, serve, serve_at_once, serve_run
-from omnibase_core.engine.flow_control import Backpressure
+from omnibase_core.engine.flow_control import FlowControl
 from omnibase_core.engine.in_flight import (
     PARKED,
     Assignment,
+    InFlightCommand,
     Run,
-    Work,
     count_answer,
     count_done,
     count_growth,
     count_through,
 )
-from omnibase_core.engine.in_flight_limits import Intake
+from omnibase_core.engine.in_flight_limits import InFlightLimits
 from omnibase_core.engine.lanes import Lanes
-from omnibase_core.engine.nodes import Roster
-from omnibase_core.engine.rebalance import Handover
+from omnibase_core.engine.nodes import HostedNodes
+from omnibase_core.engine.rebalance import Rebalance
 from omnibase_core.engine.rejected_messages import mend, refused_of
-from omnibase_core.engine.status import RuntimeView
+from omnibase_core.engine.status import RuntimeStatus
 from omnibase_core.engine.transactions import Transactions
 from omnibase_core.errors import described
 from omnibase_core.idempotency_store import IdempotencyStore
@@ -55,7 +55,7 @@ from omnibase_core.ports import (
 )
 
 
-class NodeRuntime(RuntimeView):
+class NodeRuntime(RuntimeStatus):
     """Serves the commands of every node of a host.
 
     Guarantees: the commands of a lane are served in their order; what is taken is bounded; an offset is committed only
@@ -69,10 +69,10 @@ class NodeRuntime(RuntimeView):
         self._clock = clock
         self._observer = observer
         self._handlers: dict[str, Handler | InlineHandler] = {}
-        self._roster = Roster(host, bus=bus, clock=clock, observer=observer)
+        self._roster = HostedNodes(host, bus=bus, clock=clock, observer=observer)
         self._assignments: dict[Partition, Assignment] = {}
-        self._lanes: Lanes[Work] = Lanes()
-        self._finished: list[tuple[Work, Sequence[Message]]] = []
+        self._lanes: Lanes[InFlightCommand] = Lanes()
+        self._finished: list[tuple[InFlightCommand, Sequence[Message]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
         self._transactions: Transactions | None = None
@@ -80,7 +80,7 @@ class NodeRuntime(RuntimeView):
             self._transactions = Transactions(
                 bus, observer, self._assignments.values, complete=self._complete, drop=self._drop, spawn=self._spawn
             )
-        self._bound(Intake(per_topic={}, in_all=1, bytes_max=1))
+        self._bound(InFlightLimits(per_topic={}, in_all=1, bytes_max=1))
         self._crash: BaseException | None = None
         self._stopping = self._ending = self._stopped = False
 
@@ -114,13 +114,13 @@ class NodeRuntime(RuntimeView):
         self._bound(self._roster.intake())
         self._roster.bound_answers(self._flow.room, self._flow.requests_room)
 
-    def _bound(self, intake: Intake) -> None:
+    def _bound(self, intake: InFlightLimits) -> None:
         """Keep to these bounds of what is taken."""
         limits = self._host.limits
-        self._flow = Backpressure(
+        self._flow = FlowControl(
             self._bus, intake, self._assignments, ahead_max=limits.ahead_max, requests=self._roster.requests
         )
-        self._handover = Handover(
+        self._handover = Rebalance(
             limits,
             self._assignments,
             self._flow,
@@ -207,7 +207,7 @@ class NodeRuntime(RuntimeView):
 
     def _take(self, deliveries: deque[Delivery]) -> None:
         """Serve at once what awaits nothing, and queue the rest in lanes, until the host has no more room for bytes."""
-        served: list[Work | Run] = []
+        served: list[InFlightCommand | Run] = []
         flow, roster, assignments = self._flow, self._roster, self._assignments
         intake = flow.intake
         now_s, room_bytes = self._clock.monotonic_s(), intake.room_bytes
@@ -288,13 +288,13 @@ class NodeRuntime(RuntimeView):
             else:
                 self._publish_soon(work, messages)
 
-    def _serve(self, work: Work) -> Coroutine[None, None, Sequence[Message] | None]:
+    def _serve(self, work: InFlightCommand) -> Coroutine[None, None, Sequence[Message] | None]:
         return serve(self._roster, work, is_ending=self._is_ending)
 
     def _is_ending(self) -> bool:
         return self._ending
 
-    def _publish_soon(self, work: Work, messages: Sequence[Message]) -> None:
+    def _publish_soon(self, work: InFlightCommand, messages: Sequence[Message]) -> None:
         """Publish together what is finished within one turn of the event loop: alone, each costs as much as a call."""
         count_answer(self._flow.intake, work, messages)
         if not self._finished:
@@ -307,14 +307,14 @@ class NodeRuntime(RuntimeView):
             work.messages = messages
         self._publish([work for work, _ in finished])
 
-    def _publish(self, works: Sequence[Work | Run]) -> None:
+    def _publish(self, works: Sequence[InFlightCommand | Run]) -> None:
         """Queue the messages of finished work in order; late work of a lost partition is dropped."""
         current = [work for work in works if not work.assignment.closed]
         for work in works if len(current) < len(works) else ():
             if not work.assignment.closed:
                 continue
             self._drop(work)
-            if isinstance(work, Work):
+            if isinstance(work, InFlightCommand):
                 work.messages = ()  # It may still stand in its partition's line, which is about to be dropped, too.
         if not current:
             return
@@ -325,20 +325,22 @@ class NodeRuntime(RuntimeView):
         published = self._bus.publish([message for work in current for message in work.messages])
         published.add_done_callback(partial(self._acknowledged, current))
 
-    def _acknowledged(self, served: Sequence[Work | Run], outcome: "asyncio.Future[Sequence[Refusal]]") -> None:
+    def _acknowledged(
+        self, served: Sequence[InFlightCommand | Run], outcome: "asyncio.Future[Sequence[Refusal]]"
+    ) -> None:
         """Note as done what the broker has; publish again what it refused."""
         if self._stopped or outcome.cancelled() or outcome.exception() is not None:
             return  # The bus is at its end: what is not acknowledged is not done.
         if not outcome.result():
             self._complete(served)
             return
-        works = [work for it in served for work in ([it] if isinstance(it, Work) else it.works())]
+        works = [work for it in served for work in ([it] if isinstance(it, InFlightCommand) else it.works())]
         refused = refused_of(works, outcome.result())
         self._complete([work for work in works if work not in refused])
         for work, refusals in refused.items():
             self._spawn(self._publish_again(work, refusals))
 
-    def _complete(self, works: Sequence[Work | Run]) -> None:
+    def _complete(self, works: Sequence[InFlightCommand | Run]) -> None:
         """Move the watermarks of the partitions concerned, and let the bus commit them."""
         offsets: dict[Assignment, list[int]] = {}
         for work in works:
@@ -361,7 +363,7 @@ class NodeRuntime(RuntimeView):
             self._bus.commit(watermarks)
         self._flow.balance()
 
-    async def _publish_again(self, work: Work, refusals: Sequence[Refusal]) -> None:
+    async def _publish_again(self, work: InFlightCommand, refusals: Sequence[Refusal]) -> None:
         before_bytes = sum(map(size_of, work.messages))
         await mend(work, refusals, transacts=False)
         count_growth(self._flow.intake, work, sum(map(size_of, work.messages)) - before_bytes)
@@ -369,7 +371,7 @@ class NodeRuntime(RuntimeView):
 
     # --- Bookkeeping ----------------------------------------------------------------------------------------------
 
-    def _drop(self, work: Work | Run) -> None:
+    def _drop(self, work: InFlightCommand | Run) -> None:
         """Let go of work of a partition that is leaving: its next owner does the work."""
         count_done(self._flow.intake, [work])
         self._flow.balance()

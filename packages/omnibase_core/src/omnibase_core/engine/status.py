@@ -2,20 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 
-from omnibase_core.engine.flow_control import Backpressure, Standing
+from omnibase_core.engine.flow_control import FlowControl, PartitionProgress
 from omnibase_core.engine.in_flight import Assignment
 from omnibase_core.engine.instance import NodeFigures, NodeInstance
-from omnibase_core.engine.nodes import Roster
+from omnibase_core.engine.nodes import HostedNodes
 from omnibase_core.ports import Clock, Partition
 
 
-class RuntimeView:
+class RuntimeStatus:
     """The figures of a runtime, from what it works with."""
 
     _clock: Clock
-    _roster: Roster
+    _roster: HostedNodes
     _assignments: dict[Partition, Assignment]
-    _flow: Backpressure
+    _flow: FlowControl
 
     def instance(self, slug: str) -> NodeInstance:
         """Return a node that was loaded, by its name. Raises UnknownNode."""
@@ -63,6 +63,6 @@ class RuntimeView:
         return self._flow.held
 
     @property
-    def standings(self) -> Mapping[Partition, Standing]:
+    def standings(self) -> Mapping[Partition, PartitionProgress]:
         """How far each partition is, and why it is not read where it is not."""
         return self._flow.standings(self._clock.monotonic_s())

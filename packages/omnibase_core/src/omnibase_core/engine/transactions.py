@@ -8,7 +8,7 @@ next is half as large, after one that was committed twice as large again.
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 
-from omnibase_core.engine.in_flight import Assignment, Work
+from omnibase_core.engine.in_flight import Assignment, InFlightCommand
 from omnibase_core.engine.rejected_messages import mend, refused_of
 from omnibase_core.errors import TransactionAborted
 from omnibase_core.ports import EnvelopeBus, Observer, Refusal
@@ -35,8 +35,8 @@ class Transactions:
         observer: Observer,
         assignments: Callable[[], Iterable[Assignment]],
         *,
-        complete: Callable[[Sequence[Work]], None],
-        drop: Callable[[Work], None],
+        complete: Callable[[Sequence[InFlightCommand]], None],
+        drop: Callable[[InFlightCommand], None],
         spawn: Callable[[Coroutine[None, None, None]], None],
     ) -> None:
         """Hold what transactions are made of; nothing runs before `run`."""
@@ -98,9 +98,9 @@ class Transactions:
             if works or gaps:
                 await self._transact(works, gaps)
 
-    def _ready(self) -> list[Work]:
+    def _ready(self) -> list[InFlightCommand]:
         """Take the works of each partition up to the first that is not done, each time beginning at another one."""
-        works: list[Work] = []
+        works: list[InFlightCommand] = []
         size_bytes = 0
         assignments = [it for it in self._assignments() if it.line and not it.closed and it not in self._mending]
         self._first += 1
@@ -114,7 +114,7 @@ class Transactions:
                 works.append(line.popleft())
         return works
 
-    def _gaps(self, works: Sequence[Work]) -> list[Assignment]:
+    def _gaps(self, works: Sequence[InFlightCommand]) -> list[Assignment]:
         """Return the partitions of which nothing is left but a gap that is not committed."""
         if not self._gaps_due:
             return []
@@ -123,7 +123,7 @@ class Transactions:
         gaps = [it for it in self._assignments() if it not in busy and not it.closed and it.gap is not None]
         return [assignment for assignment in gaps if not assignment.leaving.is_set()]
 
-    async def _transact(self, works: Sequence[Work], gaps: Sequence[Assignment]) -> None:
+    async def _transact(self, works: Sequence[InFlightCommand], gaps: Sequence[Assignment]) -> None:
         messages = [message for work in works for message in work.messages]
         offsets = {work.assignment: work.delivery.offset + 1 for work in works}
         offsets.update({assignment: assignment.gap or 0 for assignment in gaps})
@@ -151,7 +151,7 @@ class Transactions:
                 self._mending.add(work.assignment)
                 self._spawn(self._mended(work, its_refusals))
 
-    def _committed(self, works: Sequence[Work], offsets: dict[Assignment, int]) -> None:
+    def _committed(self, works: Sequence[InFlightCommand], offsets: dict[Assignment, int]) -> None:
         for assignment, offset in offsets.items():
             assignment.committed = offset
         self._complete(works)
@@ -162,7 +162,7 @@ class Transactions:
         self._count_max = max(1, min(_COUNT_MAX, int(count * factor)))
         self._bytes_max = max(1, min(_BYTES_MAX, int(size_bytes * factor)))
 
-    def _put_back(self, works: Sequence[Work]) -> None:
+    def _put_back(self, works: Sequence[InFlightCommand]) -> None:
         """Stand in line again, in front; what belongs to a partition that is gone is another's now."""
         for work in reversed(works):
             if work.assignment.closed:
@@ -170,7 +170,7 @@ class Transactions:
             else:
                 work.assignment.line.appendleft(work)
 
-    async def _mended(self, work: Work, refusals: Sequence[Refusal]) -> None:
+    async def _mended(self, work: InFlightCommand, refusals: Sequence[Refusal]) -> None:
         """Hold back the partition of a refused message, and no other, until it has another message."""
         await mend(work, refusals, transacts=True)
         self._mending.discard(work.assignment)

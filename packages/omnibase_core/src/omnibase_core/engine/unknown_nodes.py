@@ -12,9 +12,9 @@ from omnibase_core.codec import decode
 from omnibase_core.contracts.host import RuntimeHostContract
 from omnibase_core.dead_letters import size_of
 from omnibase_core.engine.handler_publisher import ADDRESSEE
-from omnibase_core.engine.responses import Replies
-from omnibase_core.engine.retry_topic import Tried, passed_on, retried, taken_over
-from omnibase_core.engine.revocation import Place, is_set_within
+from omnibase_core.engine.responses import Responses
+from omnibase_core.engine.retry_topic import RetryState, passed_on, retried, taken_over
+from omnibase_core.engine.revocation import CommandPosition, is_set_within
 from omnibase_core.errors import CommandFailed, InvalidTopicName, PublishFailed, UndecodableEnvelope
 from omnibase_core.ports import Clock, Delivery, Message, Observer
 from omnibase_core.topics import TopicName
@@ -24,7 +24,7 @@ _PAUSE_LONGEST_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Strays:
+class UnknownNodes:
     """Serves what is for no node of this host. `bytes_max` is the size of the largest message, in bytes."""
 
     host: RuntimeHostContract
@@ -32,7 +32,9 @@ class Strays:
     clock: Clock
     observer: Observer
 
-    async def serve(self, delivery: Delivery, place: Place, tried: Tried | None = None) -> Sequence[Message] | None:
+    async def serve(
+        self, delivery: Delivery, place: CommandPosition, tried: RetryState | None = None
+    ) -> Sequence[Message] | None:
         """Return what leaves the command to another host, after a pause, or what ends it; None if its partition leaves.
 
         `tried` is that of commands that are served here.
@@ -86,7 +88,7 @@ class Strays:
         """Return the error answer, where it has a place to go, and the dead letter."""
         names, now = self.host.namespace, self.clock.now()
         origin, slug = self._origin(arrived), "unknown" if topic is None else topic.slug
-        replies = Replies(self.host, "", names.dead_letter(self.host.pool), bytes_max)
+        replies = Responses(self.host, "", names.dead_letter(self.host.pool), bytes_max)
         letter = replies.stray(origin, error, now, node=slug)
         self.observer.event("warning", "stray_command", node=slug, code=error.code, reason=str(error))
         try:

@@ -30,7 +30,7 @@ from omnibase_core.expressions.types import (
     DYNAMIC,
     NEVER,
     NUMBERS,
-    Field,
+    FieldType,
     Type,
     kind_of,
     list_of,
@@ -138,7 +138,7 @@ class _Checker:
         place = self._place_of_key(node, key)
         return self._fault(told, *place, code="unknown-field", nearest=near[0] if near else None)
 
-    def _unguarded(self, key: str, node: Select | Call, field: Field) -> InvalidExpression:
+    def _unguarded(self, key: str, node: Select | Call, field: FieldType) -> InvalidExpression:
         steps = steps_of(node)
         instead = instead_of_absent(steps) if steps else or_else("", key)
         told = f"{key!r} may be absent, the schema does not require it; write {instead}"
@@ -183,13 +183,13 @@ class _Checker:
         return item.inner() if index in node.optional else item
 
     def _map(self, node: MapLiteral, known: _Known) -> Type:
-        fields: dict[str, Field] = {}
+        fields: dict[str, FieldType] = {}
         extra: list[Type] = []
         for entry in node.entries:
             value = self.type_of(entry.value, known)
             value = value.inner() if entry.optional else value
             if isinstance(entry.key, Literal) and isinstance(entry.key.value, str):
-                fields[entry.key.value] = Field(value, required=not entry.optional)
+                fields[entry.key.value] = FieldType(value, required=not entry.optional)
             else:
                 extra.append(value)
         return DYNAMIC if node.message else object_of(fields, extra=union(extra) if extra else None)

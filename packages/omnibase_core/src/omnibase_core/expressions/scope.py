@@ -9,7 +9,7 @@ from pydantic_core import to_json
 
 from omnibase_core.envelope import OnexEnvelope
 from omnibase_core.expressions.input_bounds import PARTS_MAX, check_parts
-from omnibase_core.expressions.types import DYNAMIC, Field, Type, object_of, scalar
+from omnibase_core.expressions.types import DYNAMIC, FieldType, Type, object_of, scalar
 from omnibase_core.expressions.values import Coercion, engine_fault, holds_nul, plain, within_64_bits
 
 REQUEST_NAMES = ("payload", "metadata", "envelope")
@@ -21,7 +21,7 @@ FAILURE_NAMES = (*REQUEST_NAMES, "error")
 ALL_NAMES = (*ANSWER_NAMES, "error")
 """What there is to read at all; no expression reads all of it."""
 
-_TEXT, _PERHAPS_TEXT = Field(scalar("string"), required=True), Field(scalar("string", "null"), required=True)
+_TEXT, _PERHAPS_TEXT = FieldType(scalar("string"), required=True), FieldType(scalar("string", "null"), required=True)
 _ENVELOPE = {
     "envelope_id": _TEXT,
     "correlation_id": _TEXT,
@@ -34,7 +34,7 @@ _ENVELOPE = {
 _METADATA = object_of({}, extra=DYNAMIC)
 
 
-FAILURE_TYPE = object_of({"code": _TEXT, "message": _TEXT, "details": Field(_METADATA, required=True)})
+FAILURE_TYPE = object_of({"code": _TEXT, "message": _TEXT, "details": FieldType(_METADATA, required=True)})
 """The type of `error`. What `details` holds is the handler's affair, and differs from failure to failure."""
 
 

@@ -58,7 +58,7 @@ class ListLiteral:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class MapEntry:
     """`key: value`, or with `optional` `?key: value`."""
 
     key: "Node | None"
@@ -72,7 +72,7 @@ class MapLiteral:
 
     id: int
     message: str
-    entries: tuple[Entry, ...]
+    entries: tuple[MapEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +216,9 @@ def _map(body: bytes, identity: int) -> Node:
     return MapLiteral(identity, message, tuple(_entry(entry) for entry in entries))
 
 
-def _entry(parts: Mapping[int, Any]) -> Entry:
+def _entry(parts: Mapping[int, Any]) -> MapEntry:
     key = _node(parts[3]) if 3 in parts else None
-    return Entry(key, _node(parts[4]), optional=bool(parts.get(5, 0)))
+    return MapEntry(key, _node(parts[4]), optional=bool(parts.get(5, 0)))
 
 
 def _comprehension(body: bytes, identity: int) -> Node:

@@ -30,7 +30,7 @@ _DEPTH_MAX = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class FieldType:
     """One declared key of an object. `default` is what the schema says of it, which nothing fills in."""
 
     type: "Type"
@@ -50,7 +50,7 @@ class Type:
     kinds: frozenset[str]
     dynamic: bool = False
     item: "Type | None" = None
-    fields: Mapping[str, Field] = field(default_factory=dict)
+    fields: Mapping[str, FieldType] = field(default_factory=dict)
     extra: "Type | None" = None
 
     def __str__(self) -> str:
@@ -88,7 +88,7 @@ def optional_of(value: Type) -> Type:
     return Type(frozenset({"optional"}), item=value)
 
 
-def object_of(fields: Mapping[str, Field], *, extra: Type | None = None) -> Type:
+def object_of(fields: Mapping[str, FieldType], *, extra: Type | None = None) -> Type:
     """Give the type of an object; without `extra` it has no other keys."""
     return Type(frozenset({"map"}), fields=fields, extra=extra)
 
@@ -113,12 +113,12 @@ def union(types: Iterable[Type]) -> Type:
     )
 
 
-def _joined_fields(objects: list[Type]) -> Iterator[tuple[str, Field]]:
+def _joined_fields(objects: list[Type]) -> Iterator[tuple[str, FieldType]]:
     for name in dict.fromkeys(name for it in objects for name in it.fields):
         declared = [it.fields[name] for it in objects if name in it.fields]
         extras = [it.extra for it in objects if name not in it.fields and it.extra is not None]
         required = len(declared) == len(objects) and all(it.required for it in declared)
-        yield name, Field(union([*(it.type for it in declared), *extras]), required)
+        yield name, FieldType(union([*(it.type for it in declared), *extras]), required)
 
 
 # --- From JSON Schema -----------------------------------------------------------------------------------------------
@@ -234,12 +234,12 @@ class _Reader:
         items = schema.get("items")
         return self.read(items, depth + 1) if "prefixItems" not in schema else DYNAMIC
 
-    def _fields(self, schema: Mapping[str, Any], depth: int) -> Mapping[str, Field]:
+    def _fields(self, schema: Mapping[str, Any], depth: int) -> Mapping[str, FieldType]:
         declared, required = schema.get("properties", {}), schema.get("required", ())
         # What may be required elsewhere counts as present: better to say nothing than to be wrong.
         certain = not self.complete and not any(keyword in schema for keyword in (*_NARROWING, "anyOf", "oneOf"))
         return {
-            name: Field(self.read(part, depth + 1), name in required or not certain, _default_of(part))
+            name: FieldType(self.read(part, depth + 1), name in required or not certain, _default_of(part))
             for name, part in declared.items()
         }
 

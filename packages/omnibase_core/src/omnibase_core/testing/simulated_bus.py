@@ -9,10 +9,10 @@ from functools import partial
 from omnibase_core.errors import BusError
 from omnibase_core.ports import Assigned, Happening, Message, Partition, Revoked
 from omnibase_core.testing.simulated_cluster import SimulatedCluster
-from omnibase_core.testing.simulated_consumer import Held, SimulatedConsumer
+from omnibase_core.testing.simulated_consumer import ConsumedPartition, SimulatedConsumer
 from omnibase_core.testing.simulated_group import Tenure
 from omnibase_core.testing.simulated_link import SimulatedLink
-from omnibase_core.testing.simulated_producer import Published, SimulatedProducer, Transaction
+from omnibase_core.testing.simulated_producer import Published, SimulatedProducer, SimulatedTransaction
 
 _COMMIT_EVERY_S = 0.5
 _LAST_COMMIT_TRIES = 5
@@ -62,7 +62,7 @@ class SimulatedBus:
         return self._receiving
 
     @property
-    def held(self) -> Mapping[Partition, Held]:
+    def held(self) -> Mapping[Partition, ConsumedPartition]:
         """The assignments that the runtime has been told of, and not been told to give up."""
         return self.consumer.held
 
@@ -104,7 +104,7 @@ class SimulatedBus:
             self.watch(transaction)
         return transaction.outcome
 
-    def watch(self, transaction: Transaction) -> None:
+    def watch(self, transaction: SimulatedTransaction) -> None:
         """Give up a client call that never returns, fence what it may still do, and learn what became of it."""
         self._loop.call_later(self._cluster.faults.watchdog_s, self._producer.recover, transaction)
 
@@ -190,11 +190,11 @@ class SimulatedBus:
             return replace(happening, partitions=partitions)
         return replace(happening, partitions=partitions, release=partial(self._release, mine, tenures, waits_until_s))
 
-    def _held_under(self, tenure: Tenure) -> Held | None:
+    def _held_under(self, tenure: Tenure) -> ConsumedPartition | None:
         held = self.held.get(tenure.partition)
         return held if held is not None and held.tenure is tenure else None
 
-    def _release(self, mine: Sequence[Held], tenures: Sequence[Tenure], waits_until_s: float) -> None:
+    def _release(self, mine: Sequence[ConsumedPartition], tenures: Sequence[Tenure], waits_until_s: float) -> None:
         transaction = self._producer.transaction
         is_early = self._loop.time() < waits_until_s - _A_MOMENT_S
         if transaction is not None and is_early and any(held in transaction.offsets for held in mine):
@@ -203,7 +203,7 @@ class SimulatedBus:
             self.consumer.forget(held)
         self._link.send(partial(self._let_go, mine, tenures, _LAST_COMMIT_TRIES))
 
-    def _let_go(self, mine: Sequence[Held], tenures: Sequence[Tenure], tries: int) -> None:
+    def _let_go(self, mine: Sequence[ConsumedPartition], tenures: Sequence[Tenure], tries: int) -> None:
         """Commit what is noted, some times if need be, and only then let go."""
         left = [held for held in mine if not self._committed_last(held)]
         if left and tries > 1:
@@ -255,18 +255,18 @@ class SimulatedBus:
         if any(held.sent is not None or held.due is not None for held in self.held.values()):
             self._commit_soon()
 
-    def _commit_arrives(self, held: Held, offset: int) -> None:
+    def _commit_arrives(self, held: ConsumedPartition, offset: int) -> None:
         if offset <= (held.acknowledged or 0):
             return  # One connection keeps the order: what was sent later cannot have come before.
         self._link.send(partial(self.commit_ends, held, offset, self._committed(held, offset)))
 
-    def commit_ends(self, held: Held, offset: int, is_kept: bool) -> None:  # noqa: FBT001 - the broker's answer
+    def commit_ends(self, held: ConsumedPartition, offset: int, is_kept: bool) -> None:  # noqa: FBT001 - the broker's answer
         """Take the broker's answer: what it has not kept is sent again, or what is noted by then."""
         held.sent = None
         if is_kept:
             held.acknowledged = max(held.acknowledged or 0, offset)
 
-    def _committed_last(self, held: Held) -> bool:
+    def _committed_last(self, held: ConsumedPartition) -> bool:
         """Commit what is noted, if anything is, and nothing after it."""
         if held.noted is None:
             return True
@@ -274,7 +274,7 @@ class SimulatedBus:
             held.acknowledged = held.noted
         return is_kept
 
-    def _committed(self, held: Held, offset: int) -> bool:
+    def _committed(self, held: ConsumedPartition, offset: int) -> bool:
         """Commit at the broker. What is of a log that is gone by now is done with: another log has its name.
 
         Kinder than Kafka, which would take such an offset if the topic were created again within this very moment.

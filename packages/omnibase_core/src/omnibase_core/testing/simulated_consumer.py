@@ -20,7 +20,7 @@ UNREADABLE = "\udcff"
 
 
 @dataclass(eq=False)
-class Held:
+class ConsumedPartition:
     """One assignment of a partition as the client knows it.
 
     `position` is where it reads on, `expected` the offset behind the last delivery. `noted` is what the runtime asked
@@ -50,37 +50,37 @@ class SimulatedConsumer:
 
     def __init__(self, cluster: SimulatedCluster, group: ConsumerGroup, *, wake: Callable[[], None]) -> None:
         """Start without a partition."""
-        self.held: dict[Partition, Held] = {}
+        self.held: dict[Partition, ConsumedPartition] = {}
         self.paused: set[Partition] = set()
         self.news: deque[Callable[[], Happening | None]] = deque()
         self._asked: deque[Callable[[], None]] = deque()
         self._cluster = cluster
         self._group = group
         self._wake = wake
-        self._noticing: set[Held] = set()
+        self._noticing: set[ConsumedPartition] = set()
 
     # --- What the runtime asks, by the partition object of an assignment ------------------------------------------
 
-    def ask(self, what: Callable[[Sequence[Held]], None], partitions: Iterable[Partition]) -> None:
+    def ask(self, what: Callable[[Sequence[ConsumedPartition]], None], partitions: Iterable[Partition]) -> None:
         """Do something with partitions at the next turn, as far as they are still held under the same assignment."""
         wanted = list(partitions)
         self._asked.append(lambda: what(self.current(wanted)))
         self._wake()
 
-    def current(self, partitions: Iterable[Partition]) -> list[Held]:
+    def current(self, partitions: Iterable[Partition]) -> list[ConsumedPartition]:
         """Return what is held under exactly these objects."""
         found = [(self.held.get(partition), partition) for partition in partitions]
         return [held for held, partition in found if held is not None and held.partition is partition]
 
-    def pause(self, partitions: Sequence[Held]) -> None:
+    def pause(self, partitions: Sequence[ConsumedPartition]) -> None:
         """Fetch nothing more of these."""
         self.paused.update(held.partition for held in partitions)
 
-    def resume(self, partitions: Sequence[Held]) -> None:
+    def resume(self, partitions: Sequence[ConsumedPartition]) -> None:
         """Fetch these again."""
         self.paused.difference_update(held.partition for held in partitions)
 
-    def rewind(self, offset: int, partitions: Sequence[Held]) -> None:
+    def rewind(self, offset: int, partitions: Sequence[ConsumedPartition]) -> None:
         """Read these again from an offset on."""
         for held in partitions:
             held.position, held.expected, held.reached = offset, offset, None
@@ -123,7 +123,7 @@ class SimulatedConsumer:
                 self._note_end(held, reached)
         return Batch(deliveries, reached) if deliveries or reached else None
 
-    def _read(self, held: Held, room: int) -> list[Delivery]:
+    def _read(self, held: ConsumedPartition, room: int) -> list[Delivery]:
         log = self._cluster.log(held.partition)
         if log is None:
             return []
@@ -137,7 +137,7 @@ class SimulatedConsumer:
         records, held.position = log.read(held.position, room)
         return [Delivery(held.partition, offset, it.key, it.value, *_headers_of(it.headers)) for offset, it in records]
 
-    def _note_end(self, held: Held, reached: dict[Partition, int]) -> None:
+    def _note_end(self, held: ConsumedPartition, reached: dict[Partition, int]) -> None:
         """Tell a gap at the end once. Where nothing was delivered, a committed offset says what is below."""
         log = self._cluster.log(held.partition)
         if log is None or log.identity != held.identity or held.position != log.end or held.reached == held.position:
@@ -147,21 +147,21 @@ class SimulatedConsumer:
         if held.position > known:
             reached[held.partition] = held.expected = held.position
 
-    def watch(self, held: Held) -> None:
+    def watch(self, held: ConsumedPartition) -> None:
         """Hear, a while later, when the log of a partition is another one, whether or not it is fetched."""
         log = self._cluster.log(held.partition)
         if log is not None and log.identity != held.identity and held not in self._noticing:
             self._noticing.add(held)
             self._cluster.later(self._cluster.dice.between(0, _NOTICED_WITHIN_S), partial(self._recreated, held))
 
-    def _recreated(self, held: Held) -> None:
+    def _recreated(self, held: ConsumedPartition) -> None:
         self._noticing.discard(held)
         if self.held.get(held.partition) is held:
             self.went_back(held, start=0)
 
     # --- Assignments ----------------------------------------------------------------------------------------------
 
-    def went_back(self, held: Held, *, start: int | None = None) -> None:
+    def went_back(self, held: ConsumedPartition, *, start: int | None = None) -> None:
         """End an assignment whose offsets went back by themselves, and begin another at the log's beginning."""
         lost = Revoked(frozenset({held.partition}), lost=True, release=lambda: None)
 
@@ -184,28 +184,28 @@ class SimulatedConsumer:
         self.start(fresh)
         return Assigned(frozenset(held.partition for held in fresh))
 
-    def start(self, fresh: Sequence[Held]) -> None:
+    def start(self, fresh: Sequence[ConsumedPartition]) -> None:
         """Begin to fetch: the client itself would keep what was paused under an earlier assignment."""
         self.paused.difference_update(held.partition for held in fresh)
 
-    def forget(self, held: Held) -> bool:
+    def forget(self, held: ConsumedPartition) -> bool:
         """End an assignment on this side; return whether it was still held."""
         if self.held.get(held.partition) is not held:
             return False
         del self.held[held.partition]
         return True
 
-    def _held_of(self, tenure: Tenure, start: int | None) -> Held:
+    def _held_of(self, tenure: Tenure, start: int | None) -> ConsumedPartition:
         partition = Partition(*tenure.partition)
         log = self._cluster.log(partition)
         position = self._group.committed.get(partition, 0) if start is None else start
-        return Held(partition, tenure, log.identity if log is not None else 0, position)
+        return ConsumedPartition(partition, tenure, log.identity if log is not None else 0, position)
 
     def _begin_of(self, partition: Partition) -> int:
         log = self._cluster.log(partition)
         return log.begin if log is not None else 0
 
-    def _rewound(self, held: Held) -> Rewound | None:
+    def _rewound(self, held: ConsumedPartition) -> Rewound | None:
         return Rewound(held.partition) if self.held.get(held.partition) is held else None
 
 

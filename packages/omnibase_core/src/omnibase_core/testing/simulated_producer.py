@@ -10,7 +10,7 @@ from omnibase_core.dead_letters import size_of
 from omnibase_core.errors import TransactionAborted
 from omnibase_core.ports import Message, Partition, Refusal
 from omnibase_core.testing.simulated_cluster import SimulatedCluster
-from omnibase_core.testing.simulated_consumer import Held
+from omnibase_core.testing.simulated_consumer import ConsumedPartition
 from omnibase_core.testing.simulated_group import ConsumerGroup, Member
 from omnibase_core.testing.simulated_link import SimulatedLink
 
@@ -27,7 +27,7 @@ class Publication:
 
 
 @dataclass(eq=False)
-class Transaction:
+class SimulatedTransaction:
     """One transaction. Once it is `fenced` the broker takes nothing more of it; `kept` says what it had by then.
 
     One that `hangs` is kept by the broker or is not; its client never hears of it.
@@ -35,7 +35,7 @@ class Transaction:
 
     outcome: Published
     messages: Sequence[Message]
-    offsets: Mapping[Held, int]
+    offsets: Mapping[ConsumedPartition, int]
     hangs: bool = False
     fenced: bool = False
     kept: bool = False
@@ -47,7 +47,7 @@ class SimulatedProducer:
     def __init__(self, cluster: SimulatedCluster, group: ConsumerGroup, member: Member, link: SimulatedLink) -> None:
         """Publish for a member of a group."""
         self.unanswered: dict[Publication, None] = {}
-        self.transaction: Transaction | None = None
+        self.transaction: SimulatedTransaction | None = None
         self._cluster = cluster
         self._group = group
         self._member = member
@@ -68,20 +68,20 @@ class SimulatedProducer:
             self._link.send(partial(self._arrive, place))
         return publication.outcome
 
-    def transact(self, messages: Sequence[Message], offsets: Mapping[Held, int]) -> Transaction:
+    def transact(self, messages: Sequence[Message], offsets: Mapping[ConsumedPartition, int]) -> SimulatedTransaction:
         """Send messages and offsets to the broker, which keeps all or nothing of them."""
         if self.transaction is not None:
             self._cluster.witness.objection("a transaction began before the one before it had ended")
-        transaction = self.transaction = Transaction(self._loop.create_future(), messages, offsets)
+        transaction = self.transaction = SimulatedTransaction(self._loop.create_future(), messages, offsets)
         transaction.hangs = self._cluster.dice.chance(self._cluster.faults.hung)
         self._link.send(partial(self._transaction_arrives, transaction))
         return transaction
 
-    def recover(self, transaction: Transaction) -> None:
+    def recover(self, transaction: SimulatedTransaction) -> None:
         """Fence a transaction whose client does not come back, and learn what became of it."""
         self._link.send(partial(self._fence, transaction))
 
-    def is_of_its_log(self, held: Held) -> bool:
+    def is_of_its_log(self, held: ConsumedPartition) -> bool:
         """Check whether an assignment is of the log that its partition has now."""
         log = self._cluster.log(held.partition)
         return log is not None and log.identity == held.identity
@@ -101,7 +101,7 @@ class SimulatedProducer:
             if not publication.outcome.done():
                 publication.outcome.set_result(publication.refusals)
 
-    def _transaction_arrives(self, transaction: Transaction) -> None:
+    def _transaction_arrives(self, transaction: SimulatedTransaction) -> None:
         """Keep everything, or nothing: by the group's, a quota's or the dice's will."""
         refusals: list[Refusal] = []
         faults = self._cluster.faults
@@ -114,11 +114,11 @@ class SimulatedProducer:
         if not transaction.hangs:
             self._link.send(partial(self._transaction_ends, transaction, refusals))
 
-    def _fence(self, transaction: Transaction) -> None:
+    def _fence(self, transaction: SimulatedTransaction) -> None:
         transaction.fenced = True
         self._link.send(partial(self._transaction_ends, transaction, []))
 
-    def _transaction_ends(self, transaction: Transaction, refusals: Sequence[Refusal]) -> None:
+    def _transaction_ends(self, transaction: SimulatedTransaction, refusals: Sequence[Refusal]) -> None:
         self.transaction = None
         if transaction.outcome.done():
             return

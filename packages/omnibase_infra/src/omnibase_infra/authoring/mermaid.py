@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 
-from omnibase_infra.authoring.topology import Scene
+from omnibase_infra.authoring.topology import HostTopology
 
 
-def mermaid(scenes: Sequence[Scene]) -> str:
+def mermaid(scenes: Sequence[HostTopology]) -> str:
     """Draw a chart: topics on the left, nodes and handlers inside of their host, answers on the right."""
     return "\n".join(["flowchart LR", *(line for number, scene in enumerate(scenes) for line in _scene(number, scene))])
 
 
-def _scene(number: int, scene: Scene) -> Iterator[str]:
+def _scene(number: int, scene: HostTopology) -> Iterator[str]:
     rows = [
         (row, served.handler, asked.name) for served in scene.handlers for asked in served.asked for row in asked.rows
     ]

@@ -22,7 +22,7 @@ _ORDERINGS = {"key": "one after the other for each key", "partition": "one after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class EngineError:
     """What a code of the engine means, and what becomes of the command.
 
     `rejected`: the sender is at fault, there is no dead letter.
@@ -33,28 +33,34 @@ class Failure:
     retryable: bool = False
 
 
-ENGINE: Mapping[str, Failure] = {
-    "payload_invalid": Failure(meaning="The payload does not fit the input schema.", rejected=True),
-    "operation_missing": Failure(meaning="The command names no operation, and the node has several.", rejected=True),
-    "unknown_operation": Failure(meaning="The node has no operation of this name.", rejected=True),
-    "node_mismatch": Failure(meaning="The command is for another node than the topic that it came by."),
-    "handler_mismatch": Failure(meaning="The command's handler type is not that of the contract.", rejected=True),
-    "expired": Failure(meaning="The command was served after its `expires_at`.", rejected=True),
-    "request_invalid": Failure(meaning="What the contract asks of its handler is off the handler's model."),
-    "expression_failed": Failure(meaning="An expression of the contract could not be evaluated on this command."),
-    "answer_invalid": Failure(meaning="The answer does not fit the output schema, or is no object."),
-    "answer_too_large": Failure(meaning="The answer is larger than the bus takes."),
-    "timeout": Failure(meaning="The handler gave no result within `delivery.timeout_s`.", retryable=True),
-    "idempotency_key_invalid": Failure(meaning="The key of `idempotency` came to be neither text nor a number."),
-    "recorded_answer_unreadable": Failure(meaning="What the store has for this key is no answer."),
-    "internal_error": Failure(meaning="A bug of the node's function, or of a handler: what it raised, `sys.exit` too."),
-    "headers_unreadable": Failure(meaning="A header of the command cannot be read, such as a name that is not UTF-8."),
-    "unknown_node": Failure(meaning="No host of the pool has the node any more.", retryable=True),
-    "host_full": Failure(meaning="The host holds as many requests as it may.", rejected=True, retryable=True),
+ENGINE: Mapping[str, EngineError] = {
+    "payload_invalid": EngineError(meaning="The payload does not fit the input schema.", rejected=True),
+    "operation_missing": EngineError(
+        meaning="The command names no operation, and the node has several.", rejected=True
+    ),
+    "unknown_operation": EngineError(meaning="The node has no operation of this name.", rejected=True),
+    "node_mismatch": EngineError(meaning="The command is for another node than the topic that it came by."),
+    "handler_mismatch": EngineError(meaning="The command's handler type is not that of the contract.", rejected=True),
+    "expired": EngineError(meaning="The command was served after its `expires_at`.", rejected=True),
+    "request_invalid": EngineError(meaning="What the contract asks of its handler is off the handler's model."),
+    "expression_failed": EngineError(meaning="An expression of the contract could not be evaluated on this command."),
+    "answer_invalid": EngineError(meaning="The answer does not fit the output schema, or is no object."),
+    "answer_too_large": EngineError(meaning="The answer is larger than the bus takes."),
+    "timeout": EngineError(meaning="The handler gave no result within `delivery.timeout_s`.", retryable=True),
+    "idempotency_key_invalid": EngineError(meaning="The key of `idempotency` came to be neither text nor a number."),
+    "recorded_answer_unreadable": EngineError(meaning="What the store has for this key is no answer."),
+    "internal_error": EngineError(
+        meaning="A bug of the node's function, or of a handler: what it raised, `sys.exit` too."
+    ),
+    "headers_unreadable": EngineError(
+        meaning="A header of the command cannot be read, such as a name that is not UTF-8."
+    ),
+    "unknown_node": EngineError(meaning="No host of the pool has the node any more.", retryable=True),
+    "host_full": EngineError(meaning="The host holds as many requests as it may.", rejected=True, retryable=True),
 }
 
 
-def failures_of(node: CompiledNode) -> dict[str, Failure]:
+def failures_of(node: CompiledNode) -> dict[str, EngineError]:
     """Give the codes that can come of a node: one that calls nobody, or waits for nobody, has fewer."""
     without = set()
     if len(node.contract.operations) == 1:

@@ -24,7 +24,7 @@ _BOUNDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class FieldRow:
     """One field: where it is (`lines[].sku`), what it holds, whether it has to be there, and what is said of it."""
 
     path: str
@@ -33,7 +33,7 @@ class Field:
     meaning: str
 
 
-def fields_of(schema: Mapping[str, Any]) -> list[Field]:
+def fields_of(schema: Mapping[str, Any]) -> list[FieldRow]:
     """Give the fields of an object and of the objects within it, in the order of the schema."""
     return list(_fields(schema, schema, "", _DEPTH_MAX))
 
@@ -57,7 +57,7 @@ def type_of(schema: Any, root: Mapping[str, Any]) -> str:
     return ", ".join([named, *_bounds(schema)])
 
 
-def _fields(schema: Any, root: Mapping[str, Any], path: str, depth: int) -> Iterator[Field]:
+def _fields(schema: Any, root: Mapping[str, Any], path: str, depth: int) -> Iterator[FieldRow]:
     if not isinstance(schema, Mapping) or depth == 0:
         return
     schema = resolved(schema, root)
@@ -65,7 +65,7 @@ def _fields(schema: Any, root: Mapping[str, Any], path: str, depth: int) -> Iter
     for name, part in schema.get("properties", {}).items():
         here = f"{path}{name}"
         inner = resolved(part, root) if isinstance(part, Mapping) else {}
-        yield Field(here, type_of(part, root), name in required, _meaning(inner))
+        yield FieldRow(here, type_of(part, root), name in required, _meaning(inner))
         yield from _fields(inner, root, f"{here}.", depth - 1)
         if isinstance(inner.get("items"), Mapping):
             yield from _fields(inner["items"], root, f"{here}[].", depth - 1)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 
 from omnibase_core.contracts.node import NodeKind
-from omnibase_infra.authoring.topology import Asked, Row, Scene, Served
+from omnibase_infra.authoring.topology import HandlerRows, HostTopology, NodeRow, TargetRows
 
 _MARGIN = 24
 _PADDING = 28
@@ -50,7 +50,7 @@ _BANDS = 6
 _KINDS = {NodeKind.EFFECT: "effect", NodeKind.COMPUTE: "compute"}
 
 
-def drawing(scenes: Sequence[Scene]) -> str:
+def drawing(scenes: Sequence[HostTopology]) -> str:
     """Draw the scenes below each other."""
     bands = {
         name: index % _BANDS for index, name in enumerate(sorted({it.handler for s in scenes for it in s.handlers}))
@@ -89,7 +89,7 @@ class _Columns:
     answers: tuple[float, float]
 
     @classmethod
-    def of(cls, scenes: Sequence[Scene]) -> "_Columns":
+    def of(cls, scenes: Sequence[HostTopology]) -> "_Columns":
         rows = [row for scene in scenes for row in _rows(scene)]
         asked = [it.name for scene in scenes for served in scene.handlers for it in served.asked]
         handlers = [served.handler for scene in scenes for served in scene.handlers]
@@ -113,7 +113,7 @@ class _Columns:
 class _Panel:
     """One host, from its top edge down."""
 
-    def __init__(self, scene: Scene, columns: _Columns, top: float, bands: dict[str, int]) -> None:
+    def __init__(self, scene: HostTopology, columns: _Columns, top: float, bands: dict[str, int]) -> None:
         self._scene = scene
         self._columns = columns
         self._top = top
@@ -149,7 +149,7 @@ class _Panel:
             yield _text("head", left, self._top + 92, title)
             yield _text("tiny", left, self._top + 108, _fitting(below, width, 11))
 
-    def _served(self, served: Served, top: float) -> Iterator[str]:
+    def _served(self, served: HandlerRows, top: float) -> Iterator[str]:
         left, width = self._columns.handlers
         yield _rect(f"band b{self._bands[served.handler]}", left, top, width, _height(served), radius=10)
         yield _text("name", left + 14, top + 21, served.handler)
@@ -158,7 +158,7 @@ class _Panel:
             yield from self._asked(asked, y)
             y += _LINE * len(asked.rows)
 
-    def _asked(self, asked: Asked, top: float) -> Iterator[str]:
+    def _asked(self, asked: TargetRows, top: float) -> Iterator[str]:
         left, width = self._columns.handlers
         height = _LINE * len(asked.rows)
         inner = (left + 10, top, width - 20, height - (_LINE - _BOX))
@@ -172,7 +172,7 @@ class _Panel:
         for index, row in enumerate(asked.rows):
             yield from self._row(row, top + _LINE * index)
 
-    def _row(self, row: Row, top: float) -> Iterator[str]:
+    def _row(self, row: NodeRow, top: float) -> Iterator[str]:
         columns = self._columns
         middle = top + _BOX / 2
         yield from _topic(columns.commands, middle, row.commands)
@@ -206,7 +206,7 @@ def _topic(column: tuple[float, float], middle: float, topic: str) -> Iterator[s
     yield "</g>"
 
 
-def _node(column: tuple[float, float], top: float, row: Row) -> Iterator[str]:
+def _node(column: tuple[float, float], top: float, row: NodeRow) -> Iterator[str]:
     left, width = column
     yield "<g>"
     told = f"{row.node} {row.version} ({row.kind}): {row.description} Operations: {', '.join(row.operations)}"
@@ -235,11 +235,11 @@ def _text(style: str, x: float, y: float, text: str, *, middle: bool = False) ->
 # --- Sizes --------------------------------------------------------------------------------------------------------
 
 
-def _height(served: Served) -> float:
+def _height(served: HandlerRows) -> float:
     return _LABEL + sum(_LINE * len(asked.rows) for asked in served.asked) - (_LINE - _BOX) + 10
 
 
-def _rows(scene: Scene) -> Iterator[Row]:
+def _rows(scene: HostTopology) -> Iterator[NodeRow]:
     return (row for served in scene.handlers for asked in served.asked for row in asked.rows)
 
 
@@ -249,7 +249,7 @@ def _split(topic: str) -> tuple[str, str]:
     return f"{shared}.", f"{node}.{version}"
 
 
-def _operations(row: Row) -> str:
+def _operations(row: NodeRow) -> str:
     """List what fits, and say how many more there are."""
     text = ", ".join(row.operations)
     if len(text) <= _TEXT_MAX:

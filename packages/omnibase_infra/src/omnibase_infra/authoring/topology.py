@@ -11,7 +11,7 @@ EXPRESSIONS = "expressions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class NodeRow:
     """One node on one host, from its commands to its answers."""
 
     node: str
@@ -24,43 +24,43 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TargetRows:
     """What nodes ask of a handler: a target, the functions of a module, or the handler as such (an empty name)."""
 
     name: str
-    rows: Sequence[Row]
+    rows: Sequence[NodeRow]
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class HandlerRows:
     """A handler, and who asks what of it."""
 
     handler: str
-    asked: Sequence[Asked]
+    asked: Sequence[TargetRows]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class HostTopology:
     """One host. `others` are the topics that are no node's, each with what it is for."""
 
     host: str
     description: str
     group: str
-    handlers: Sequence[Served]
+    handlers: Sequence[HandlerRows]
     others: Sequence[tuple[str, str]]
 
 
-def landscape(hosts: Sequence[LoadedHost]) -> list[Scene]:
+def landscape(hosts: Sequence[LoadedHost]) -> list[HostTopology]:
     """Give a scene for each host: handlers and what is asked of them by name, nodes in the host's order."""
     return [_scene(host) for host in hosts]
 
 
-def _scene(host: LoadedHost) -> Scene:
+def _scene(host: LoadedHost) -> HostTopology:
     names = host.contract.namespace
-    rows: dict[str, dict[str, list[Row]]] = {}
+    rows: dict[str, dict[str, list[NodeRow]]] = {}
     for node in host.nodes:
         contract = node.contract
-        row = Row(
+        row = NodeRow(
             node=contract.name,
             kind=contract.kind,
             version=contract.version,
@@ -70,12 +70,12 @@ def _scene(host: LoadedHost) -> Scene:
             answers=names.event(contract.name, contract.major),
         )
         rows.setdefault(node.handler_type, {}).setdefault(_asked_of(node), []).append(row)
-    return Scene(
+    return HostTopology(
         host=host.contract.name,
         description=host.contract.description,
         group=names.group(host.contract.pool),
         handlers=[
-            Served(handler, [Asked(name, asked[name]) for name in sorted(asked)])
+            HandlerRows(handler, [TargetRows(name, asked[name]) for name in sorted(asked)])
             for handler, asked in sorted(rows.items())
         ],
         others=_others(host),

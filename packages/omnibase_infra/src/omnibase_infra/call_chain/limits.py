@@ -8,20 +8,20 @@ from typing import Any
 from omnibase_core.contracts.host import TargetLimits
 from omnibase_core.errors import TargetBusy
 from omnibase_core.ports import Handler, HandlerCall
-from omnibase_core.semaphore import Places
+from omnibase_core.semaphore import FairSemaphore
 
 _SHARE = 0.5
 """How much of its time a call may wait: the rest is for what it does, so that no wait looks like a slow target."""
 
 
-class Turns:
+class TargetSlots:
     """The turns of one target: so many at once, and so many a second, in the order in which they were asked for."""
 
     def __init__(self, name: str, limits: TargetLimits) -> None:
         """Make as many places as there are."""
         self._name = name
         self._limits = limits
-        self._places = Places(limits.concurrency)
+        self._places = FairSemaphore(limits.concurrency)
         self._next_s = -inf
         """When the next call may begin, in the loop's time."""
 
@@ -70,7 +70,7 @@ class LimitedHandler:
     def __init__(self, handler: Handler, limits: Mapping[str, TargetLimits]) -> None:
         """Hold the handler, and the limits of each of its targets."""
         self._handler = handler
-        self._turns = {name: Turns(name, of_target) for name, of_target in limits.items()}
+        self._turns = {name: TargetSlots(name, of_target) for name, of_target in limits.items()}
 
     async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:
         """Wait for a turn, and do the call in the time that is left. Raises TargetBusy before anything was asked."""

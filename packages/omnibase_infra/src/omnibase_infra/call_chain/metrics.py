@@ -16,7 +16,7 @@ BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 OK = "ok"
 
 
-class Asked(NamedTuple):
+class CallLabels(NamedTuple):
     """What was asked of whom. A handler without targets has the target ""."""
 
     handler: str
@@ -44,7 +44,7 @@ class CallFigures:
 class MeasuredHandler:
     """Does what a handler does, and counts it. A Handler."""
 
-    def __init__(self, handler: Handler, figures: dict[Asked, CallFigures]) -> None:
+    def __init__(self, handler: Handler, figures: dict[CallLabels, CallFigures]) -> None:
         """Hold the handler, and where its figures go."""
         self._handler = handler
         self._figures = figures
@@ -63,7 +63,7 @@ class MeasuredHandler:
             raise
         finally:
             # A named tuple at a third of what calling its class takes: this is done for each call.
-            asked = tuple.__new__(Asked, (call.handler_type, call.target or "", call.operation))
+            asked = tuple.__new__(CallLabels, (call.handler_type, call.target or "", call.operation))
             figures = self._figures.get(asked) or self._figures.setdefault(asked, CallFigures())
             figures.note(outcome, seconds=time.perf_counter() - began_s)
         return result

@@ -1,4 +1,4 @@
-"""DiscreetHandler: a handler whose errors tell no secret, whatever its server or its vendor put into them."""
+"""RedactingHandler: a handler whose errors tell no secret, whatever its server or its vendor put into them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from omnibase_infra.secrets.redaction import Redactor
 from omnibase_spi import Handler, HandlerCall
 
 
-class DiscreetHandler:
+class RedactingHandler:
     """Lets another do each call, and redacts what it raises: message and details. A Handler."""
 
     def __init__(self, handler: Handler, redactor: Redactor) -> None:

@@ -13,7 +13,7 @@ from omnibase_core.ports import ContractDocument
 from omnibase_infra.cli.contract_tests import documents_at
 from omnibase_infra.cli.live_checks import check_live
 from omnibase_infra.cli.problems import FORMATS, Format, report, summary, terminal_width
-from omnibase_infra.host.contract_files import Found, find_with_tests, is_test
+from omnibase_infra.host.contract_files import ContractFiles, find_with_tests, is_test
 from omnibase_infra.host.loading import contracts_dir_of, documents_of_host, is_host, registry_of
 
 
@@ -90,11 +90,11 @@ def _checked(paths: Iterable[Path]) -> FileRegistry:
     return registry_of(documents.values(), unreadable)
 
 
-def _found_at(path: Path) -> Found:
+def _found_at(path: Path) -> ContractFiles:
     found = find_with_tests(path)
     if path.is_file() and is_test(path):
         beside = find_with_tests(path.parent)
-        return Found(list(documents_at(path, beside.documents)), found.problems)
+        return ContractFiles(list(documents_at(path, beside.documents)), found.problems)
     if path.is_file() and found.documents and is_host(found.documents[0]):
         return documents_of_host(path, contracts_dir_of(path))
     return found

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import click
 
-from omnibase_core.contract_tests import Coverage, Failure
+from omnibase_core.contract_tests import Coverage, FailedExpectation
 from omnibase_core.contract_tests.coverage import KINDS, percentage
 from omnibase_core.errors import Problem
 from omnibase_infra.cli.contract_tests import CaseOutcome, FileOutcome
@@ -38,7 +38,7 @@ def file_lines(outcome: FileOutcome) -> Iterator[str]:
         yield ""
 
 
-def failure_lines(line: int, failure: Failure) -> Iterator[str]:
+def failure_lines(line: int, failure: FailedExpectation) -> Iterator[str]:
     """Give one failure: what it is, the line of the expectation, and the difference."""
     yield f"line {line}: {failure.message}"
     yield from (f"    {it}" for it in failure.lines)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omnibase_core.contract_tests import Coverage, Failure, Stage, judge
+from omnibase_core.contract_tests import Coverage, FailedExpectation, Stage, judge
 from omnibase_core.contracts.checks.consistency import is_of_package
 from omnibase_core.contracts.compiler.compiled import CompiledNode
 from omnibase_core.contracts.compiler.compiler import compile_node
@@ -29,7 +29,7 @@ class CaseOutcome:
     name: str
     line: int
     took_s: float
-    failures: Sequence[tuple[int, Failure]]
+    failures: Sequence[tuple[int, FailedExpectation]]
     """Each with its line in the file."""
 
 
@@ -53,7 +53,7 @@ class FileOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsals:
+class ContractTests:
     """Every test at some paths, ready to run, and what was shown of each node so far."""
 
     tests: Sequence[tuple[NodeTests, Document]]
@@ -81,7 +81,7 @@ class Rehearsals:
         return CaseOutcome(case.name, document.place((*at, "name")).line, took_s, failures)
 
 
-def load_rehearsals(paths: Iterable[Path]) -> Rehearsals:
+def load_contract_tests(paths: Iterable[Path]) -> ContractTests:
     """Find the tests at some paths, the contracts that they are about, and the functions that these name.
 
     A folder means all that is below it; a test, its node as well; a node's contract, its tests in the same folder.
@@ -106,7 +106,7 @@ def load_rehearsals(paths: Iterable[Path]) -> Rehearsals:
         faults += told
     if faults:
         raise InvalidContracts(faults)
-    return Rehearsals(registry.tests, nodes, catalog().handlers)
+    return ContractTests(registry.tests, nodes, catalog().handlers)
 
 
 def documents_at(path: Path, found: Sequence[ContractDocument]) -> Iterator[ContractDocument]:

@@ -14,7 +14,15 @@ import click
 from omnibase_core.contracts.catalog import LoadedHost
 from omnibase_infra.cli.dlq_output import as_json, clean, figures_json, figures_lines, figures_of, lines_of, whole
 from omnibase_infra.cli.host_lookup import broker_option, bus_of, host_of, host_option, major_of
-from omnibase_infra.kafka import DeadLetters, Letter, NotRedrivable, Outcome, Place, Redrive, Selection
+from omnibase_infra.kafka import (
+    DeadLetter,
+    DeadLetterPosition,
+    DeadLetters,
+    NotRedrivable,
+    Redrive,
+    RedriveOutcome,
+    Selection,
+)
 
 _LIST_LIMIT = 100
 _GENERATION_MAX = 5
@@ -22,14 +30,14 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DURATION = re.compile(r"(\d{1,6}[smhd])+", re.ASCII)
 
 
-def _place(ctx: click.Context, param: click.Parameter, text: str) -> Place:
+def _place(ctx: click.Context, param: click.Parameter, text: str) -> DeadLetterPosition:
     try:
-        return Place.parse(text)
+        return DeadLetterPosition.parse(text)
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param) from error
 
 
-def _places(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> tuple[Place, ...]:
+def _places(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> tuple[DeadLetterPosition, ...]:
     return tuple(_place(ctx, param, text) for text in texts)
 
 
@@ -103,7 +111,7 @@ def list_letters(
     """
     count = 0
 
-    def counted(letters: Iterator[Letter]) -> Iterator[Letter]:
+    def counted(letters: Iterator[DeadLetter]) -> Iterator[DeadLetter]:
         nonlocal count
         for letter in letters:
             if with_redriven or letter.mark is None:
@@ -129,7 +137,7 @@ def list_letters(
 @host_option
 @broker_option
 @click.option("--raw", is_flag=True, help="Write the original's bytes to stdout, and nothing else.")
-def show(node: str, place: Place, *, host: Path | None, broker: str | None, raw: bool) -> None:
+def show(node: str, place: DeadLetterPosition, *, host: Path | None, broker: str | None, raw: bool) -> None:
     """Show everything of the dead letter of NODE at OFFSET.
 
     OFFSET is what `dlq list` prints: PARTITION:OFFSET, or the offset alone. With --raw, the original of a letter that
@@ -196,7 +204,7 @@ def redrive(
     *,
     host: Path | None,
     broker: str | None,
-    places: tuple[Place, ...],
+    places: tuple[DeadLetterPosition, ...],
     codes: tuple[str, ...],
     since: datetime | None,
     limit: int | None,
@@ -220,7 +228,7 @@ def redrive(
     selection = Selection(node=node, codes=codes, since=since)
     counts: Counter[str] = Counter()
 
-    def waiting(letters: Iterator[Letter]) -> Iterator[Letter]:
+    def waiting(letters: Iterator[DeadLetter]) -> Iterator[DeadLetter]:
         for letter in letters:
             if letter.mark is None:
                 yield letter
@@ -241,7 +249,7 @@ def redrive(
         raise SystemExit(1)
 
 
-def _planned(work: Redrive, letters: Iterator[Letter], *, limit: int | None) -> Iterator[Outcome]:
+def _planned(work: Redrive, letters: Iterator[DeadLetter], *, limit: int | None) -> Iterator[RedriveOutcome]:
     left = limit
     for letter in letters:
         if left == 0:
@@ -249,13 +257,13 @@ def _planned(work: Redrive, letters: Iterator[Letter], *, limit: int | None) -> 
         try:
             resend = work.plan(letter)
         except NotRedrivable as error:
-            yield Outcome(place=letter.place, fault=str(error))
+            yield RedriveOutcome(place=letter.place, fault=str(error))
             continue
         left = None if left is None else left - 1
-        yield Outcome(place=letter.place, resend=resend)
+        yield RedriveOutcome(place=letter.place, resend=resend)
 
 
-def _line(outcome: Outcome, *, dry_run: bool) -> str:
+def _line(outcome: RedriveOutcome, *, dry_run: bool) -> str:
     resend = outcome.resend
     if outcome.fault or resend is None:
         return f"{outcome.place} not sent: {clean(outcome.fault or '')}"

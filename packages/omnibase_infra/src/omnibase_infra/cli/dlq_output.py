@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from unicodedata import east_asian_width
 
-from omnibase_infra.kafka import Letter
+from omnibase_infra.kafka import DeadLetter
 
 WIDTH = 80
 DUMP_BYTES_MAX = 512
@@ -22,7 +22,7 @@ _FIGURES_CODE_WIDTH = 26
 _NAME_WIDTH = 18
 
 
-def lines_of(letters: Sequence[Letter]) -> Iterator[str]:
+def lines_of(letters: Sequence[DeadLetter]) -> Iterator[str]:
     """Give one line a letter: place, time, code, key, message. Letters that were redriven say so."""
     rows = [
         (str(it.place), clock(it.failed_at), clean(it.code) or "-", key_text(it.key), clean(_said(it)))
@@ -35,7 +35,7 @@ def lines_of(letters: Sequence[Letter]) -> Iterator[str]:
         yield cut(" ".join((*cells, row[4])), WIDTH).rstrip()
 
 
-def whole(letter: Letter) -> Iterator[str]:
+def whole(letter: DeadLetter) -> Iterator[str]:
     """Give everything of one letter, line by line."""
     yield _named("place", str(letter.place))
     yield _named("node", clean(letter.node))
@@ -52,7 +52,7 @@ def whole(letter: Letter) -> Iterator[str]:
     yield from _value(letter.value)
 
 
-def as_json(letter: Letter) -> dict[str, Any]:
+def as_json(letter: DeadLetter) -> dict[str, Any]:
     """Give a letter without its value and its headers, for programs."""
     source = letter.source
     return {
@@ -81,7 +81,7 @@ class Figures:
     oldest: datetime | None = None
     newest: datetime | None = None
 
-    def add(self, letter: Letter) -> None:
+    def add(self, letter: DeadLetter) -> None:
         """Count a letter."""
         if letter.mark is not None:
             self.redriven += 1
@@ -91,7 +91,7 @@ class Figures:
         self.newest = max(self.newest or letter.failed_at, letter.failed_at)
 
 
-def figures_of(letters: Iterable[Letter]) -> dict[tuple[str, str], Figures]:
+def figures_of(letters: Iterable[DeadLetter]) -> dict[tuple[str, str], Figures]:
     """Count letters by node and code."""
     found: dict[tuple[str, str], Figures] = {}
     for letter in letters:
@@ -172,11 +172,11 @@ def hex_dump(data: bytes) -> Iterator[str]:
         yield f"{begin:08x}  {row[:8].hex(' '):<23}  {row[8:].hex(' '):<23}  |{text}|"
 
 
-def _said(letter: Letter) -> str:
+def _said(letter: DeadLetter) -> str:
     return letter.message if letter.mark is None else f"(redriven) {letter.message}"
 
 
-def _redriven(letter: Letter) -> str:
+def _redriven(letter: DeadLetter) -> str:
     if (mark := letter.mark) is None:
         return "no"
     when = clock(mark.redriven_at) if mark.redriven_at else "at some time"

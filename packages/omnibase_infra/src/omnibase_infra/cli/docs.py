@@ -10,7 +10,7 @@ from omnibase_core.errors import OnexError
 from omnibase_core.handlers.compute import COMPUTE
 from omnibase_infra.authoring.example_responses import answers_of
 from omnibase_infra.authoring.reference import MARK, reference
-from omnibase_infra.cli.inputs import Sources, sources_argument, sources_at
+from omnibase_infra.cli.inputs import ContractSources, sources_argument, sources_at
 from omnibase_infra.cli.pure_handlers import pure_handlers
 from omnibase_infra.host.plugins import catalog
 
@@ -44,7 +44,7 @@ def docs(path: Path | None, out: Path) -> None:
     click.echo(f"nodes: {len(sources.nodes)}, index: {out / 'index.md'}")
 
 
-def _answers(sources: Sources) -> dict[tuple[str, str], Mapping[str, Any]]:
+def _answers(sources: ContractSources) -> dict[tuple[str, str], Mapping[str, Any]]:
     """Serve the examples; functions are called for nodes of hosts alone, whose contracts allow their packages."""
     hosted = {node.contract.name for host in sources.hosts for node in host.nodes}
     served = [it for it in sources.nodes if it.contract.name in hosted or it.handler_type != COMPUTE]

@@ -58,14 +58,14 @@ def _children(parent: Any) -> Iterable[Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class ContractSources:
     """Contracts that passed every check."""
 
     nodes: Sequence[CompiledNode]
     hosts: Sequence[LoadedHost]
 
 
-def sources_at(path: Path | None) -> Sources:
+def sources_at(path: Path | None) -> ContractSources:
     """Load the host with its nodes, the one node, or all that is below the folder; by default ./contracts.
 
     Raises InvalidContracts with every problem.
@@ -76,9 +76,9 @@ def sources_at(path: Path | None) -> Sources:
     found = list(read_contracts(path))
     if path.is_file() and is_host(found[0]):
         loaded = load_host(path, None)
-        return Sources(loaded.nodes, (loaded,))
+        return ContractSources(loaded.nodes, (loaded,))
     registry = registry_of(found)
-    return Sources(tuple(registry.nodes.values()), tuple(registry.hosts.values()))
+    return ContractSources(tuple(registry.nodes.values()), tuple(registry.hosts.values()))
 
 
 def hosts_at(path: Path | None) -> Sequence[LoadedHost]:

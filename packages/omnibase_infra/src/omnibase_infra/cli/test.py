@@ -14,7 +14,7 @@ from omnibase_infra.cli.contract_test_output import (
     write_outcomes,
     write_problems,
 )
-from omnibase_infra.cli.contract_tests import FileOutcome, Rehearsals, load_rehearsals
+from omnibase_infra.cli.contract_tests import ContractTests, FileOutcome, load_contract_tests
 from omnibase_infra.cli.problems import report, summary, terminal_width
 from omnibase_infra.cli.watch_mode import watch
 
@@ -64,9 +64,9 @@ def test(
         raise SystemExit(1)
 
 
-def _loaded(paths: tuple[Path, ...], junit: Path | None) -> Rehearsals:
+def _loaded(paths: tuple[Path, ...], junit: Path | None) -> ContractTests:
     try:
-        rehearsals = load_rehearsals(paths)
+        rehearsals = load_contract_tests(paths)
     except InvalidContracts as error:
         click.echo(report(error.problems, "text", width=terminal_width()))
         click.echo(f"\nNothing was run: {summary(error.problems)}", err=True)
@@ -79,7 +79,7 @@ def _loaded(paths: tuple[Path, ...], junit: Path | None) -> Rehearsals:
     return rehearsals
 
 
-def _run(rehearsals: Rehearsals) -> list[FileOutcome]:
+def _run(rehearsals: ContractTests) -> list[FileOutcome]:
     outcomes = []
     for outcome in rehearsals.run():
         outcomes.append(outcome)

@@ -21,7 +21,7 @@ from omnibase_infra.client.errors import CallFailed, NoAnswer, NodeNotThere
 from omnibase_infra.kafka import KafkaSettings
 from omnibase_infra.kafka.answer_subscription import Subscription
 from omnibase_infra.kafka.command_sender import CommandNotSent, Sender, Troubles
-from omnibase_infra.kafka.reply_consumer import AnswerReader
+from omnibase_infra.kafka.reply_consumer import ReplyConsumer
 
 _CLOSE_S = 0.5
 
@@ -57,7 +57,7 @@ class HostClient:
         self._name = name
         self._troubles = Troubles(self._settings.bootstrap_servers)
         self._sender: Sender | None = None
-        self._reader: AnswerReader | None = None
+        self._reader: ReplyConsumer | None = None
         self._listening: dict[str, asyncio.Future[None]] = {}
         self._waiting: dict[UUID, asyncio.Future[OnexEnvelope]] = {}
         self._subscriptions: set[Subscription] = set()
@@ -200,11 +200,11 @@ class HostClient:
         except TimeoutError:
             raise CommandNotSent(f"{self._troubles.said_since(errors_before)}; the command was not sent") from None
 
-    def _answer_reader(self) -> AnswerReader:
+    def _answer_reader(self) -> ReplyConsumer:
         """Return the consumer of answers: who only sends has none."""
         if self._reader is None:
             tell = partial(_tell, asyncio.get_running_loop())
-            self._reader = AnswerReader(
+            self._reader = ReplyConsumer(
                 self._settings.listener(client_id=self._name),
                 (),
                 hear=partial(tell, self._hear),

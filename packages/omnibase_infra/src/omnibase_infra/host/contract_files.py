@@ -11,7 +11,7 @@ _SUFFIXES = frozenset({".yaml", ".yml"})
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ContractFiles:
     """What was read, and what could not be."""
 
     documents: Sequence[ContractDocument]
@@ -23,7 +23,7 @@ def read_contracts(path: PurePath, /) -> Iterable[ContractDocument]:
     return _all_of(find_contracts(path))
 
 
-def find_contracts(path: PurePath, /) -> Found:
+def find_contracts(path: PurePath, /) -> ContractFiles:
     """Read the file, or every `*.yaml` and `*.yml` below the folder in the order of their paths.
 
     Hidden files and folders and the tests of contracts (`*.test.yaml`) are left out. Links are followed to what is
@@ -39,7 +39,7 @@ def read_with_tests(path: PurePath, /) -> Iterable[ContractDocument]:
     return _all_of(find_with_tests(path))
 
 
-def find_with_tests(path: PurePath, /) -> Found:
+def find_with_tests(path: PurePath, /) -> ContractFiles:
     """Read as `find_contracts` does, and the tests of contracts with it."""
     return _read(path, lambda child: _is_contract(child) or is_test(child))
 
@@ -49,16 +49,16 @@ def is_test(path: PurePath) -> bool:
     return path.suffix in _SUFFIXES and path.stem.endswith(".test")
 
 
-def _all_of(found: Found) -> Iterable[ContractDocument]:
+def _all_of(found: ContractFiles) -> Iterable[ContractDocument]:
     if found.problems:
         raise InvalidContracts(found.problems)
     return found.documents
 
 
-def _read(path: PurePath, wanted: Callable[[Path], bool]) -> Found:
+def _read(path: PurePath, wanted: Callable[[Path], bool]) -> ContractFiles:
     reading = _Reading(wanted)
     reading.visit(Path(path))
-    return Found(reading.documents, reading.problems)
+    return ContractFiles(reading.documents, reading.problems)
 
 
 class _Reading:

@@ -9,7 +9,7 @@ from omnibase_core.contracts.registry import FileRegistry
 from omnibase_core.contracts.yaml.document import parse_document
 from omnibase_core.errors import InvalidContracts, OnexError, Problem
 from omnibase_core.ports import ContractDocument
-from omnibase_infra.host.contract_files import Found, find_contracts
+from omnibase_infra.host.contract_files import ContractFiles, find_contracts
 from omnibase_infra.host.plugins import catalog
 
 
@@ -44,11 +44,11 @@ def load_host(host_path: Path | str, contracts_dir: Path | None = None) -> Loade
     return loaded
 
 
-def documents_of_host(host_path: Path, contracts_dir: Path) -> Found:
+def documents_of_host(host_path: Path, contracts_dir: Path) -> ContractFiles:
     """Read the host's own file and every node of the folder; other hosts are not this one's affair."""
     own, rest = find_contracts(host_path), find_contracts(contracts_dir)
     nodes = (it for it in rest.documents if not is_host(it) and Path(it.path).resolve() != host_path.resolve())
-    return Found([*own.documents, *nodes], [*own.problems, *rest.problems])
+    return ContractFiles([*own.documents, *nodes], [*own.problems, *rest.problems])
 
 
 _CONTRACT = re.compile(r"^contract:[ ]+[\"']?(\w+)", re.MULTILINE)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
 
-from omnibase_infra.call_chain.metrics import BOUNDS_S, Asked, CallFigures
+from omnibase_infra.call_chain.metrics import BOUNDS_S, CallFigures, CallLabels
 from omnibase_infra.host.health import HealthReport, SecretsHealth
 
 _OF_NODES = {
@@ -32,7 +32,7 @@ _OF_PARTITIONS = {
 _ALWAYS = frozenset({"lag", "committed"})
 
 
-def lines_of(report: HealthReport, calls: Mapping[Asked, CallFigures]) -> Iterator[str]:
+def lines_of(report: HealthReport, calls: Mapping[CallLabels, CallFigures]) -> Iterator[str]:
     """Yield the lines of the page. Whoever takes his time may let calls go on meanwhile."""
     of_calls = list(_of_calls(calls))
     parts = (_of_host(report), _of_secrets(report.secrets), _of_nodes(report), _of_partitions(report), of_calls)
@@ -102,7 +102,7 @@ def _of_partitions(report: HealthReport) -> Iterator[str]:
                 yield _sample(name, labels, 1 if attribute == "held" else value)
 
 
-def _of_calls(calls: Mapping[Asked, CallFigures]) -> Iterator[str]:
+def _of_calls(calls: Mapping[CallLabels, CallFigures]) -> Iterator[str]:
     yield from _family("handler_calls_total", "counter", "Calls of a handler by outcome: ok, or the code of the error.")
     for asked, figures in calls.items():
         for outcome, count in figures.outcomes.items():

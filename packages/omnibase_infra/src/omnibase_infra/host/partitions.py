@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from omnibase_core.engine.flow_control import Standing
+from omnibase_core.engine.flow_control import PartitionProgress
 from omnibase_core.ports import Partition
 from omnibase_infra.kafka.topic_status import BusSurvey
 
@@ -42,7 +42,7 @@ class PartitionHealth:
 def partition_healths(
     nodes: Mapping[str, str],
     survey: BusSurvey,
-    standings: Mapping[Partition, Standing],
+    standings: Mapping[Partition, PartitionProgress],
     *,
     lag_s: Callable[[Partition, int], float],
 ) -> Iterator[tuple[Partition, PartitionHealth]]:
@@ -55,7 +55,7 @@ def _of(
     partition: Partition,
     node: str | None,
     survey: BusSurvey,
-    standing: Standing,
+    standing: PartitionProgress,
     lag_s: Callable[[Partition, int], float],
 ) -> PartitionHealth:
     position = survey.positions.get(partition)

@@ -18,7 +18,7 @@ from omnibase_infra.functions.budget import alarm_budget
 from omnibase_infra.functions.importing import import_function
 from omnibase_infra.functions.purity.findings import Finding
 from omnibase_infra.functions.workers.pool import worker_pool
-from omnibase_infra.handlers.kafka import KafkaHandlerFactory, Place
+from omnibase_infra.handlers.kafka import KafkaHandlerFactory, RequestContext
 from omnibase_infra.host.settings import worker_environment
 from omnibase_infra.kafka import KafkaBusFactory
 from omnibase_infra.stores.memory import MemoryStoreFactory
@@ -85,7 +85,7 @@ def bus_factory() -> BusFactory:
     return KafkaBusFactory()
 
 
-def handler_factories(*, strict: bool = False, place: Place | None = None) -> Mapping[str, HandlerFactory]:
+def handler_factories(*, strict: bool = False, place: RequestContext | None = None) -> Mapping[str, HandlerFactory]:
     """Give every handler by its type; with `strict`, functions are watched while they run.
 
     `place` is that of the host: whoever opens handlers gives it.
@@ -197,9 +197,9 @@ def function_reader() -> Callable[[str, Sequence[str]], Sequence[Problem]]:
     @cache
     def findings() -> Callable[..., Iterable[Finding]]:
         from omnibase_infra.functions.purity.reader import findings_of
-        from omnibase_infra.functions.purity.world import Sources
+        from omnibase_infra.functions.purity.world import FunctionSources
 
-        return partial(findings_of, sources=Sources())
+        return partial(findings_of, sources=FunctionSources())
 
     @cache
     def read(name: str, packages: Sequence[str]) -> Sequence[Problem]:

@@ -17,17 +17,17 @@ from omnibase_core.engine.runtime import NodeRuntime
 from omnibase_core.idempotency_store import IdempotencyStore
 from omnibase_core.ports import Handler, InlineHandler, Observer
 from omnibase_infra.background_tasks import Troubles, in_background
-from omnibase_infra.call_chain.metrics import Asked, CallFigures
-from omnibase_infra.handlers.kafka import Place
+from omnibase_infra.call_chain.metrics import CallFigures, CallLabels
+from omnibase_infra.handlers.kafka import RequestContext
 from omnibase_infra.host.health import HealthReport, SecretsHealth, health_server, in_turns, node_health
 from omnibase_infra.host.loading import contracts_dir_of
 from omnibase_infra.host.logs import open_log
 from omnibase_infra.host.metrics import lines_of
 from omnibase_infra.host.partitions import partition_healths
 from omnibase_infra.host.plugins import handler_factories
-from omnibase_infra.host.resources import Openings, configured_tracer, vaults_of
+from omnibase_infra.host.resources import HostResources, configured_tracer, vaults_of
 from omnibase_infra.host.settings import Settings, process_secrets, process_settings
-from omnibase_infra.host.shutdown import Stopping
+from omnibase_infra.host.shutdown import Shutdown
 from omnibase_infra.host.state import HostState, StateNotSafe, StateNotWritable, remove_state, write_state
 from omnibase_infra.host.watches import Watcher
 from omnibase_infra.secrets.current import CurrentSecrets
@@ -96,9 +96,9 @@ class RuntimeHostProcess:
         self._rotation = Rotation(self._secrets, observer=self._log)
         self._clock = SystemClock()
         self._started_at = self._clock.now()
-        self._calls: dict[Asked, CallFigures] = {}
+        self._calls: dict[CallLabels, CallFigures] = {}
         self._tracer = configured_tracer()
-        self._openings = Openings(
+        self._openings = HostResources(
             loaded,
             secrets=self._secrets,
             rotation=self._rotation,
@@ -109,7 +109,7 @@ class RuntimeHostProcess:
         )
         self._stack = AsyncExitStack()
         self._troubles = Troubles(self._log, redact=redactor.redacted)
-        self._stopping = Stopping(loaded.contract.limits.stop_s, observer=self._log, abandon=abandon)
+        self._stopping = Shutdown(loaded.contract.limits.stop_s, observer=self._log, abandon=abandon)
         self._watchers: list[Watcher] = []
         self._store: IdempotencyStore | None = None
         names = loaded.contract.namespace
@@ -251,9 +251,11 @@ class RuntimeHostProcess:
         stack.callback(self._stopping.enter, phase)
         return opened
 
-    def _place(self) -> Place:
+    def _place(self) -> RequestContext:
         contract = self.contract
-        return Place(namespace=contract.namespace, pool=contract.pool, listen=self.bus.listen, now=self._clock.now)
+        return RequestContext(
+            namespace=contract.namespace, pool=contract.pool, listen=self.bus.listen, now=self._clock.now
+        )
 
     def _watchers_of(self, handler_type: str, handler: Handler | InlineHandler) -> Iterable[Watcher]:
         names, publish = self.contract.namespace, self.bus.publish

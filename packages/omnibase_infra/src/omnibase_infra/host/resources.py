@@ -14,8 +14,8 @@ from omnibase_core.contracts.secrets import VAULT, VaultSecret
 from omnibase_core.engine.instance import is_inline
 from omnibase_core.ports import Handler, InlineHandler
 from omnibase_infra.call_chain.limits import LimitedHandler
-from omnibase_infra.call_chain.metrics import Asked, CallFigures, MeasuredHandler
-from omnibase_infra.call_chain.redaction import DiscreetHandler
+from omnibase_infra.call_chain.metrics import CallFigures, CallLabels, MeasuredHandler
+from omnibase_infra.call_chain.redaction import RedactingHandler
 from omnibase_infra.host.logs import LogObserver
 from omnibase_infra.host.plugins import store_factories
 from omnibase_infra.kafka import KafkaBus, KafkaBusFactory
@@ -35,7 +35,7 @@ _STORE_S = 60.0
 """How long a store has: none of its questions takes longer."""
 
 
-class Openings:
+class HostResources:
     """Opens what a host is made of. `calls` is filled with the figures of its handlers' calls."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Openings:
         rotation: Rotation,
         redactor: Redactor,
         log: LogObserver,
-        calls: dict[Asked, CallFigures],
+        calls: dict[CallLabels, CallFigures],
         tracer: "OtelTracer | None",
     ) -> None:
         """Hold what is needed to open; nothing is opened yet."""
@@ -98,7 +98,7 @@ class Openings:
             if is_inline(handler):
                 yield handler
                 return
-            inner: Handler = DiscreetHandler(cast("Handler", handler), self._redactor)
+            inner: Handler = RedactingHandler(cast("Handler", handler), self._redactor)
             if self._tracer is not None:
                 inner = self._tracer.traced(inner)
             yield MeasuredHandler(LimitedHandler(inner, self._limits_of(handler_type)), self._calls)

@@ -1,4 +1,4 @@
-"""Stopping: the one deadline that all phases of a host's end share, and what is said when it passes.
+"""Shutdown: the one deadline that all phases of a host's end share, and what is said when it passes.
 
 Drain, last commit, leaving the group, closing handlers and store, the last log lines: each of them could wait for
 somebody who does not answer. What is still waiting at the deadline is abandoned. That loses nothing: what is not
@@ -15,7 +15,7 @@ _AFTER_DRAIN_MAX_S = 2.0
 _AFTER_DRAIN_SHARE = 0.2
 
 
-class Stopping:
+class Shutdown:
     """When the end of a host has to be over, and which phase it is in.
 
     Of the whole time a fifth, two seconds at most, is kept for what comes after the drain: half of it for the last

@@ -56,10 +56,10 @@ class Response:
 
 
 @dataclass(slots=True)
-class Progress:
+class CallProgress:
     """How far a call has come: what fails before anything can have been done may be repeated."""
 
-    connection: "Connection | None" = None
+    connection: "HttpConnection | None" = None
     has_acted: bool = False
 
     @property
@@ -90,14 +90,14 @@ class Connections:
     http2: bool = False
     locate: Locate = as_named
     _places: Semaphore = field(init=False)
-    _idle: "deque[Connection]" = field(init=False, default_factory=deque)
+    _idle: "deque[HttpConnection]" = field(init=False, default_factory=deque)
 
     def __post_init__(self) -> None:
         """Make room for as many as there may be."""
         self._places = Semaphore(self.connections_max)
 
     @asynccontextmanager
-    async def exchange(self, request: Request, progress: Progress) -> AsyncIterator[Response]:
+    async def exchange(self, request: Request, progress: CallProgress) -> AsyncIterator[Response]:
         """Send a request as soon as there is a connection for it, and give what comes back while it arrives."""
         progress.connection = None
         wire_request = self._wire_request(request)
@@ -124,7 +124,7 @@ class Connections:
     def translated(
         self,
         what: str,
-        progress: Progress,
+        progress: CallProgress,
         *,
         repeatable: bool,
         redacted: Callable[[str], str],
@@ -160,7 +160,7 @@ class Connections:
             raise HandlerError("unreachable", message, retryable=retryable) from error
 
     @asynccontextmanager
-    async def _one(self, peer: Peer) -> "AsyncIterator[Connection]":
+    async def _one(self, peer: Peer) -> "AsyncIterator[HttpConnection]":
         """Give a connection for one exchange, as soon as there is one. Raising inside throws it away."""
         async with self._places:
             connection = await self._kept(peer) or self._fresh(peer)
@@ -176,7 +176,7 @@ class Connections:
             self._idle.append(connection)
             await self.close_idle(since_s=connection.idle_since_s - self.keepalive_s)
 
-    async def _kept(self, peer: Peer) -> "Connection | None":
+    async def _kept(self, peer: Peer) -> "HttpConnection | None":
         while (connection := next((it for it in reversed(self._idle) if it.peer == peer), None)) is not None:
             self._idle.remove(connection)
             if connection.is_usable:
@@ -184,7 +184,7 @@ class Connections:
             await connection.close()
         return None
 
-    def _fresh(self, peer: Peer) -> "Connection":
+    def _fresh(self, peer: Peer) -> "HttpConnection":
         network = _Network(self.locate)
         http = httpcore.AsyncHTTPConnection(
             origin=httpcore.Origin(peer.scheme.encode(), peer.host.encode(), peer.port),
@@ -193,7 +193,7 @@ class Connections:
             http2=self.http2,
             network_backend=network,
         )
-        return Connection(peer, http, network)
+        return HttpConnection(peer, http, network)
 
     def _wire_request(self, request: Request) -> httpcore.Request:
         scheme, host, port = request.peer
@@ -208,7 +208,7 @@ class Connections:
 
 
 @dataclass(slots=True)
-class Connection:
+class HttpConnection:
     """One connection, from its first use on."""
 
     peer: Peer

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from omnibase_core.errors import HandlerError
-from omnibase_infra.http.connections import Connections, Peer, Progress, Request, tls_context
+from omnibase_infra.http.connections import CallProgress, Connections, Peer, Request, tls_context
 from omnibase_infra.http.json_messages import RestReply, RestRequest, RestServer
 
 
@@ -53,14 +53,14 @@ class RestClient:
 
     async def send(self, request: RestRequest, *, timeout_s: float | None) -> RestReply:
         """Send a request and read the whole reply, within the server's limits and the time (None: the caller's own)."""
-        what, progress = f"{self._server.name}: {request}", Progress()
+        what, progress = f"{self._server.name}: {request}", CallProgress()
         with self._connections.translated(
             what, progress, repeatable=request.repeatable, redacted=self._server.redacted, timeout_s=timeout_s
         ):
             async with timeout(timeout_s):
                 return await self._exchange(what, request, progress)
 
-    async def _exchange(self, what: str, request: RestRequest, progress: Progress) -> RestReply:
+    async def _exchange(self, what: str, request: RestRequest, progress: CallProgress) -> RestReply:
         body, bytes_max = bytearray(), self._server.response_bytes_max
         async with self._connections.exchange(self._wire_request(request), progress) as response:
             async for piece in response.pieces:

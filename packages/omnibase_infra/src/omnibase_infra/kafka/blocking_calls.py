@@ -7,7 +7,7 @@ from contextlib import contextmanager
 PATIENCE_S = 3.0
 
 
-class Waits:
+class BlockingCalls:
     """Notes each call of one thread into the client. Most calls have no time-out, and a client may not come back."""
 
     def __init__(self) -> None:

@@ -16,17 +16,17 @@ from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
 from omnibase_core.errors import BusError
 from omnibase_core.ports import Happening, Message, Observer, Partition
 from omnibase_infra.kafka.blocking_calls import PATIENCE_S
-from omnibase_infra.kafka.connectivity import Connection
+from omnibase_infra.kafka.connectivity import BrokerConnectivity
 from omnibase_infra.kafka.consumer import ConsumerThread
 from omnibase_infra.kafka.consumers import Consumers
 from omnibase_infra.kafka.group_status import GroupWatch
-from omnibase_infra.kafka.producer import Published, Publisher
-from omnibase_infra.kafka.reply_consumer import AnswerReader
+from omnibase_infra.kafka.producer import KafkaProducer, Published
+from omnibase_infra.kafka.reply_consumer import ReplyConsumer
 from omnibase_infra.kafka.settings import KafkaSettings, embedded_broker
 from omnibase_infra.kafka.topic_status import BusSurvey
 from omnibase_infra.kafka.topic_watch import TopicWatch
 from omnibase_infra.kafka.topics import ensure_topics
-from omnibase_infra.kafka.transactions import Transactor
+from omnibase_infra.kafka.transactions import KafkaTransactions
 
 _FLUSH_S = 10.0
 _LEAVE_S = 15.0
@@ -77,7 +77,7 @@ class KafkaBus:
         self.address = address
         self.embedded = settings.embedded
         self.message_bytes_max = settings.message_bytes_max
-        self.connection = Connection(observer, address)
+        self.connection = BrokerConnectivity(observer, address)
         self._settings = settings
         self._host = host
         self._observer = observer
@@ -87,10 +87,10 @@ class KafkaBus:
         self.ends_by: float | None = None
         """A moment of time.monotonic() that all phases of closing share; None: each has a bound of its own."""
         producer = {**settings.producer(client_id=host.name), "bootstrap.servers": address}
-        self._publisher = Publisher(producer, on_error=self.connection.error)
-        self._transactor: Transactor | None = None
+        self._publisher = KafkaProducer(producer, on_error=self.connection.error)
+        self._transactor: KafkaTransactions | None = None
         if host.guarantee is Guarantee.EXACTLY_ONCE:
-            self._transactor = Transactor(
+            self._transactor = KafkaTransactions(
                 {**producer, **settings.transactions},
                 self._consumer_config(topics=1),
                 host=host.name,
@@ -178,7 +178,7 @@ class KafkaBus:
         `listening` is told each topic once, when nothing that comes from then on is missed.
         """
         loop = asyncio.get_running_loop()
-        reader = AnswerReader(
+        reader = ReplyConsumer(
             {**self._settings.listener(client_id=self._host.name), "bootstrap.servers": self.address},
             topics,
             hear=lambda values: _tell(loop, hear, values),

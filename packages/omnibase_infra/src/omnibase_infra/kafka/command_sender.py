@@ -6,7 +6,7 @@ from confluent_kafka import KafkaError
 
 from omnibase_core.errors import BusError
 from omnibase_core.ports import Message
-from omnibase_infra.kafka.producer import UNCERTAIN, WITHDRAWN, Publisher
+from omnibase_infra.kafka.producer import UNCERTAIN, WITHDRAWN, KafkaProducer
 from omnibase_infra.kafka.settings import KafkaSettings
 
 _DELIVERY_MS = 60_000
@@ -51,7 +51,7 @@ class Sender:
     def __init__(self, settings: KafkaSettings, *, name: str, troubles: Troubles) -> None:
         """Connect in the background; `name` is the client id."""
         config = {**settings.producer(client_id=name), "message.timeout.ms": _DELIVERY_MS}
-        self._publisher = Publisher(config, on_error=troubles.note)
+        self._publisher = KafkaProducer(config, on_error=troubles.note)
         self._troubles = troubles
         self._under_way = 0
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from omnibase_core.ports import Partition
-from omnibase_infra.kafka.blocking_calls import Waits
+from omnibase_infra.kafka.blocking_calls import BlockingCalls
 from omnibase_infra.kafka.owned_partitions import OwnedPartitions
 
 _LAST_COMMIT_S = 5.0
@@ -36,7 +36,7 @@ class Commits:
     """Sends what is noted. What fails is sent again, together with what was noted since: the largest offset wins."""
 
     def __init__(
-        self, consumer: Consumer, owned: OwnedPartitions, *, waits: Waits, warn: Callable[[KafkaError], None]
+        self, consumer: Consumer, owned: OwnedPartitions, *, waits: BlockingCalls, warn: Callable[[KafkaError], None]
     ) -> None:
         """Send by this consumer what is noted there."""
         self._consumer = consumer

@@ -14,7 +14,7 @@ _SUSPICIOUS = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, Ka
 _TOLD_ONCE = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL})
 
 
-class Connection:
+class BrokerConnectivity:
     """Hears the clients' errors on their threads, and tells the observer on the loop."""
 
     def __init__(self, observer: Observer, address: str) -> None:

@@ -15,12 +15,12 @@ from typing import Any
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
 from omnibase_core.ports import Assigned, Batch, Happening, Partition, Revoked, Rewound
-from omnibase_infra.kafka.blocking_calls import Waits
+from omnibase_infra.kafka.blocking_calls import BlockingCalls
 from omnibase_infra.kafka.commits import Commits
 from omnibase_infra.kafka.offset_reset import EARLIEST
 from omnibase_infra.kafka.owned_partitions import OwnedPartition, OwnedPartitions
 from omnibase_infra.kafka.poll_results import Regression, sort
-from omnibase_infra.kafka.positions import Places
+from omnibase_infra.kafka.positions import ConsumerPositions
 
 _WAIT_S = 0.05
 _IDLE_WAIT_S = 0.2
@@ -64,9 +64,9 @@ class ConsumerThread:
         self._release_s = release_s
         self._transacts = transacts
         self.owned = OwnedPartitions()
-        self.waits = Waits()
+        self.waits = BlockingCalls()
         self._commits = Commits(consumer, self.owned, waits=self.waits, warn=warn)
-        self._places = Places(
+        self._places = ConsumerPositions(
             consumer,
             self.owned,
             waits=self.waits,

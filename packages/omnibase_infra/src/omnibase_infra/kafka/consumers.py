@@ -14,10 +14,10 @@ from confluent_kafka import TopicPartition
 
 from omnibase_core.errors import BusError
 from omnibase_core.ports import Happening, Partition, Revoked
-from omnibase_infra.kafka.blocking_calls import Waits
+from omnibase_infra.kafka.blocking_calls import BlockingCalls
 from omnibase_infra.kafka.consumer import ConsumerThread
 from omnibase_infra.kafka.group_status import Members
-from omnibase_infra.kafka.owned_partitions import Standing
+from omnibase_infra.kafka.owned_partitions import OffsetProgress
 
 _HANDED_OVER_MAX = 2
 _LOOK_EVERY_S = 0.05
@@ -61,7 +61,7 @@ class Consumers:
         return next(iter(self._shares))
 
     @property
-    def waits(self) -> Sequence[Waits]:
+    def waits(self) -> Sequence[BlockingCalls]:
         """What each of them waits for."""
         return [it.waits for it in self._shares]
 
@@ -114,7 +114,7 @@ class Consumers:
         ids = [it.member_id for it in self._shares if it.member_id is not None]
         return Members(ids, sum(len(it.owned.all()) for it in self._shares))
 
-    def standings(self) -> list[Standing]:
+    def standings(self) -> list[OffsetProgress]:
         """Return where each partition stands, and forget its largest jump. Any thread's."""
         return [standing for thread in self._shares for standing in thread.owned.standings()]
 

@@ -23,13 +23,13 @@ _TIMESTAMP_MAX_MS = 253_402_300_799_000
 _CLOCK_SLACK = timedelta(minutes=1)
 
 
-class NoSuchLetter(OnexError):
+class NoSuchDeadLetter(OnexError):
     """There is no dead letter at a place, or not of that node."""
 
     code = "no_such_letter"
 
 
-class Place(NamedTuple):
+class DeadLetterPosition(NamedTuple):
     """Where a dead letter is in its topic. Without a partition: in whichever one holds the node's."""
 
     partition: int | None
@@ -56,9 +56,9 @@ class Place(NamedTuple):
 class Mark:
     """That a letter was redriven: when, where in its source topic it is now, and as which generation."""
 
-    letter: Place
+    letter: DeadLetterPosition
     redriven_at: datetime | None
-    redriven_to: Place | None
+    redriven_to: DeadLetterPosition | None
     generation: int
 
     @classmethod
@@ -90,7 +90,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Letter:
+class DeadLetter:
     """One dead letter. Reading it is total: what a fact does not say, or not in its form, is None or empty.
 
     `headers` and `value` are the original's; of a letter that was cut short, they are not whole. `size_bytes` is the
@@ -98,7 +98,7 @@ class Letter:
     read.
     """
 
-    place: Place
+    place: DeadLetterPosition
     node: str
     facts: Mapping[str, bytes | None]
     headers: Headers
@@ -115,7 +115,7 @@ class Letter:
         # Any producer may write any timestamp, and none is -1.
         written_at = _EPOCH + timedelta(milliseconds=min(max(0, delivery.timestamp_ms), _TIMESTAMP_MAX_MS))
         return cls(
-            place=Place(delivery.partition.number, delivery.offset),
+            place=DeadLetterPosition(delivery.partition.number, delivery.offset),
             node=_text(facts.get("node") or delivery.key),
             facts=facts,
             headers=headers,
@@ -171,9 +171,9 @@ class Selection:
     node: str | None = None
     codes: tuple[str, ...] = ()
     since: datetime | None = None
-    places: tuple[Place, ...] = ()
+    places: tuple[DeadLetterPosition, ...] = ()
 
-    def has(self, letter: Letter) -> bool:
+    def has(self, letter: DeadLetter) -> bool:
         """Say whether a letter is meant; its place was looked at before."""
         return (
             self.node in (None, letter.node)
@@ -197,7 +197,7 @@ class DeadLetters:
         """Close the client."""
         self._reader.__exit__()
 
-    def chosen(self, selection: Selection) -> Iterator[Letter]:
+    def chosen(self, selection: Selection) -> Iterator[DeadLetter]:
         """Give the letters that are there now, redriven ones with their mark, in the order of each partition.
 
         The topic is read twice, marks first: a mark stands behind its letter, and no letter has to be kept for it.
@@ -214,12 +214,12 @@ class DeadLetters:
                 continue
             if Mark.of(delivery) is not None:
                 continue
-            letter = Letter.of(delivery, marks.get(Place(delivery.partition.number, delivery.offset)))
+            letter = DeadLetter.of(delivery, marks.get(DeadLetterPosition(delivery.partition.number, delivery.offset)))
             if selection.has(letter):
                 yield letter
 
-    def at(self, node: str, *places: Place) -> list[Letter]:
-        """Give a node's letters at places, each once. Raises NoSuchLetter for places with none, or with several."""
+    def at(self, node: str, *places: DeadLetterPosition) -> list[DeadLetter]:
+        """Give a node's letters at places, each once. Raises NoSuchDeadLetter for places with none, or with several."""
         found = list(self.chosen(Selection(node=node, places=places)))
         faults = []
         for place in dict.fromkeys(places):
@@ -233,11 +233,11 @@ class DeadLetters:
             elif len(fitting) > 1:
                 faults.append(f"{place} may be {' or '.join(map(str, fitting))}: say which")
         if faults:
-            raise NoSuchLetter("; ".join(faults))
+            raise NoSuchDeadLetter("; ".join(faults))
         return found
 
 
-def _around(places: tuple[Place, ...], there: Spans) -> Spans:
+def _around(places: tuple[DeadLetterPosition, ...], there: Spans) -> Spans:
     """Give the part of each partition that holds the places which may be in it."""
     spans = {}
     for number, (begin, end) in there.items():
@@ -247,9 +247,9 @@ def _around(places: tuple[Place, ...], there: Spans) -> Spans:
     return spans
 
 
-def _place(value: bytes | None) -> Place | None:
+def _place(value: bytes | None) -> DeadLetterPosition | None:
     try:
-        return Place.parse(_text(value))
+        return DeadLetterPosition.parse(_text(value))
     except ValueError:
         return None
 

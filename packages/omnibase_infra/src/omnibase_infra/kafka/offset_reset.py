@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from confluent_kafka import Consumer, TopicPartition
 
-from omnibase_infra.kafka.blocking_calls import Waits
+from omnibase_infra.kafka.blocking_calls import BlockingCalls
 
 EARLIEST, LATEST = "earliest", "latest"
 _ASK_S = 2.0
@@ -29,7 +29,7 @@ def start_ms(start: str) -> int | None:
     return int(moment.timestamp() * 1000)
 
 
-class Starts:
+class OffsetReset:
     """Commits where a new group begins, before anything is read. Belongs to the consumer's thread.
 
     It is committed for all partitions of a topic at once, whoever they are assigned to, and only where none of them has
@@ -37,7 +37,7 @@ class Starts:
     first saw it; and a host that ends before it has done anything comes back to the same place.
     """
 
-    def __init__(self, consumer: Consumer, *, start: str, waits: Waits, event: Callable[..., None]) -> None:
+    def __init__(self, consumer: Consumer, *, start: str, waits: BlockingCalls, event: Callable[..., None]) -> None:
         """Begin as `start` says. Raises ValueError."""
         self._consumer = consumer
         self._start = start

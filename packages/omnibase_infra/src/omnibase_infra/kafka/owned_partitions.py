@@ -56,7 +56,7 @@ class OwnedPartition:
         return self.noted is not None and (self.committed is None or self.noted > self.committed)
 
 
-class Standing(NamedTuple):
+class OffsetProgress(NamedTuple):
     """Where an owned partition stands, for the watch of the topics."""
 
     owned: OwnedPartition
@@ -111,10 +111,10 @@ class OwnedPartitions:
                 owned.topic_id, owned.tag, owned.sent = topic_id, _tag(topic_id, next(self._serials)), None
         return [it.partition for it in of_topic if it.topic_id != topic_id]
 
-    def standings(self) -> list[Standing]:
+    def standings(self) -> list[OffsetProgress]:
         """Return where each partition stands, and forget its largest jump."""
         with self._lock:
-            standings = [Standing(it, it.position, it.noted, it.jump) for it in self._records.values()]
+            standings = [OffsetProgress(it, it.position, it.noted, it.jump) for it in self._records.values()]
             for standing in standings:
                 standing.owned.jump = None
             return standings

@@ -29,7 +29,7 @@ class Regression(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Arrivals:
+class PollResults:
     """What arrived, up to where offsets went back: what follows there has to be read again."""
 
     deliveries: list[Delivery] = field(default_factory=list)
@@ -37,13 +37,15 @@ class Arrivals:
     regressions: list[Regression] = field(default_factory=list)
 
 
-def sort(messages: Iterable[Any], owned_partitions: OwnedPartitions, *, warn: Callable[[KafkaError], None]) -> Arrivals:
+def sort(
+    messages: Iterable[Any], owned_partitions: OwnedPartitions, *, warn: Callable[[KafkaError], None]
+) -> PollResults:
     """Sort the client's events, and move the positions of the partitions.
 
     This is done for every message: a message that follows on the last one takes the short way. The client's type hints
     leave every part of a message open, so it is Any here.
     """
-    arrivals = Arrivals()
+    arrivals = PollResults()
     at, deliver = owned_partitions.at, arrivals.deliveries.append
     for message in messages:
         error: KafkaError | None = message.error()
@@ -65,7 +67,7 @@ def sort(messages: Iterable[Any], owned_partitions: OwnedPartitions, *, warn: Ca
     return arrivals
 
 
-def _went_back(owned: OwnedPartition, offset: int, arrivals: Arrivals) -> bool:
+def _went_back(owned: OwnedPartition, offset: int, arrivals: PollResults) -> bool:
     """Look at an offset that does not follow on the last one: either offsets have a gap there, or they went back."""
     if owned.position is None:
         return False
@@ -77,7 +79,7 @@ def _went_back(owned: OwnedPartition, offset: int, arrivals: Arrivals) -> bool:
     return False
 
 
-def _reach(owned: OwnedPartition, end: int, arrivals: Arrivals) -> None:
+def _reach(owned: OwnedPartition, end: int, arrivals: PollResults) -> None:
     """Note the end of a partition, where it is beyond the last message: markers and aborted messages are there."""
     if end > (owned.position or 0):
         arrivals.reached[owned.partition] = end

@@ -6,15 +6,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from omnibase_core.ports import Partition
-from omnibase_infra.kafka.blocking_calls import Waits
-from omnibase_infra.kafka.offset_reset import Starts
+from omnibase_infra.kafka.blocking_calls import BlockingCalls
+from omnibase_infra.kafka.offset_reset import OffsetReset
 from omnibase_infra.kafka.owned_partitions import OwnedPartition, OwnedPartitions, starting_point
 
 _COMMITTED_S = 2.0
 _PLACE_EVERY_S = 1.0
 
 
-class Places:
+class ConsumerPositions:
     """Finds out where partitions go on, and sends the client there. Belongs to the consumer's thread.
 
     `rewound` hears of each partition that has got to where it was sent back to.
@@ -25,7 +25,7 @@ class Places:
         consumer: Consumer,
         owned: OwnedPartitions,
         *,
-        waits: Waits,
+        waits: BlockingCalls,
         warn: Callable[[KafkaError], None],
         event: Callable[..., None],
         topic_ids: Callable[[Collection[str]], Mapping[str, str]],
@@ -40,7 +40,7 @@ class Places:
         self._event = event
         self._topic_ids = topic_ids
         self._rewound = rewound
-        self._starts = Starts(consumer, start=start, waits=waits, event=event)
+        self._starts = OffsetReset(consumer, start=start, waits=waits, event=event)
         self._unplaced: set[OwnedPartition] = set()
         self._next_place_s = 0.0
 

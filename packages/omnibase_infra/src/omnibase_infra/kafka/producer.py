@@ -66,7 +66,7 @@ class _Batch:
                 return
 
 
-class Publisher:
+class KafkaProducer:
     """Owns the producer. Delivery reports are taken on the loop: a thread would wait for it with each of them."""
 
     def __init__(self, config: Mapping[str, Any], *, on_error: Callable[[KafkaError], None]) -> None:

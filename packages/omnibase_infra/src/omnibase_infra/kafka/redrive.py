@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from omnibase_core.dead_letters import PREFIX, REDRIVE, size_of
 from omnibase_core.errors import BusError, OnexError
 from omnibase_core.ports import Delivery, Headers, Message
-from omnibase_infra.kafka.dead_letters import CLIENT_ID, Letter, Mark, Place
+from omnibase_infra.kafka.dead_letters import CLIENT_ID, DeadLetter, DeadLetterPosition, Mark
 from omnibase_infra.kafka.settings import KafkaSettings
 from omnibase_infra.kafka.topic_reader import Spans, TopicReader
 
@@ -33,19 +33,19 @@ class NotRedrivable(OnexError):
 class Resend:
     """What is sent for a letter, and to which partition of its topic."""
 
-    letter: Letter
+    letter: DeadLetter
     message: Message
     partition: int
     generation: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class RedriveOutcome:
     """What became of one letter. `fault` is None where it was sent and marked."""
 
-    place: Place
+    place: DeadLetterPosition
     resend: Resend | None = None
-    sent_to: Place | None = None
+    sent_to: DeadLetterPosition | None = None
     fault: str | None = None
 
 
@@ -74,8 +74,8 @@ class Redrive:
         self._now = now
         self._error: KafkaError | None = None
         self._lost: str | None = None
-        self._outcomes: deque[Outcome] = deque()
-        self._under_way: dict[Place, int] = {}
+        self._outcomes: deque[RedriveOutcome] = deque()
+        self._under_way: dict[DeadLetterPosition, int] = {}
         self._source = TopicReader(settings, address=address, topic=command_topic, client_id=CLIENT_ID)
         self._spans: Spans | None = None
         self._producer = Producer(
@@ -106,7 +106,7 @@ class Redrive:
         self._producer.close()
         self._source.__exit__()
 
-    def plan(self, letter: Letter) -> Resend:
+    def plan(self, letter: DeadLetter) -> Resend:
         """Say what is to be sent for a letter. Raises NotRedrivable."""
         if letter.headers_error is not None:
             raise NotRedrivable(f"it does not say where it came from: its {letter.headers_error}")
@@ -131,7 +131,7 @@ class Redrive:
             generation=generation,
         )
 
-    def original(self, letter: Letter) -> Delivery:
+    def original(self, letter: DeadLetter) -> Delivery:
         """Fetch the original of a letter that was cut short. Raises NotRedrivable when it is there no more."""
         if letter.source is None:
             raise NotRedrivable("it was cut short and does not say where it came from")
@@ -146,14 +146,14 @@ class Redrive:
             raise NotRedrivable(f"it was cut short, and what is at {where} is not the original: its sha256 differs")
         return original
 
-    def run(self, letters: Iterable[Letter], *, limit: int | None) -> Iterator[Outcome]:
+    def run(self, letters: Iterable[DeadLetter], *, limit: int | None) -> Iterator[RedriveOutcome]:
         """Send letters again until `limit` of them were sent. Raises BusError when the broker stays away."""
         sent = 0
         for letter in letters:
             try:
                 resend = self.plan(letter)
             except NotRedrivable as error:
-                yield Outcome(place=letter.place, fault=str(error))
+                yield RedriveOutcome(place=letter.place, fault=str(error))
                 continue
             self._send(resend)
             if self._lost is not None:
@@ -172,7 +172,7 @@ class Redrive:
         most = _UNDER_WAY_MAX if left is None else min(left, _UNDER_WAY_MAX)
         return under_way >= most or sum(self._under_way.values()) >= _UNDER_WAY_BYTES_MAX
 
-    def _settled(self) -> Iterator[Outcome]:
+    def _settled(self) -> Iterator[RedriveOutcome]:
         """Wait a moment, and give what has an end."""
         if not self._outcomes:
             self._producer.poll(_POLL_S)
@@ -187,12 +187,12 @@ class Redrive:
 
     def _acknowledged(self, resend: Resend, error: KafkaError | None, sent: Any) -> None:
         if error is not None:
-            self._conclude(Outcome(place=resend.letter.place, resend=resend, fault=self._fault(error)))
+            self._conclude(RedriveOutcome(place=resend.letter.place, resend=resend, fault=self._fault(error)))
             return
         mark = Mark(
             letter=resend.letter.place,
             redriven_at=self._now(),
-            redriven_to=Place(sent.partition(), sent.offset()),
+            redriven_to=DeadLetterPosition(sent.partition(), sent.offset()),
             generation=resend.generation,
         )
         self._produce(
@@ -203,9 +203,11 @@ class Redrive:
 
     def _marked(self, resend: Resend, mark: Mark, error: KafkaError | None) -> None:
         fault = error and f"sent, but not marked as sent ({self._fault(error)}): a second run repeats it"
-        self._conclude(Outcome(place=resend.letter.place, resend=resend, sent_to=mark.redriven_to, fault=fault or None))
+        self._conclude(
+            RedriveOutcome(place=resend.letter.place, resend=resend, sent_to=mark.redriven_to, fault=fault or None)
+        )
 
-    def _conclude(self, outcome: Outcome) -> None:
+    def _conclude(self, outcome: RedriveOutcome) -> None:
         del self._under_way[outcome.place]
         self._outcomes.append(outcome)
 

@@ -21,7 +21,7 @@ _BATCH_MAX = 500
 Heard = Callable[[Sequence[bytes]], None]
 
 
-class AnswerReader:
+class ReplyConsumer:
     """Listens to topics until it is closed. A topic that is not there yet is looked for, twice a second.
 
     `hear` gets the values of messages, `listening` the topics that nothing is missed of from now on. With `absent` a

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from omnibase_core.ports import Partition
-from omnibase_infra.kafka.owned_partitions import OwnedPartition, Standing
+from omnibase_infra.kafka.owned_partitions import OffsetProgress, OwnedPartition
 
 _OPEN_AFTER_S = 5.0
 _SAMPLES_MAX = 32
@@ -70,7 +70,7 @@ class Surveyor:
         self._standing_since_s: dict[Partition, float] = {}
         self._open: Mapping[Partition, OpenTransaction] = {}
 
-    def take(self, standings: Sequence[Standing], ends: Mapping[Partition, Ends], now_s: float) -> None:
+    def take(self, standings: Sequence[OffsetProgress], ends: Mapping[Partition, Ends], now_s: float) -> None:
         """Take a round."""
         known = [(it, ends[it.owned.partition]) for it in standings if it.owned.partition in ends]
         positions_before = self._positions
@@ -101,7 +101,7 @@ class Surveyor:
             since_s = None if history is None else history.since_s(watermark)
             return 0.0 if since_s is None else time.monotonic() - since_s
 
-    def _look_for_expired(self, known: Sequence[tuple[Standing, Ends]], before: Mapping[Partition, int]) -> None:
+    def _look_for_expired(self, known: Sequence[tuple[OffsetProgress, Ends]], before: Mapping[Partition, int]) -> None:
         """Tell of messages that retention took before they were read.
 
         Either the partition has stood before the log's beginning for a whole round, or it stood there until the client
@@ -116,7 +116,7 @@ class Surveyor:
                 start = self._expire(standing, max(start, standing.position), ends.begin)
             self._begins_told[standing.owned] = start
 
-    def _expire(self, standing: Standing, start: int, begin: int) -> int:
+    def _expire(self, standing: OffsetProgress, start: int, begin: int) -> int:
         """Tell of the messages between two offsets, if there are any, and return up to where they are told."""
         if start >= begin:
             return start
@@ -126,7 +126,7 @@ class Surveyor:
         self._event("error", "records_expired", topic=partition.topic, partition=partition.number, count=count)
         return begin
 
-    def _look_for_open_transactions(self, known: Sequence[tuple[Standing, Ends]], now_s: float) -> None:
+    def _look_for_open_transactions(self, known: Sequence[tuple[OffsetProgress, Ends]], now_s: float) -> None:
         since_s: dict[Partition, float] = {}
         found: dict[Partition, OpenTransaction] = {}
         for standing, ends in known:

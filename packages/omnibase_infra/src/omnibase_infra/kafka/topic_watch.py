@@ -20,9 +20,9 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from omnibase_core.errors import described
 from omnibase_core.ports import Partition
-from omnibase_infra.kafka.blocking_calls import Waits
+from omnibase_infra.kafka.blocking_calls import BlockingCalls
 from omnibase_infra.kafka.group_status import GroupWatch, Members
-from omnibase_infra.kafka.owned_partitions import Standing
+from omnibase_infra.kafka.owned_partitions import OffsetProgress
 from omnibase_infra.kafka.topic_status import BusSurvey, Ends, Surveyor
 
 T = TypeVar("T")
@@ -62,9 +62,9 @@ class TopicWatch:
     def start(
         self,
         *,
-        standings: Callable[[], Sequence[Standing]],
+        standings: Callable[[], Sequence[OffsetProgress]],
         identified: Callable[[str, str], None],
-        waits: Sequence[Waits],
+        waits: Sequence[BlockingCalls],
         members: Callable[[], Members],
     ) -> None:
         """Begin with the first round.

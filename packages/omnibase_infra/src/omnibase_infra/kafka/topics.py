@@ -9,7 +9,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from omnibase_core.errors import BusError
-from omnibase_infra.kafka.connectivity import Connection
+from omnibase_infra.kafka.connectivity import BrokerConnectivity
 from omnibase_infra.kafka.settings import KafkaSettings
 
 _ASK_S = 2.0
@@ -38,7 +38,7 @@ def ensure_topics(
     address: str,
     client_id: str,
     topics: Sequence[str],
-    connection: Connection,
+    connection: BrokerConnectivity,
     give_up: threading.Event,
 ) -> None:
     """Return when every topic is there, or when `give_up` is set. Blocks.

@@ -1,6 +1,6 @@
 """One transactional client and the thread that calls it: opens it, and makes one transaction after the other.
 
-What became of a transaction whose client failed is not decided here: the Transactor does.
+What became of a transaction whose client failed is not decided here: KafkaTransactions does.
 """
 
 import time
@@ -40,7 +40,7 @@ _Report = Callable[[KafkaError | None, Any], None]
 OpenProducer = Callable[[dict[str, Any]], Producer]
 
 
-class Outcome(NamedTuple):
+class TransactionOutcome(NamedTuple):
     """How a transaction ended: committed (no error and no refusals), or not.
 
     `usable`: nothing of it happened, and the client can go on. Otherwise the client has to be replaced.
@@ -96,7 +96,7 @@ class TransactionalClient:
 
     async def transact(
         self, messages: Sequence[Message], places: Sequence[TopicPartition], membership: object, *, careful: bool
-    ) -> Outcome:
+    ) -> TransactionOutcome:
         """Publish and commit, both or neither. Raises CallHangs."""
         return await self._thread.run(partial(self._transact, messages, places, membership, careful=careful))
 
@@ -123,7 +123,7 @@ class TransactionalClient:
 
     def _transact(
         self, messages: Sequence[Message], places: Sequence[TopicPartition], membership: object, *, careful: bool
-    ) -> Outcome:
+    ) -> TransactionOutcome:
         producer = self._producer
         assert producer is not None  # noqa: S101 - it was opened
         until_s = time.monotonic() + self._transaction_s
@@ -140,11 +140,11 @@ class TransactionalClient:
                 self._until_done("send_offsets_to_transaction", send, until_s)
                 self.committing = True
                 self._until_done("commit_transaction", partial(producer.commit_transaction, CALL_S), until_s)
-                return Outcome((), None, usable=True)
+                return TransactionOutcome((), None, usable=True)
         except KafkaException as failure:
             # The exception must not leave this thread: its traceback would hold the client.
             error = failure.args[0]
-        return Outcome(refusals, error, usable=self._is_aborted(producer, error))
+        return TransactionOutcome(refusals, error, usable=self._is_aborted(producer, error))
 
     def _produce(
         self, producer: Producer, messages: Sequence[Message], refusals: list[Refusal], until_s: float, *, careful: bool

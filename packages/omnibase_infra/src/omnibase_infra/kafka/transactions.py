@@ -49,7 +49,7 @@ class Tell(Protocol):
         """Take the event."""
 
 
-class Transactor:
+class KafkaTransactions:
     """Makes transactions, one at a time. What it does runs on the loop; the client is on a thread that is guarded."""
 
     def __init__(

@@ -20,7 +20,7 @@ from psycopg.waiting import wait_async
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from omnibase_core.errors import OnexError
-from omnibase_core.semaphore import Places
+from omnibase_core.semaphore import FairSemaphore
 
 T = TypeVar("T")
 Connection = psycopg.AsyncConnection[Any]
@@ -171,7 +171,7 @@ class ConnectionPool:
         self._taken: set[Connection] = set()
         self._returning: set[asyncio.Task[Any]] = set()
         """What cleans its connection or gives it back just now, which must not be cut short."""
-        self._places = Places(bounds.connections_max)
+        self._places = FairSemaphore(bounds.connections_max)
         """Who waits for a connection waits here: the pool's own line takes a task for each."""
         self._closed = False
 

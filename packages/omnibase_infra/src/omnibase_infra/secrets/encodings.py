@@ -37,7 +37,7 @@ for _name, _text in html5.items():
 _LETTER_ESCAPES = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}
 
 
-class Spellings:
+class Encodings:
     """The spellings of many texts, to be taken out of others. Texts of fewer than four characters have none."""
 
     def __init__(self) -> None:

@@ -11,12 +11,12 @@ from omnibase_core.contracts.secrets import SecretSource, VaultSecret
 from omnibase_core.errors import HandlerError, OnexError, SecretMissing
 from omnibase_infra.secrets.current import Reading, ResolvingReader, resolved
 from omnibase_infra.secrets.runtime_secrets import Learn, learner, taught
-from omnibase_infra.secrets.shared_resource import Opening
+from omnibase_infra.secrets.shared_resource import SharedResource
 from omnibase_infra.secrets.vault.target import VaultTarget
 from omnibase_spi import SecretResolver
 
 if TYPE_CHECKING:
-    from omnibase_infra.secrets.vault.client import Answer
+    from omnibase_infra.secrets.vault.client import VaultReply
     from omnibase_infra.secrets.vault.session import Session
 
 _ASK_S = 10.0
@@ -48,7 +48,7 @@ class _Vault:
 
     target: VaultTarget
     settings: VaultTarget | None = None
-    opening: "Opening[Session] | None" = None
+    opening: "SharedResource[Session] | None" = None
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     places: dict[tuple[str | None, str | None, str], _Place] = field(default_factory=dict)
 
@@ -129,7 +129,7 @@ class HostReader:
             former = vault.opening
             # The opening's task begins with what is said here.
             with taught(self._learn):
-                vault.opening = await Opening.begin(partial(_opened, settings), drain_s=0.0)
+                vault.opening = await SharedResource.begin(partial(_opened, settings), drain_s=0.0)
             vault.settings = settings
             if former is not None:
                 await former.retire()
@@ -172,7 +172,7 @@ async def _renewed(session: "Session", place: _Place) -> bool:
     return place.lease_s > before_s / 2
 
 
-def _note_lease(place: _Place, answer: "Answer", now_s: float) -> None:
+def _note_lease(place: _Place, answer: "VaultReply", now_s: float) -> None:
     place.lease_s = answer.lease_duration_s
     # What has no lease may be read as if it had one, and is read again now and then.
     place.due_s = now_s + (max(place.lease_s * _RENEWED_AT, _LEAST_S) if place.lease_s else place.source.refresh_s)

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Set
 from urllib.parse import unquote
 
-from omnibase_infra.secrets.encodings import Spellings
+from omnibase_infra.secrets.encodings import Encodings
 
 MASK = "***"
 
@@ -89,7 +89,7 @@ class Redactor:
         """Know no value yet."""
         self._values: dict[str, deque[str]] = {}
         self._parts: dict[str, Set[str]] = {}
-        self._known = Spellings()
+        self._known = Encodings()
 
     def learn(self, name: str, value: str) -> None:
         """Know the value of a secret from now on. Of each secret, the last eight are known."""

@@ -10,7 +10,7 @@ from omnibase_core.engine.instance import is_inline
 from omnibase_core.policies import RetryPolicy
 from omnibase_infra.background_tasks import in_background
 from omnibase_infra.secrets.current import CurrentSecrets
-from omnibase_infra.secrets.shared_resource import Open, Opening
+from omnibase_infra.secrets.shared_resource import Open, SharedResource
 from omnibase_spi import (
     Granted,
     Handler,
@@ -154,11 +154,11 @@ class Kept(Generic[T]):
         self._changed = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
 
-    current: Opening[T]
+    current: SharedResource[T]
 
     async def open(self) -> None:
         """Open it for the first time. Raises what opening raises."""
-        self.current = await Opening.begin(self._open, drain_s=self._drain_s)
+        self.current = await SharedResource.begin(self._open, drain_s=self._drain_s)
 
     async def close(self) -> None:
         """Close it, and what it replaced."""
@@ -191,7 +191,7 @@ class Kept(Generic[T]):
     async def _replaced(self) -> bool:
         try:
             async with asyncio.timeout(_OPEN_S):
-                fresh = await Opening.begin(self._open, drain_s=self._drain_s)
+                fresh = await SharedResource.begin(self._open, drain_s=self._drain_s)
         except Exception as error:  # noqa: BLE001 - whatever a vendor raises, the old one goes on serving
             self.stale = f"it cannot be opened with its new secrets: {type(error).__name__}: {error}"
             self._observer.event("warning", "not_reopened", what=self._name, reason=self.stale)
@@ -205,7 +205,7 @@ class Kept(Generic[T]):
         closing.add_done_callback(self._closing.discard)
         return True
 
-    async def _close(self, former: Opening[T]) -> None:
+    async def _close(self, former: SharedResource[T]) -> None:
         try:
             await former.retire()
         except Exception as error:  # noqa: BLE001 - nobody uses it any more

@@ -1,4 +1,4 @@
-"""Opening: something that is open, who uses it, and how it is closed once nobody does."""
+"""SharedResource: something that is open, who uses it, and how it is closed once nobody does."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,7 @@ T = TypeVar("T")
 Open = Callable[[], AbstractAsyncContextManager[T]]
 
 
-class Opening(Generic[T]):
+class SharedResource(Generic[T]):
     """One opening of a resource. It lives in a task of its own, since a context ends in the task where it began.
 
     `retire` lets it close as soon as its users have left, and after `drain_s` seconds at the latest.
@@ -26,7 +26,7 @@ class Opening(Generic[T]):
         self._unused.set()
 
     @classmethod
-    async def begin(cls, open_: Open[T], *, drain_s: float) -> "Opening[T]":
+    async def begin(cls, open_: Open[T], *, drain_s: float) -> "SharedResource[T]":
         """Open it, and give it once it is open. Raises what opening raises; cancelling leaves nothing open."""
         opening = cls(asyncio.get_running_loop().create_future(), drain_s)
         opening._task = asyncio.create_task(opening._live(open_))

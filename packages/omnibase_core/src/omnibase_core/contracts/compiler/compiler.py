@@ -14,7 +14,7 @@ from omnibase_core.contracts.compiler.error_rules import (
     rules_of_results,
 )
 from omnibase_core.contracts.compiler.schema_lint import compiled_schema
-from omnibase_core.contracts.compiler.types import Misfit, clash, misfits, misfits_of_constants, misfits_of_leaves
+from omnibase_core.contracts.compiler.types import TypeProblem, clash, misfits, misfits_of_constants, misfits_of_leaves
 from omnibase_core.contracts.compiler.unevaluated_expressions import unevaluated
 from omnibase_core.contracts.json_schema import Schema
 from omnibase_core.contracts.node import Isolation, NodeContract, NodeKind, Operation
@@ -327,7 +327,7 @@ class _Compiler:
     def _refuse_expression(self, at: Path, error: InvalidExpression) -> None:
         self._tell(self.document.problem_within(at, error, f"expression: {error}", code=error.problem))
 
-    def _fit(self, found: Iterable[Misfit]) -> None:
+    def _fit(self, found: Iterable[TypeProblem]) -> None:
         for it in found:
             self._fault(it.at, it.message, code=it.code, key=it.key, nearest=it.nearest)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from omnibase_core.contracts.compiler.compiled import CompiledRule
-from omnibase_core.contracts.compiler.types import Misfit
+from omnibase_core.contracts.compiler.types import TypeProblem
 from omnibase_core.contracts.node import ErrorRule
 from omnibase_core.contracts.yaml.document import Path, suggestion
 from omnibase_core.expressions import FAILURE_TYPE, Compiler, Scope
@@ -28,7 +28,7 @@ def rules_of_failures(rules: Sequence[ErrorRule], asking: Compiler, at: Path) ->
 
 def misfits_of_rules(
     rules: Sequence[ErrorRule], handler: HandlerDescription, called: str, at: Path
-) -> Iterator[Misfit]:
+) -> Iterator[TypeProblem]:
     """Find rules for what never happens: failures that the handler's operation does not have, or that are taken."""
     described = handler.operations[called].errors
     codes = handler.errors if described is None else described
@@ -40,20 +40,20 @@ def misfits_of_rules(
         if rule.on not in codes:
             hint, near = suggestion(rule.on, codes)
             told = f"{called!r} of the handler {handler.handler_type!r} does not fail with {rule.on!r}; {hint}"
-            yield Misfit(at=place, message=told, code="unknown-failure", nearest=near)
+            yield TypeProblem(at=place, message=told, code="unknown-failure", nearest=near)
         first = taken.get((rule.on, None), taken.get((rule.on, rule.when)))
         if first is not None:
             told = f"rule {first + 1} comes first and takes this {rule.on!r} already; remove one of them"
-            yield Misfit(at=place, message=told, code="unused-key")
+            yield TypeProblem(at=place, message=told, code="unused-key")
         taken.setdefault((rule.on, rule.when), index)
 
 
-def misfits_of_rules_without_handler(rules: Sequence[ErrorRule], at: Path) -> Iterator[Misfit]:
+def misfits_of_rules_without_handler(rules: Sequence[ErrorRule], at: Path) -> Iterator[TypeProblem]:
     """Find rules for failures in a compute node: it asks no handler, and its function can say itself what is wrong."""
     told = "a compute node asks no handler that could fail; its function raises CommandRejected instead"
     for index, rule in enumerate(rules):
         if rule.on is not None:
-            yield Misfit(at=(*at, index, "on"), message=told, code="unused-key", key=True)
+            yield TypeProblem(at=(*at, index, "on"), message=told, code="unused-key", key=True)
 
 
 def _always(_: Scope) -> bool:

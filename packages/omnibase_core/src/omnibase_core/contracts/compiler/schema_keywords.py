@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from omnibase_core.contracts.compiler.types import Misfit
+from omnibase_core.contracts.compiler.types import TypeProblem
 from omnibase_core.contracts.json_schema import TYPES, InvalidSchema, Schema
 from omnibase_core.contracts.yaml.document import Path, suggestion
 from omnibase_core.contracts.yaml.scalars import shown
@@ -97,7 +97,7 @@ def subschemas(schema: Mapping[str, Any], at: Path) -> Iterator[tuple[Any, Path]
             yield from ((part, (*here, name)) for name, part in value.items())
 
 
-def faults_of_words(schema: Any, at: Path) -> Iterator[Misfit]:
+def faults_of_words(schema: Any, at: Path) -> Iterator[TypeProblem]:
     """Yield what is wrong with the words of a schema, and of all below it. It may be any value."""
     if not isinstance(schema, Mapping):
         if not isinstance(schema, bool):
@@ -107,7 +107,7 @@ def faults_of_words(schema: Any, at: Path) -> Iterator[Misfit]:
         here = (*at, word)
         if (older := _older(word, value, schema)) is not None:
             known = word in _WORDS
-            yield Misfit(at=here, message=older, code="bad-schema" if known else "unknown-key", key=not known)
+            yield TypeProblem(at=here, message=older, code="bad-schema" if known else "unknown-key", key=not known)
         elif word not in _WORDS:
             if not word.startswith("x-"):
                 yield _unknown(word, value, schema, here)
@@ -122,19 +122,19 @@ def faults_of_words(schema: Any, at: Path) -> Iterator[Misfit]:
 _NONE = "not a JSON Schema: "
 
 
-def _fault(at: Path, message: str, *, key: bool = False, nearest: str | None = None) -> Misfit:
-    return Misfit(at=at, message=message, code="bad-schema", key=key, nearest=nearest)
+def _fault(at: Path, message: str, *, key: bool = False, nearest: str | None = None) -> TypeProblem:
+    return TypeProblem(at=at, message=message, code="bad-schema", key=key, nearest=nearest)
 
 
-def _unknown(word: str, value: Any, schema: Mapping[str, Any], at: Path) -> Misfit:
+def _unknown(word: str, value: Any, schema: Mapping[str, Any], at: Path) -> TypeProblem:
     """Tell a word that there is not. What was meant is a word that is not there yet, and can have this value."""
     told = f"unknown keyword {word!r}; "
     if (foreign := _FOREIGN.get(word)) is not None:
         example = f"examples: [{shown(value)}]" if not isinstance(value, Mapping | list) else "examples: [...]"
-        return Misfit(at=at, message=told + foreign.format(example), code="unknown-key", key=True)
+        return TypeProblem(at=at, message=told + foreign.format(example), code="unknown-key", key=True)
     possible = [it for it, kind in _WORDS.items() if it not in schema and kind.fits(value)]
     hint, near = suggestion(word, possible, otherwise="JSON Schema has none of that name; remove it")
-    return Misfit(at=at, message=told + hint, code="unknown-key", key=True, nearest=near)
+    return TypeProblem(at=at, message=told + hint, code="unknown-key", key=True, nearest=near)
 
 
 _FOREIGN = {
@@ -145,7 +145,7 @@ _FOREIGN = {
 }
 
 
-def _of_value(word: str, value: Any, at: Path) -> Misfit:
+def _of_value(word: str, value: Any, at: Path) -> TypeProblem:
     if word == "type":
         written = value if isinstance(value, list) and value else [value]
         index, wrong = next(((n, it) for n, it in enumerate(written) if it not in TYPES), (0, value))
@@ -163,7 +163,7 @@ def _of_value(word: str, value: Any, at: Path) -> Misfit:
     return _fault(at, f"{_NONE}found {shown(value)}, expected {_WORDS[word].said}")
 
 
-def _of_pattern(word: str, value: Any, at: Path) -> Iterator[Misfit]:
+def _of_pattern(word: str, value: Any, at: Path) -> Iterator[TypeProblem]:
     for pattern in [value] if word == "pattern" else value if word == "patternProperties" else ():
         try:
             Schema({"pattern": pattern})

@@ -9,7 +9,7 @@ from typing import Any
 
 from omnibase_core.contracts.compiler.schema_keywords import FORMATS, faults_of_words, subschemas
 from omnibase_core.contracts.compiler.schema_references import faults_of_references
-from omnibase_core.contracts.compiler.types import Misfit
+from omnibase_core.contracts.compiler.types import TypeProblem
 from omnibase_core.contracts.json_schema import InvalidSchema, Schema, shortened
 from omnibase_core.contracts.yaml.document import Path, suggestion
 
@@ -19,7 +19,7 @@ _BOUNDS = (
 )
 
 
-def compiled_schema(schema: Mapping[str, Any], at: Path, *, written: bool) -> tuple[Schema | None, list[Misfit]]:
+def compiled_schema(schema: Mapping[str, Any], at: Path, *, written: bool) -> tuple[Schema | None, list[TypeProblem]]:
     """Compile a schema, None where it is none, and give what is wrong with it.
 
     One that is not `written` by hand is a model's, and may say more than JSON Schema knows.
@@ -37,7 +37,7 @@ def compiled_schema(schema: Mapping[str, Any], at: Path, *, written: bool) -> tu
     return compiled, [*told, *(faults_of_schema(schema, compiled, at) if written else ())]
 
 
-def faults_of_schema(schema: Mapping[str, Any], compiled: Schema, at: Path) -> Iterator[Misfit]:
+def faults_of_schema(schema: Mapping[str, Any], compiled: Schema, at: Path) -> Iterator[TypeProblem]:
     """Find what a valid schema, written at a path of its contract, says in vain, and examples that it refuses."""
     kinds = schema.get("type", "object")
     if "object" not in (kinds if isinstance(kinds, list) else [kinds]):
@@ -50,11 +50,11 @@ def faults_of_schema(schema: Mapping[str, Any], compiled: Schema, at: Path) -> I
             yield _fault((*at, "examples", index, *fault.path), f"the example does not fit its schema: {said}")
 
 
-def _fault(at: Path, message: str, *, nearest: str | None = None) -> Misfit:
-    return Misfit(at=at, message=message, code="bad-schema", nearest=nearest)
+def _fault(at: Path, message: str, *, nearest: str | None = None) -> TypeProblem:
+    return TypeProblem(at=at, message=message, code="bad-schema", nearest=nearest)
 
 
-def _faults(schema: Any, at: Path) -> Iterator[Misfit]:
+def _faults(schema: Any, at: Path) -> Iterator[TypeProblem]:
     if not isinstance(schema, Mapping):
         return
     yield from _faults_of_keywords(schema, at)
@@ -70,7 +70,7 @@ _FORMATS_OF_OPENAPI = {
 }
 
 
-def _faults_of_keywords(schema: Mapping[str, Any], at: Path) -> Iterator[Misfit]:
+def _faults_of_keywords(schema: Mapping[str, Any], at: Path) -> Iterator[TypeProblem]:
     written = schema.get("format")
     if written is not None and written not in FORMATS:
         otherwise = _FORMATS_OF_OPENAPI.get(written)
@@ -86,7 +86,7 @@ def _faults_of_keywords(schema: Mapping[str, Any], at: Path) -> Iterator[Misfit]
 _NO_FORMAT = "remove it, or write a pattern"
 
 
-def _faults_of_required(schema: Mapping[str, Any], at: Path) -> Iterator[Misfit]:
+def _faults_of_required(schema: Mapping[str, Any], at: Path) -> Iterator[TypeProblem]:
     """Where no other properties may be, those that have to be there are among those that may."""
     if schema.get("additionalProperties") is not False or "patternProperties" in schema:
         return

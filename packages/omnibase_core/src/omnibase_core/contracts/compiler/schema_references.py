@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from omnibase_core.contracts.compiler.schema_keywords import subschemas
-from omnibase_core.contracts.compiler.types import Misfit
+from omnibase_core.contracts.compiler.types import TypeProblem
 from omnibase_core.contracts.json_schema import Addresses, InvalidSchema
 from omnibase_core.contracts.yaml.document import Path, nearest
 from omnibase_core.contracts.yaml.scalars import shown
@@ -17,7 +17,7 @@ from omnibase_core.contracts.yaml.scalars import shown
 _REFERENCES = ("$ref", "$dynamicRef")
 
 
-def faults_of_references(schema: Mapping[str, Any], at: Path) -> Iterator[Misfit]:
+def faults_of_references(schema: Mapping[str, Any], at: Path) -> Iterator[TypeProblem]:
     """Yield the references of a schema that lead nowhere."""
     try:
         addresses = Addresses.of(_without_references(schema))
@@ -32,7 +32,7 @@ def faults_of_references(schema: Mapping[str, Any], at: Path) -> Iterator[Misfit
                 yield _misfit(reference, named, (*here, word))
 
 
-def _misfit(reference: str, named: Mapping[str, Any], at: Path) -> Misfit:
+def _misfit(reference: str, named: Mapping[str, Any], at: Path) -> TypeProblem:
     leads = "leads nowhere" if reference.startswith("#") else "leads out of the schema, and may only point into it"
     name = _name(reference)
     near = name if name in named else nearest(name, named)
@@ -41,7 +41,7 @@ def _misfit(reference: str, named: Mapping[str, Any], at: Path) -> Misfit:
     if near is None:
         advice = f"put that schema under $defs and write '{meant}'"
     told = f"{shown(reference)} {leads}; {advice}"
-    return Misfit(at=at, message=told, code="bad-schema", nearest=near and meant)
+    return TypeProblem(at=at, message=told, code="bad-schema", nearest=near and meant)
 
 
 def _name(reference: str) -> str:

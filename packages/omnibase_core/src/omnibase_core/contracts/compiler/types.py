@@ -14,7 +14,7 @@ from omnibase_core.problem_codes import ProblemCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Misfit:
+class TypeProblem:
     """One thing that does not fit: where it is written, and what is wrong with it."""
 
     at: Path
@@ -24,28 +24,28 @@ class Misfit:
     nearest: str | None = None
 
 
-def misfits(tree: Any, leaves: Mapping[Path, Type], expected: Type, at: Path) -> Iterator[Misfit]:
+def misfits(tree: Any, leaves: Mapping[Path, Type], expected: Type, at: Path) -> Iterator[TypeProblem]:
     """Give what is certain not to fit in a mapping; `leaves` has the types of its expressions."""
     if expected.dynamic:
         return
     if at in leaves:
         if fault := clash(leaves[at], expected):
-            yield Misfit(at=at, message=f"the expression {fault}")
+            yield TypeProblem(at=at, message=f"the expression {fault}")
     elif isinstance(tree, Mapping) and expected.may_be(("map",)):
         yield from _misfits_of_object(tree, leaves, expected, at)
     elif isinstance(tree, list) and expected.may_be(("list",)):
         for index, item in enumerate(tree):
             yield from misfits(item, leaves, expected.inner(), (*at, index))
     elif not _fits(kind_of(tree), expected):
-        yield Misfit(at=at, message=f"found {shown(tree)}, expected {expected}")
+        yield TypeProblem(at=at, message=f"found {shown(tree)}, expected {expected}")
 
 
-def misfits_of_leaves(tree: Any, leaves: Mapping[Path, Type], expected: Type, at: Path) -> Iterator[Misfit]:
+def misfits_of_leaves(tree: Any, leaves: Mapping[Path, Type], expected: Type, at: Path) -> Iterator[TypeProblem]:
     """Give what is certain not to fit of the expressions in a mapping, where another looks at the rest."""
     return (misfit for misfit in misfits(tree, leaves, expected, at) if misfit.at in leaves)
 
 
-def misfits_of_constants(request: Mapping[str, Any], model: type[BaseModel], at: Path) -> Iterator[Misfit]:
+def misfits_of_constants(request: Mapping[str, Any], model: type[BaseModel], at: Path) -> Iterator[TypeProblem]:
     """Give what a model refuses of the keys of a request that hold no expression, and of one where none does."""
     known = {field.alias or name for name, field in model.model_fields.items()}
     constant = {key: value for key, value in request.items() if key in known and not _holds_expression(value)}
@@ -59,7 +59,7 @@ def misfits_of_constants(request: Mapping[str, Any], model: type[BaseModel], at:
             if location[0] in constant if location else is_whole:
                 said, expected = words_of(details)
                 told = said or f"found {shown(details['input'])}, expected {expected}"
-                yield Misfit(at=(*at, *place_in(request, location)), message=told, code="wrong-value")
+                yield TypeProblem(at=(*at, *place_in(request, location)), message=told, code="wrong-value")
 
 
 def clash(found: Type, expected: Type) -> str | None:
@@ -92,7 +92,7 @@ def _clash_of_objects(found: Type, expected: Type) -> str | None:
 
 def _misfits_of_object(
     tree: Mapping[str, Any], leaves: Mapping[Path, Type], expected: Type, at: Path
-) -> Iterator[Misfit]:
+) -> Iterator[TypeProblem]:
     meant = set()
     for key, value in tree.items():
         declared = expected.fields.get(key)
@@ -100,12 +100,12 @@ def _misfits_of_object(
             hint, near = suggestion(key, expected.fields)
             meant.add(near)
             told = f"unknown key {key!r}; {hint}"
-            yield Misfit(at=(*at, key), message=told, code="unknown-key", key=True, nearest=near)
+            yield TypeProblem(at=(*at, key), message=told, code="unknown-key", key=True, nearest=near)
         elif (inner := expected.extra if declared is None else declared.type) is not None:
             yield from misfits(value, leaves, inner, (*at, key))
     for name, field in expected.fields.items():
         if field.required and name not in tree and name not in meant:
-            yield Misfit(at=at, message=f"missing key {name!r}", code="missing-key")
+            yield TypeProblem(at=at, message=f"missing key {name!r}", code="missing-key")
 
 
 def _fits(kind: str, expected: Type) -> bool:

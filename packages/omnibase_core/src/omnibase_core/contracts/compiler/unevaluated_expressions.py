@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from omnibase_core.contracts.compiler.types import Misfit
+from omnibase_core.contracts.compiler.types import TypeProblem
 from omnibase_core.contracts.yaml.document import Path
 from omnibase_core.contracts.yaml.scalars import shown
 
@@ -19,7 +19,7 @@ _OF_A_SCHEMA = frozenset({"const", "enum", "default"})
 """Keys of a schema whose values are values; an example is one that somebody sent."""
 
 
-def unevaluated(contract: Mapping[str, Any]) -> Iterator[Misfit]:
+def unevaluated(contract: Mapping[str, Any]) -> Iterator[TypeProblem]:
     """Find expressions in a node contract, as it is written, where they are none."""
     if isinstance(description := contract.get("description"), str):
         yield from _text(description, ("description",))
@@ -37,7 +37,7 @@ def unevaluated(contract: Mapping[str, Any]) -> Iterator[Misfit]:
                         yield from _text(message, (*at, index, "message"))
 
 
-def unread(contract: Mapping[str, Any]) -> Iterator[Misfit]:
+def unread(contract: Mapping[str, Any]) -> Iterator[TypeProblem]:
     """Find what a host contract, as it is written, would take from the environment: it reads nothing but secrets."""
     for part, value in contract.items():
         for at, text in _texts(value, (part,)):
@@ -46,14 +46,14 @@ def unread(contract: Mapping[str, Any]) -> Iterator[Misfit]:
             if written is None or is_request:
                 continue
             if not _SECRET.match(written[0]):
-                yield Misfit(
+                yield TypeProblem(
                     at=at,
                     message=f"found {shown(text)}, but {_NOTHING_READ}; {_instead(written, at)}",
                     code="wrong-value",
                 )
             elif part not in _WITH_SECRETS:
                 told = f"found {shown(text)}, but secrets may stand in bus, handlers and idempotency alone"
-                yield Misfit(at=at, message=f"{told}; write the value itself", code="wrong-value")
+                yield TypeProblem(at=at, message=f"{told}; write the value itself", code="wrong-value")
 
 
 _VARIABLE = re.compile(r"\$\{[^{}]*\}")
@@ -87,7 +87,7 @@ def _texts(tree: Any, at: Path) -> Iterator[tuple[Path, str]]:
             yield from _texts(item, (*at, index))
 
 
-def _keys(tree: Any, at: Path) -> Iterator[Misfit]:
+def _keys(tree: Any, at: Path) -> Iterator[TypeProblem]:
     """Look at the keys of a mapping: their values are compiled, and have faults of their own."""
     if isinstance(tree, Mapping):
         for key, value in tree.items():
@@ -99,7 +99,7 @@ def _keys(tree: Any, at: Path) -> Iterator[Misfit]:
             yield from _keys(item, (*at, index))
 
 
-def _of_schema(tree: Any, at: Path) -> Iterator[Misfit]:
+def _of_schema(tree: Any, at: Path) -> Iterator[TypeProblem]:
     if isinstance(tree, Mapping):
         for key, value in tree.items():
             for index, it in enumerate(value if isinstance(value, list) else [value]):
@@ -112,11 +112,11 @@ def _of_schema(tree: Any, at: Path) -> Iterator[Misfit]:
             yield from _of_schema(item, (*at, index))
 
 
-def _text(text: str, at: Path) -> Iterator[Misfit]:
+def _text(text: str, at: Path) -> Iterator[TypeProblem]:
     if _EXPRESSION.search(text):
         yield _misfit(text, at)
 
 
-def _misfit(text: str, at: Path, *, key: bool = False) -> Misfit:
+def _misfit(text: str, at: Path, *, key: bool = False) -> TypeProblem:
     told = f"nothing is evaluated here: {shown(text)} would be taken as it is written; remove the ${{ }}"
-    return Misfit(at=at, message=told, code="bad-expression", key=key)
+    return TypeProblem(at=at, message=told, code="bad-expression", key=key)

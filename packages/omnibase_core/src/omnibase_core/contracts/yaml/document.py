@@ -16,7 +16,7 @@ import yaml
 
 from omnibase_core.contracts.yaml.positions import spot_in_scalar
 from omnibase_core.contracts.yaml.scalars import read_plain, shortened, shown
-from omnibase_core.contracts.yaml.text import Place, problem_at, syntax_problem, unreadable
+from omnibase_core.contracts.yaml.text import TextPosition, problem_at, syntax_problem, unreadable
 from omnibase_core.errors import InvalidExpression, Problem
 from omnibase_core.problem_codes import ProblemCode
 
@@ -36,12 +36,12 @@ class Document:
 
     path: str
     tree: Any
-    values: Mapping[Path, Place]
-    keys: Mapping[Path, Place]
+    values: Mapping[Path, TextPosition]
+    keys: Mapping[Path, TextPosition]
     problems: tuple[Problem, ...]
     lines: Sequence[str] = ()
 
-    def place(self, path: Path, *, key: bool = False) -> Place:
+    def place(self, path: Path, *, key: bool = False) -> TextPosition:
         """Find a value, or its key; what is not there is looked for at its nearest ancestor.
 
         A mapping or a list that starts below its key is found at the key: where it starts, its own first key stands.
@@ -50,7 +50,7 @@ class Document:
             return self.keys[path]
         while path and path not in self.values:
             path = path[:-1]
-        value = self.values.get(path, Place(1, 1))
+        value = self.values.get(path, TextPosition(1, 1))
         owner = self.keys.get(path, value)
         return owner if owner.line < value.line and self._is_collection(path) else value
 
@@ -76,7 +76,7 @@ class Document:
             return self.problem(path, message, code=code)
         line, column = spot
         width = min(error.width, max(1, len(self.lines[line - 1]) - column + 1))
-        return self.problem_at(Place(line, column, width), message, code=code, nearest=error.nearest)
+        return self.problem_at(TextPosition(line, column, width), message, code=code, nearest=error.nearest)
 
     def renamed(self, path: Path, name: str) -> "Document":
         """Give the document as if another name were written for a key: the places stay where they are."""
@@ -99,7 +99,9 @@ class Document:
             value = value[step]
         return value
 
-    def problem_at(self, place: Place, message: str, *, code: ProblemCode, nearest: str | None = None) -> Problem:
+    def problem_at(
+        self, place: TextPosition, message: str, *, code: ProblemCode, nearest: str | None = None
+    ) -> Problem:
         """Describe a fault at a place of the text."""
         return problem_at(self.path, self.lines, place, message, code=code, nearest=nearest)
 
@@ -156,8 +158,8 @@ class _Reader:
     lines: Sequence[str]
     events: Iterator[yaml.Event]
     problems: list[Problem] = field(default_factory=list)
-    values: dict[Path, Place] = field(default_factory=dict)
-    keys: dict[Path, Place] = field(default_factory=dict)
+    values: dict[Path, TextPosition] = field(default_factory=dict)
+    keys: dict[Path, TextPosition] = field(default_factory=dict)
 
     def root(self) -> Any:
         next(self.events)  # the start of the stream
@@ -250,17 +252,17 @@ class _Reader:
         place = self._place(event)
         if word:
             match = _BLANKLESS.match(self.lines[place.line - 1], place.column - 1)
-            place = Place(place.line, place.column, len(match[0]) if match else 1)
+            place = TextPosition(place.line, place.column, len(match[0]) if match else 1)
         self.problems.append(problem_at(self.path, self.lines, place, message, code=code))
 
     def _end(self, event: yaml.Event, message: str, code: ProblemCode) -> _Ended:
         return _Ended(problem_at(self.path, self.lines, self._place(event), message, code=code))
 
-    def _place(self, event: Any) -> Place:
+    def _place(self, event: Any) -> TextPosition:
         start, end = event.start_mark, event.end_mark
         # What goes on below ends here with its line: a place never leaves the line where it starts.
         end_column = end.column if end.line == start.line else len(self.lines[start.line].rstrip())
-        return Place(start.line + 1, start.column + 1, max(1, end_column - start.column))
+        return TextPosition(start.line + 1, start.column + 1, max(1, end_column - start.column))
 
 
 _BLANKLESS = re.compile(r"\S+")

@@ -18,7 +18,7 @@ LENGTH_MAX = 262_144
 
 
 @dataclass(slots=True, unsafe_hash=True)
-class Place:
+class TextPosition:
     """Where something stands. Lines and columns count from 1; `width` is how many columns of the line it takes.
 
     Nobody changes one: it is not frozen only because there are dozens for each line, and freezing triples their price.
@@ -30,7 +30,7 @@ class Place:
 
 
 def problem_at(
-    path: str, lines: Sequence[str], place: Place, message: str, *, code: ProblemCode, nearest: str | None = None
+    path: str, lines: Sequence[str], place: TextPosition, message: str, *, code: ProblemCode, nearest: str | None = None
 ) -> Problem:
     """Describe a fault at a place of a text."""
     source = sendable(lines[place.line - 1]) if place.line <= len(lines) else ""
@@ -55,7 +55,7 @@ def unreadable(path: str, lines: Sequence[str], *, length: int) -> Iterator[Prob
     for number, line in enumerate(lines, start=1):
         if match := _UNREADABLE.search(line):
             told = _UNREADABLE_WORDING.get(match[0]) or _fault_of_character(ord(match[0]))
-            yield problem_at(path, lines, Place(number, match.start() + 1), told, code="bad-character")
+            yield problem_at(path, lines, TextPosition(number, match.start() + 1), told, code="bad-character")
 
 
 def _fault_of_character(number: int) -> str:
@@ -91,14 +91,14 @@ def syntax_problem(path: str, lines: Sequence[str], error: Any) -> Problem:
     return problem_at(path, lines, place, f"found {found}, {expected}; {advice}", code=code)
 
 
-def _found(lines: Sequence[str], mark: Any) -> tuple[Place, str]:
+def _found(lines: Sequence[str], mark: Any) -> tuple[TextPosition, str]:
     """Give the place of a mark and what stands there. The end of the file may be marked one line too far."""
     line = min(mark.line, len(lines) - 1)
     column = mark.column if line == mark.line else len(lines[line])
     rest = lines[line][column:]
     if rest.startswith("\t"):
-        return Place(line + 1, column + 1), _TAB
-    place = Place(line + 1, column + 1, max(1, len(rest.rstrip())))
+        return TextPosition(line + 1, column + 1), _TAB
+    place = TextPosition(line + 1, column + 1, max(1, len(rest.rstrip())))
     if not any(later.strip() for later in (rest, *lines[line + 1 :])):
         return place, _END
     return place, shown(rest.strip()) if rest.strip() else "the end of the line"

@@ -39,7 +39,7 @@ from omnibase_infra.functions.purity.values import (
     looked_up,
     owner_of,
 )
-from omnibase_infra.functions.purity.world import Scope, World, text_of
+from omnibase_infra.functions.purity.world import FunctionScope, World, text_of
 
 _SHALLOW = ORDERED | {"builtins.sorted", "builtins.set", "builtins.frozenset", "copy.copy", "builtins.type"}
 """These make a new container of what the old one holds."""
@@ -82,13 +82,13 @@ class Calls:
         """Add to what is known."""
         self._world = world
 
-    def call(self, value: Value, arguments: Arguments, scope: Scope) -> Value:
+    def call(self, value: Value, arguments: Arguments, scope: FunctionScope) -> Value:
         """Give what calling a value may give."""
         return joined(self._call(atom, arguments, scope) for atom in value) | (
             self._handed_on(arguments) if not value else DATA
         )
 
-    def _call(self, atom: Atom, arguments: Arguments, scope: Scope) -> Value:
+    def _call(self, atom: Atom, arguments: Arguments, scope: FunctionScope) -> Value:
         match atom:
             case Closure(scope=number):
                 return self._into([self._world.scopes[number]], arguments)
@@ -111,10 +111,10 @@ class Calls:
                 bound = Bound(Known(called), atom)
                 return DATA if called is MISSING else self._call(bound, arguments, scope)
 
-    def _into(self, scopes: Sequence[Scope], arguments: Arguments) -> Value:
+    def _into(self, scopes: Sequence[FunctionScope], arguments: Arguments) -> Value:
         return joined(self._world.call(it, arguments.given, arguments.named, elements(arguments.rest)) for it in scopes)
 
-    def _object(self, thing: Any, atom: Known, arguments: Arguments, scope: Scope) -> Value:
+    def _object(self, thing: Any, atom: Known, arguments: Arguments, scope: FunctionScope) -> Value:
         """Call an object that is no function of Python: one of C, a descriptor, or one with `__call__`."""
         if isinstance(thing, C_METHODS):
             first = arguments.given[0] if arguments.given else DATA
@@ -130,7 +130,7 @@ class Calls:
         called = looked_up(type(thing), "__call__")
         return DATA if called is MISSING else self._call(Bound(Known(called), atom), arguments, scope)
 
-    def _method(self, function: Any, owner: Known | Fresh, arguments: Arguments, scope: Scope) -> Value:
+    def _method(self, function: Any, owner: Known | Fresh, arguments: Arguments, scope: FunctionScope) -> Value:
         if isinstance(function, FunctionType) and self._world.reads(module_of(function)):
             return self._into(self._world.functions(function, scope), arguments.after(frozenset({owner})))
         name = function.__name__
@@ -151,14 +151,14 @@ class Calls:
         self._library(f"{name_of(kind)}.{name}", arguments, scope)
         return _made(kind) | self._handed_on(arguments)
 
-    def _changes(self, name: str, owner: Known | Fresh, scope: Scope, node: ast.AST) -> None:
+    def _changes(self, name: str, owner: Known | Fresh, scope: FunctionScope, node: ast.AST) -> None:
         if not isinstance(owner, Known) or name not in MUTATORS:
             return
         thing = owner.thing
         if isinstance(thing, CHANGEABLE) or name in {"__setattr__", "__delattr__"} or not isinstance(thing, _PLAIN):
             self._world.found(scope, node, Impurity.STATE, f"{text_of(node)} changes what outlives the call")
 
-    def _construct(self, kind: type, arguments: Arguments, scope: Scope) -> Value:
+    def _construct(self, kind: type, arguments: Arguments, scope: FunctionScope) -> Value:
         if kind is type and len(arguments.given) == 1:
             return joined(_class_of(atom) for atom in arguments.given[0])
         if not self._world.reads(module_of(kind)):
@@ -175,7 +175,7 @@ class Calls:
                     self._world.learn_attribute(kind, field, value)
         return made
 
-    def _library(self, name: str, arguments: Arguments, scope: Scope) -> Value:
+    def _library(self, name: str, arguments: Arguments, scope: FunctionScope) -> Value:
         """Give what a function gives that is known by its name."""
         node = arguments.node
         if name in LOCAL_TIME and arguments.count < LOCAL_TIME[name]:

@@ -10,7 +10,7 @@ from omnibase_infra.functions.purity.calls import Arguments, Calls
 from omnibase_infra.functions.purity.findings import Impurity
 from omnibase_infra.functions.purity.judge import Judge
 from omnibase_infra.functions.purity.known import name_of, verdict
-from omnibase_infra.functions.purity.names import Origin, origins_of, resolved
+from omnibase_infra.functions.purity.names import ImportOrigin, origins_of, resolved
 from omnibase_infra.functions.purity.values import (
     DATA,
     MISSING,
@@ -30,7 +30,7 @@ from omnibase_infra.functions.purity.values import (
     known,
     looked_up,
 )
-from omnibase_infra.functions.purity.world import Scope, World, text_of
+from omnibase_infra.functions.purity.world import FunctionScope, World, text_of
 
 _INNARDS_NAMES = """
 __base__ __bases__ __builtins__ __closure__ __code__ __defaults__ __dict__ __func__ __getattribute__ __globals__
@@ -45,7 +45,7 @@ _ORDER_FREE = frozenset({"sorted", "set", "frozenset", "len", "sum", "min", "max
 class Expressions:
     """Gives the value of expressions in their scope. `bind` lets a target stand for a value."""
 
-    def __init__(self, world: World, bind: Callable[[ast.AST, Value, Scope], None]) -> None:
+    def __init__(self, world: World, bind: Callable[[ast.AST, Value, FunctionScope], None]) -> None:
         """Add to what is known."""
         self.world = world
         self.bind = bind
@@ -53,7 +53,7 @@ class Expressions:
         self._calls = Calls(world)
         self._read_tops: set[tuple[str, str]] = set()
 
-    def value(self, node: ast.AST | None, scope: Scope) -> Value:
+    def value(self, node: ast.AST | None, scope: FunctionScope) -> Value:
         """Give what an expression may stand for, and judge what it refers to."""
         match node:
             case None | ast.Constant():
@@ -106,7 +106,7 @@ class Expressions:
                         self.value(child, scope)
                 return DATA
 
-    def closure(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, scope: Scope) -> Value:
+    def closure(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, scope: FunctionScope) -> Value:
         """Give a function that is defined inside of another; its defaults are of the moment."""
         inner = self.world.inner(node, scope)
         of = node.args
@@ -117,23 +117,23 @@ class Expressions:
             self.world.learn(inner, argument.arg, self.value(written, scope))
         return frozenset({Closure(inner.number)})
 
-    def judge(self, value: Value, scope: Scope, node: ast.AST) -> None:
+    def judge(self, value: Value, scope: FunctionScope, node: ast.AST) -> None:
         """Judge what a value may be where a function comes by it."""
         self._judge.refer(value, scope, node)
 
-    def iterated(self, value: Value, node: ast.AST, scope: Scope) -> None:
+    def iterated(self, value: Value, node: ast.AST, scope: FunctionScope) -> None:
         """Note that the order of a value shows."""
         if is_set(value):
             self.world.found(scope, node, Impurity.ORDER, f"{text_of(node)} is a set, whose order shows here")
 
-    def _part(self, node: ast.expr, scope: Scope) -> Value:
+    def _part(self, node: ast.expr, scope: FunctionScope) -> Value:
         if not isinstance(node, ast.Starred):
             return self.value(node, scope)
         found = self.value(node.value, scope)
         self.iterated(found, node.value, scope)
         return elements(found)
 
-    def _dict(self, keys: Iterable[ast.expr | None], values: Iterable[ast.expr], scope: Scope) -> Value:
+    def _dict(self, keys: Iterable[ast.expr | None], values: Iterable[ast.expr], scope: FunctionScope) -> Value:
         found = []
         for key, written in zip(keys, values, strict=True):
             value = self.value(written, scope)
@@ -142,7 +142,11 @@ class Expressions:
         return held(joined(found))
 
     def _comprehension(
-        self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp, scope: Scope, *, ordered: bool = True
+        self,
+        node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp,
+        scope: FunctionScope,
+        *,
+        ordered: bool = True,
     ) -> Value:
         for generator in node.generators:
             found = self.value(generator.iter, scope)
@@ -162,7 +166,7 @@ class Expressions:
 
     # --- Names ---------------------------------------------------------------------------------------------------
 
-    def _name(self, node: ast.Name, scope: Scope) -> Value:
+    def _name(self, node: ast.Name, scope: FunctionScope) -> Value:
         found, is_global = resolved(node.id, scope)
         if is_global:
             if node.id in _INNARDS:
@@ -173,7 +177,7 @@ class Expressions:
         self._judge.refer(found, scope, node)
         return found
 
-    def _top(self, names: Mapping[str, Any], name: str, scope: Scope, node: ast.AST) -> None:
+    def _top(self, names: Mapping[str, Any], name: str, scope: FunctionScope, node: ast.AST) -> None:
         """Read how the top of a module came by a value: what was the time at import is no less a clock."""
         module = str(names.get("__name__", ""))
         if not self.world.reads(module) or isinstance(names[name], type | FunctionType | ModuleType):
@@ -183,12 +187,12 @@ class Expressions:
         self._read_tops.add((module, name))
         assert isinstance(top.node, ast.Module)  # noqa: S101 - narrows the type
         for origin in origins_of(name, top.node, names):
-            if isinstance(origin, Origin):
+            if isinstance(origin, ImportOrigin):
                 self._imported(origin, scope, node)
             else:
                 self.value(origin, top)
 
-    def _imported(self, origin: Origin, scope: Scope, node: ast.AST) -> None:
+    def _imported(self, origin: ImportOrigin, scope: FunctionScope, node: ast.AST) -> None:
         module, name = origin
         where = sys.modules.get(module)
         if self.world.reads(module) and where is not None and name in vars(where):
@@ -198,12 +202,12 @@ class Expressions:
 
     # --- Attributes ----------------------------------------------------------------------------------------------
 
-    def _attribute(self, node: ast.Attribute, scope: Scope) -> Value:
+    def _attribute(self, node: ast.Attribute, scope: FunctionScope) -> Value:
         if _is_super(node.value):
             return self._inherited(node.attr, scope)
         return self._of(self.value(node.value, scope), node.attr, node, scope)
 
-    def _of(self, base: Value, name: str, node: ast.AST, scope: Scope) -> Value:
+    def _of(self, base: Value, name: str, node: ast.AST, scope: FunctionScope) -> Value:
         if name in _INNARDS:
             self.world.found(scope, node, Impurity.DYNAMIC, f"{text_of(node)} reaches into the interpreter")
             return DATA
@@ -211,7 +215,7 @@ class Expressions:
         self._judge.refer(found, scope, node)
         return found
 
-    def _of_atom(self, atom: Atom, name: str, node: ast.AST, scope: Scope) -> Value:
+    def _of_atom(self, atom: Atom, name: str, node: ast.AST, scope: FunctionScope) -> Value:
         if isinstance(atom, Inside):
             return frozenset({atom})
         if not isinstance(atom, Known | Fresh):
@@ -229,7 +233,7 @@ class Expressions:
         owner: Value = frozenset({found.owner})
         return joined(self.world.call(it, [owner], {}) for it in self.world.functions(found.function, scope))
 
-    def _of_module(self, module: ModuleType, name: str, node: ast.AST, scope: Scope) -> None:
+    def _of_module(self, module: ModuleType, name: str, node: ast.AST, scope: FunctionScope) -> None:
         if self.world.reads(module.__name__):
             if name in vars(module):
                 self._top(vars(module), name, scope, node)
@@ -239,9 +243,9 @@ class Expressions:
         if not is_judged and (impurity := verdict(f"{name_of(module)}.{name}")) is not None:
             self.world.found(scope, node, impurity, text_of(node))
 
-    def _inherited(self, name: str, scope: Scope) -> Value:
+    def _inherited(self, name: str, scope: FunctionScope) -> Value:
         """Find what `super()` gives: whatever an ancestor has under the name."""
-        at: Scope | None = scope
+        at: FunctionScope | None = scope
         while at is not None and at.parent is not None:
             at = at.parent
         found: set[Atom] = set()
@@ -259,7 +263,7 @@ class Expressions:
 
     # --- Calls ---------------------------------------------------------------------------------------------------
 
-    def _call(self, node: ast.Call, scope: Scope) -> Value:
+    def _call(self, node: ast.Call, scope: FunctionScope) -> Value:
         called = node.func.id if isinstance(node.func, ast.Name) else ""
         if called == "super" and _is_super(node):
             return DATA
@@ -284,12 +288,12 @@ class Expressions:
                 self.iterated(value, written, scope)
         return self._calls.call(function, arguments, scope)
 
-    def _absorb(self, function: ast.expr, value: Value, scope: Scope) -> None:
+    def _absorb(self, function: ast.expr, value: Value, scope: FunctionScope) -> None:
         """Let a container hold what one of its methods was given."""
         if isinstance(function, ast.Attribute) and value:
             self.absorb(function.value, value, scope)
 
-    def absorb(self, container: ast.expr, value: Value, scope: Scope) -> None:
+    def absorb(self, container: ast.expr, value: Value, scope: FunctionScope) -> None:
         """Let a container of the call hold a value from now on."""
         if isinstance(container, ast.Name) and container.id in scope.own:
             self.world.learn(scope, container.id, held(value))
@@ -298,7 +302,7 @@ class Expressions:
                 if isinstance(atom, Fresh) and self.world.reads(atom.kind.__module__):
                     self.world.learn_attribute(atom.kind, container.attr, held(value))
 
-    def _getattr(self, node: ast.Call, scope: Scope, called: str) -> Value:
+    def _getattr(self, node: ast.Call, scope: FunctionScope, called: str) -> Value:
         values = [self.value(it, scope) for it in node.args]
         match node.args:
             case [_, ast.Constant(value=str(name)), *_] if called == "getattr":

@@ -21,7 +21,7 @@ from omnibase_infra.functions.purity.values import (
     elements_of,
     owner_of,
 )
-from omnibase_infra.functions.purity.world import Scope, World, text_of
+from omnibase_infra.functions.purity.world import FunctionScope, World, text_of
 
 _TOO_MANY = 200
 _BEFORE = {"__init__", "__new__", "__post_init__", "__init_subclass__"}
@@ -36,7 +36,7 @@ class Judge:
         self._world = world
         self._seen: set[Known] = set()
 
-    def refer(self, value: Value, scope: Scope, node: ast.AST) -> None:
+    def refer(self, value: Value, scope: FunctionScope, node: ast.AST) -> None:
         """Judge whatever a value may be."""
         for atom in value:
             if isinstance(atom, Bound):
@@ -44,7 +44,7 @@ class Judge:
             elif isinstance(atom, Known):
                 self._judge(atom, scope, node)
 
-    def _judge(self, atom: Known, scope: Scope, node: ast.AST) -> None:
+    def _judge(self, atom: Known, scope: FunctionScope, node: ast.AST) -> None:
         self._world.spend()
         thing = atom.thing
         if isinstance(thing, ModuleType | GenericAlias):
@@ -65,7 +65,7 @@ class Judge:
         else:
             self._object(atom, scope, node)
 
-    def _method(self, method: Bound, scope: Scope, node: ast.AST) -> None:
+    def _method(self, method: Bound, scope: FunctionScope, node: ast.AST) -> None:
         function, owner = method.function.thing, method.owner
         if isinstance(owner, Known) and name_of(type(owner.thing)) == "random.Random":
             self._world.found(scope, node, Impurity.RANDOMNESS, f"{text_of(node)} rolls dice that outlive the call")
@@ -75,13 +75,13 @@ class Judge:
             self._judge(method.function, scope, node)
             self._belongs(function, owner, scope)
 
-    def _belongs(self, function: Any, owner: Known | Fresh, scope: Scope) -> None:
+    def _belongs(self, function: Any, owner: Known | Fresh, scope: FunctionScope) -> None:
         """Let a method that is read know its object."""
         if isinstance(function, FunctionType) and self._world.reads(module_of(function)):
             for inner in self._world.functions(function, scope):
                 self._world.call(inner, [frozenset({owner})], {})
 
-    def _function(self, function: FunctionType, scope: Scope, node: ast.AST) -> None:
+    def _function(self, function: FunctionType, scope: FunctionScope, node: ast.AST) -> None:
         if not self._world.reads(module_of(function)):
             self._name(name_of(function), scope, node)
             for part in callables_in(function):
@@ -97,7 +97,7 @@ class Judge:
             text = f"the source of {module_of(function)}:{function.__qualname__} is not to be found"
             self._world.found(scope, node, Impurity.UNREADABLE, text)
 
-    def _class(self, atom: Known, scope: Scope, node: ast.AST) -> None:
+    def _class(self, atom: Known, scope: FunctionScope, node: ast.AST) -> None:
         kind = atom.thing
         if not self._world.reads(module_of(kind)):
             self._name(name_of(kind), scope, node)
@@ -109,7 +109,7 @@ class Judge:
                 self._judge(Known(function), scope, node)
                 self._belongs(function, owner, scope)
 
-    def _builtin(self, function: Any, scope: Scope, node: ast.AST) -> None:
+    def _builtin(self, function: Any, scope: FunctionScope, node: ast.AST) -> None:
         """Judge what is written in C: a function, or a method of an object that outlives the call."""
         owner = owner_of(function)
         if owner is not None and function.__name__ in MUTATORS and _keeps_state(owner):
@@ -119,7 +119,7 @@ class Judge:
         elif not self._world.reads(module_of(function)):
             self._name(name_of(function), scope, node)
 
-    def _object(self, atom: Known, scope: Scope, node: ast.AST) -> None:
+    def _object(self, atom: Known, scope: FunctionScope, node: ast.AST) -> None:
         thing = atom.thing
         name = name_of(thing)
         if hasattr(type(thing), "__next__") and not self._world.reads(type(thing).__module__):
@@ -142,7 +142,7 @@ class Judge:
             for inner in list(elements_of(thing))[:_TOO_MANY]:
                 self.refer(frozenset({inner}), scope, node)
 
-    def _name(self, name: str, scope: Scope, node: ast.AST) -> None:
+    def _name(self, name: str, scope: FunctionScope, node: ast.AST) -> None:
         if name not in LOCAL_TIME and (impurity := verdict(name)) is not None:
             short = name.removeprefix("builtins.")
             written = short if isinstance(node, ast.Import | ast.ImportFrom) else text_of(node)

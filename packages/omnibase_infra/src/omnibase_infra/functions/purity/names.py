@@ -6,19 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from omnibase_infra.functions.purity.values import DATA, Value, known
-from omnibase_infra.functions.purity.world import Scope
+from omnibase_infra.functions.purity.world import FunctionScope
 
 
-class Origin(NamedTuple):
+class ImportOrigin(NamedTuple):
     """A name of another module, from which an import took it."""
 
     module: str
     name: str
 
 
-def resolved(name: str, scope: Scope) -> tuple[Value, bool]:
+def resolved(name: str, scope: FunctionScope) -> tuple[Value, bool]:
     """Find a name as Python would, and say whether it is global: here, around, in the module, among the built-ins."""
-    at: Scope | None = scope
+    at: FunctionScope | None = scope
     while at is not None:
         if name in at.own:
             return at.values.get(name, DATA), False
@@ -28,7 +28,7 @@ def resolved(name: str, scope: Scope) -> tuple[Value, bool]:
     return known(scope.names[name] if name in scope.names else getattr(builtins, name, None)), True
 
 
-def origins_of(name: str, top: ast.Module, names: Mapping[str, Any]) -> Iterator[ast.expr | Origin]:
+def origins_of(name: str, top: ast.Module, names: Mapping[str, Any]) -> Iterator[ast.expr | ImportOrigin]:
     """Give the expressions that the top of a module assigns to a name, or where it imports it from."""
     for statement in _statements(top.body):
         match statement:
@@ -53,9 +53,9 @@ def _names_in(targets: Iterable[ast.expr]) -> set[str]:
     return {it.id for target in targets for it in ast.walk(target) if isinstance(it, ast.Name)}
 
 
-def _imported(statement: ast.ImportFrom, name: str, names: Mapping[str, Any]) -> Iterator[Origin]:
+def _imported(statement: ast.ImportFrom, name: str, names: Mapping[str, Any]) -> Iterator[ImportOrigin]:
     for alias in statement.names:
         if (alias.asname or alias.name) == name:
             package = str(names.get("__package__") or "").split(".")
             above = package[: len(package) - statement.level + 1] if statement.level else []
-            yield Origin(".".join([*above, *filter(None, [statement.module])]), alias.name)
+            yield ImportOrigin(".".join([*above, *filter(None, [statement.module])]), alias.name)

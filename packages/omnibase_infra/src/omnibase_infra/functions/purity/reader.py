@@ -26,10 +26,17 @@ from omnibase_infra.functions.purity.values import (
     known,
     looked_up,
 )
-from omnibase_infra.functions.purity.world import Scope, Sources, TooMuch, World, text_of, within
+from omnibase_infra.functions.purity.world import (
+    FunctionScope,
+    FunctionSources,
+    StepLimitExceeded,
+    World,
+    text_of,
+    within,
+)
 
 
-def findings_of(function: object, *, name: str, packages: Sequence[str], sources: Sources) -> Sequence[Finding]:
+def findings_of(function: object, *, name: str, packages: Sequence[str], sources: FunctionSources) -> Sequence[Finding]:
     """Give every finding on the way from a node's function, in the order of their places.
 
     `name` is that of the contract, `package.module:function`. The code of `packages` is read; what belongs to others is
@@ -39,7 +46,7 @@ def findings_of(function: object, *, name: str, packages: Sequence[str], sources
     path, line = _place(function, name)
     attribute = name.partition(":")[2]
     named = ast.Name(id=attribute, lineno=line, col_offset=0)
-    entry = Scope(-1, ast.Module([], []), path, {}, ())
+    entry = FunctionScope(-1, ast.Module([], []), path, {}, ())
     try:
         Judge(world).refer(known(function), entry, named)
         if any(map(_gives_a_generator, world.scopes)) and isinstance(function, FunctionType):
@@ -48,7 +55,7 @@ def findings_of(function: object, *, name: str, packages: Sequence[str], sources
         statements = Statements(world)
         for scope in world.unread():
             statements.read(scope)
-    except TooMuch:
+    except StepLimitExceeded:
         world.found(entry, named, Impurity.UNREADABLE, f"{attribute} comes to more code than can be followed")
     return sorted(world.findings)
 
@@ -62,7 +69,7 @@ def _place(function: object, name: str) -> tuple[str, int]:
     return str(getattr(sys.modules.get(module), "__file__", None) or module), 1
 
 
-def _gives_a_generator(scope: Scope) -> bool:
+def _gives_a_generator(scope: FunctionScope) -> bool:
     return any(isinstance(it, ast.Yield | ast.YieldFrom) for it in within(scope.node))
 
 
@@ -74,7 +81,7 @@ class Statements:
         self._world = world
         self._expressions = Expressions(world, self._bind)
 
-    def read(self, scope: Scope) -> None:
+    def read(self, scope: FunctionScope) -> None:
         """Read a whole function once more."""
         if isinstance(scope.node, ast.Lambda):
             self._world.learn_return(scope, self._value(scope.node.body, scope))
@@ -82,7 +89,7 @@ class Statements:
         for statement in scope.body:
             self._statement(statement, scope)
 
-    def _statement(self, node: ast.AST, scope: Scope) -> None:
+    def _statement(self, node: ast.AST, scope: FunctionScope) -> None:
         match node:
             case ast.Return(value=value):
                 self._world.learn_return(scope, self._value(value, scope))
@@ -126,14 +133,14 @@ class Statements:
             case _:
                 self._each(ast.iter_child_nodes(node), scope)
 
-    def _each(self, nodes: Iterable[ast.AST], scope: Scope) -> None:
+    def _each(self, nodes: Iterable[ast.AST], scope: FunctionScope) -> None:
         for node in nodes:
             self._statement(node, scope)
 
-    def _value(self, node: ast.AST | None, scope: Scope) -> Value:
+    def _value(self, node: ast.AST | None, scope: FunctionScope) -> Value:
         return self._expressions.value(node, scope)
 
-    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, scope: Scope) -> None:
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, scope: FunctionScope) -> None:
         """Bind a function that is defined inside of another; what decorates it may call it, or give something else."""
         if isinstance(node, ast.AsyncFunctionDef):
             self._world.found(scope, node, Impurity.ASYNC, f"{node.name} is async")
@@ -142,7 +149,7 @@ class Statements:
             made |= elements(self._value(decorator, scope))
         self._world.learn(scope, node.name, made)
 
-    def _captures(self, pattern: ast.AST, value: Value, scope: Scope) -> None:
+    def _captures(self, pattern: ast.AST, value: Value, scope: FunctionScope) -> None:
         for node in ast.walk(pattern):
             match node:
                 case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
@@ -150,7 +157,7 @@ class Statements:
                 case ast.MatchValue(value=inner) | ast.MatchClass(cls=inner):
                     self._value(inner, scope)
 
-    def _import(self, node: ast.Import | ast.ImportFrom, scope: Scope) -> None:
+    def _import(self, node: ast.Import | ast.ImportFrom, scope: FunctionScope) -> None:
         """An import at run time is a finding; what it brings is judged all the same."""
         self._world.found(scope, node, Impurity.IMPORT, f"{text_of(node)} imports at run time")
         for alias in node.names:
@@ -164,7 +171,7 @@ class Statements:
             self._expressions.judge(value, scope, node)
             self._world.learn(scope, local, value)
 
-    def _augmented(self, node: ast.AugAssign, scope: Scope) -> None:
+    def _augmented(self, node: ast.AugAssign, scope: FunctionScope) -> None:
         """`x += 1` on a name binds it anew, unless what it stands for is changed in place."""
         found = self._value(node.value, scope)
         if not isinstance(node.target, ast.Name):
@@ -179,7 +186,7 @@ class Statements:
 
     # --- What is bound, and what is changed -----------------------------------------------------------------------
 
-    def _bind(self, target: ast.AST, value: Value, scope: Scope) -> None:
+    def _bind(self, target: ast.AST, value: Value, scope: FunctionScope) -> None:
         match target:
             case ast.Name(id=name):
                 self._bind_name(name, target, value, scope)
@@ -208,7 +215,7 @@ class Statements:
         for scope in self._world.functions(setter, None):
             self._world.call(scope, [frozenset({owner}), value], {})
 
-    def _bind_name(self, name: str, node: ast.AST, value: Value, scope: Scope) -> None:
+    def _bind_name(self, name: str, node: ast.AST, value: Value, scope: FunctionScope) -> None:
         if name not in scope.outer:
             self._world.learn(scope, name, value)
             return
@@ -220,7 +227,7 @@ class Statements:
         else:
             self._world.learn(at, name, value)
 
-    def _changed(self, target: ast.AST, scope: Scope) -> None:
+    def _changed(self, target: ast.AST, scope: FunctionScope) -> None:
         """Note that an attribute or an element is set or deleted: a finding, if its object outlives the call."""
         if isinstance(target, ast.Name):
             self._bind_name(target.id, target, DATA, scope)
@@ -229,7 +236,7 @@ class Statements:
             if any(isinstance(it, Known) and _can_change(it, target) for it in base):
                 self._state(target, scope)
 
-    def _state(self, node: ast.AST, scope: Scope) -> None:
+    def _state(self, node: ast.AST, scope: FunctionScope) -> None:
         self._world.found(scope, node, Impurity.STATE, f"{text_of(node)} changes what outlives the call")
 
 

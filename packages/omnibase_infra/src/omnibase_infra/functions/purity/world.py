@@ -20,7 +20,7 @@ _STEPS_MAX = 60_000
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
-class Sources:
+class FunctionSources:
     """The trees of modules, each parsed once."""
 
     def __init__(self) -> None:
@@ -68,12 +68,12 @@ def _by_line(tree: ast.Module) -> dict[int, list[Definition]]:
     return found
 
 
-class TooMuch(Exception):
+class StepLimitExceeded(Exception):
     """There is more code to read than a node's function can mean."""
 
 
 @dataclass(eq=False)
-class Scope:
+class FunctionScope:
     """One function, or the top of one module, and what its names may stand for. It only ever learns more."""
 
     number: int
@@ -83,7 +83,7 @@ class Scope:
     """The globals of its module, as they are."""
     through: tuple[str, ...]
     cells: Mapping[str, Any] = field(default_factory=dict)
-    parent: "Scope | None" = None
+    parent: "FunctionScope | None" = None
     values: dict[str, Value] = field(default_factory=dict)
     returns: Value = DATA
 
@@ -114,11 +114,11 @@ class Scope:
 class World:
     """Grows until nothing new is learnt: each value only ever gets larger, so it ends."""
 
-    def __init__(self, packages: Sequence[str], sources: Sources) -> None:
+    def __init__(self, packages: Sequence[str], sources: FunctionSources) -> None:
         """Read the functions of these packages; what others hold is judged by name."""
         self.packages = tuple(packages)
         self.sources = sources
-        self.scopes: list[Scope] = []
+        self.scopes: list[FunctionScope] = []
         self.findings: set[Finding] = set()
         self.attributes: dict[tuple[type, str], Value] = {}
         self._unread: set[int] = set()
@@ -135,7 +135,7 @@ class World:
         """Say whether the code of a module is read rather than judged by name."""
         return any(module == it or module.startswith(f"{it}.") for it in self.packages)
 
-    def unread(self) -> Iterator[Scope]:
+    def unread(self) -> Iterator[FunctionScope]:
         """Give the scopes that are to be read, as long as there are any: again, when what they depend on has grown."""
         while self._unread:
             self._reading = self._unread.pop()
@@ -152,9 +152,9 @@ class World:
         """Note a step. Raises TooMuch at the end of all patience: a function of a node is not as large as that."""
         self._spent += 1
         if self._spent > _STEPS_MAX:
-            raise TooMuch
+            raise StepLimitExceeded
 
-    def found(self, scope: Scope, node: ast.AST, impurity: Impurity, text: str) -> None:
+    def found(self, scope: FunctionScope, node: ast.AST, impurity: Impurity, text: str) -> None:
         """Note a finding; the first way that leads to a place is the one that is told."""
         line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1
         if (place := (scope.path, line, column, impurity)) in self._places:
@@ -162,7 +162,7 @@ class World:
         self._places.add(place)
         self.findings.add(Finding(scope.path, line, column, impurity, text, scope.through))
 
-    def functions(self, function: FunctionType, user: Scope | None) -> Sequence[Scope]:
+    def functions(self, function: FunctionType, user: FunctionScope | None) -> Sequence[FunctionScope]:
         """Give the scopes of a function that is there: several, if its place is ambiguous; none without source."""
         key = (id(function),)
         if key not in self._numbers:
@@ -178,7 +178,7 @@ class World:
                 self._take_defaults(scope, function)
         return [self.scopes[number] for number in self._numbers[key]]
 
-    def inner(self, node: Definition, parent: Scope) -> Scope:
+    def inner(self, node: Definition, parent: FunctionScope) -> FunctionScope:
         """Give the scope of a function that is defined inside of another."""
         key = (id(node), parent.number)
         if key not in self._numbers:
@@ -187,7 +187,7 @@ class World:
             self._numbers[key] = [scope.number]
         return self.scopes[self._numbers[key][0]]
 
-    def module(self, names: Mapping[str, Any], user: Scope) -> Scope | None:
+    def module(self, names: Mapping[str, Any], user: FunctionScope) -> FunctionScope | None:
         """Give the scope of the top of a module; None without source."""
         path = str(names.get("__file__", ""))
         tree = self.sources.tree(path, names)
@@ -198,7 +198,7 @@ class World:
             self._numbers[key] = [self._add(tree, path, names, user.through).number]
         return self.scopes[self._numbers[key][0]]
 
-    def learn(self, scope: Scope, name: str, value: Value) -> None:
+    def learn(self, scope: FunctionScope, name: str, value: Value) -> None:
         """Note what a name of a scope may stand for."""
         before = scope.values.get(name, DATA)
         if not value <= before:
@@ -212,13 +212,15 @@ class World:
             self.attributes[kind, name] = (before or DATA) | value
             self._unread |= self._readers.get((kind, name), set())
 
-    def learn_return(self, scope: Scope, value: Value) -> None:
+    def learn_return(self, scope: FunctionScope, value: Value) -> None:
         """Note what a function may give."""
         if not value <= scope.returns:
             scope.returns |= value
             self._unread |= self._callers.get(scope.number, set())
 
-    def call(self, scope: Scope, given: Sequence[Value], named: Mapping[str, Value], rest: Value = DATA) -> Value:
+    def call(
+        self, scope: FunctionScope, given: Sequence[Value], named: Mapping[str, Value], rest: Value = DATA
+    ) -> Value:
         """Hand arguments to a function and give what it may return; `rest` may go to any parameter."""
         self.spend()
         if isinstance(scope.node, ast.Module):
@@ -265,8 +267,8 @@ class World:
         names: Mapping[str, Any],
         through: tuple[str, ...],
         **more: Any,
-    ) -> Scope:
-        scope = Scope(len(self.scopes), node, path, names, through, **more)
+    ) -> FunctionScope:
+        scope = FunctionScope(len(self.scopes), node, path, names, through, **more)
         self.scopes.append(scope)
         self._unread.add(scope.number)
         if scope.parent is not None:
@@ -279,7 +281,7 @@ class World:
         for inner in self._inner.get(number, ()):
             self._read_again(inner)
 
-    def _take_defaults(self, scope: Scope, function: FunctionType) -> None:
+    def _take_defaults(self, scope: FunctionScope, function: FunctionType) -> None:
         assert not isinstance(scope.node, ast.Module)  # noqa: S101 - narrows the type
         positional = [it.arg for it in (*scope.node.args.posonlyargs, *scope.node.args.args)]
         defaults = function.__defaults__ or ()

@@ -42,8 +42,8 @@ class ConsulHandlerFactory:
     description = HandlerDescription(
         handler_type="consul",
         operations={
-            "get": _read(kv.Get, kv.Found),
-            "list": _read(kv.List, kv.Entries),
+            "get": _read(kv.Get, kv.KvResult),
+            "list": _read(kv.List, kv.KvEntries),
             "keys": _read(kv.ListKeys, kv.Keys),
             "put": _write(kv.Put, kv.Written),
             "delete": _write(kv.Delete, kv.Deleted),

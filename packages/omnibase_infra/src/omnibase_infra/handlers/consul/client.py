@@ -7,7 +7,7 @@ from typing import Any
 
 from omnibase_core.errors import HandlerError
 from omnibase_core.ports import HandlerCall
-from omnibase_infra.handlers.consul.operations import Answer, Operation, read, refused
+from omnibase_infra.handlers.consul.operations import ConsulOperation, ConsulReply, read, refused
 from omnibase_infra.handlers.consul.target import ConsulTarget
 from omnibase_infra.http import RestServer
 from omnibase_infra.http.json_client import RestClient, rest_client
@@ -43,7 +43,7 @@ class ConsulHandler:
     async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:
         """Do the operation, and give its result as JSON values."""
         operation, agent = call.request, self._agents.get(call.target or "")
-        assert isinstance(operation, Operation)  # noqa: S101 - narrows the type; the runtime validated it
+        assert isinstance(operation, ConsulOperation)  # noqa: S101 - narrows the type; the runtime validated it
         if agent is None:
             raise HandlerError("request_invalid", f"there is no consul target {call.target!r}")
         return await agent.ask(operation, timeout_s=call.timeout_s)
@@ -57,7 +57,7 @@ class _Agent:
     server: RestServer
     client: RestClient
 
-    async def ask(self, operation: Operation, *, timeout_s: float) -> Mapping[str, Any]:
+    async def ask(self, operation: ConsulOperation, *, timeout_s: float) -> Mapping[str, Any]:
         written = operation.message(timeout_s)
         where = self.target.query(reads=written.method == "GET")
         message = replace(written, query=[*written.query, *where])
@@ -65,4 +65,4 @@ class _Agent:
         what = f"{self.server.name}: {message}"
         if reply.status not in operation.expects:
             raise refused(what, message, reply, said=self.server.redacted(reply.text))
-        return read(operation, Answer(what, reply))
+        return read(operation, ConsulReply(what, reply))

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, JsonValue, PlainValidator, TypeAdapter, model_validator
 from pydantic_core import to_json
 
-from omnibase_infra.handlers.consul.operations import Answer, Operation
+from omnibase_infra.handlers.consul.operations import ConsulOperation, ConsulReply
 from omnibase_infra.handlers.consul.values import (
     ConsulModel,
     Index,
@@ -37,7 +37,7 @@ Base64 = Annotated[str, PlainValidator(_checked_base64, json_schema_input_type=s
 Read = Literal["text", "json", "bytes"]
 
 
-class Entry(ConsulModel):
+class KvEntry(ConsulModel):
     """A key with its value, in the form that the request says: `text`, `json` or `bytes` (base64); the others are null.
 
     `flags` are a number that writers may give; `session` holds the lock, if anybody does. `modify_index` is what a
@@ -55,17 +55,17 @@ class Entry(ConsulModel):
     lock_index: Index = 0
 
 
-class Found(Entry):
+class KvResult(KvEntry):
     """The key, if it was `found`. Where it was not, everything else but `index` is empty."""
 
     found: Annotated[bool, Field(examples=[True])] = True
     index: Index = 0
 
 
-class Entries(ConsulModel):
+class KvEntries(ConsulModel):
     """Every key that begins so, in their order; none is no error."""
 
-    entries: list[Entry] = Field(default_factory=list)
+    entries: list[KvEntry] = Field(default_factory=list)
     index: Index = 0
 
 
@@ -100,7 +100,7 @@ class Released(ConsulModel):
     released: bool = True
 
 
-class Get(Query, Operation):
+class Get(Query, ConsulOperation):
     """Read a key. `read` is the form of its value: `text`, `json`, or `bytes` for any other (as base64)."""
 
     expects = _NOT_FOUND
@@ -113,18 +113,18 @@ class Get(Query, Operation):
         path = ["v1", "kv", *segments_of(self.key)]
         return RestRequest(method="GET", path=path, query=self.waiting(timeout_s), repeatable=True)
 
-    def result(self, reply: Answer) -> Found:
+    def result(self, reply: ConsulReply) -> KvResult:
         """Read the entry; an absent key is a result too."""
         if not reply.is_ok:
-            return Found(key="/".join(segments_of(self.key)), found=False, index=reply.index)
+            return KvResult(key="/".join(segments_of(self.key)), found=False, index=reply.index)
         wires = reply.read(_ENTRIES)
         if len(wires) != 1:
             raise reply.broken(f"expected one entry, found {len(wires)}")
         told = wires[0].fields(self.read, reply)
-        return Found.model_validate({**told, "index": reply.index})
+        return KvResult.model_validate({**told, "index": reply.index})
 
 
-class List(Query, Operation):
+class List(Query, ConsulOperation):
     """Read every key that begins with `prefix`. `read` is the form of all values, as in `get`."""
 
     expects = _NOT_FOUND
@@ -138,14 +138,14 @@ class List(Query, Operation):
         query = [("recurse", None), *self.waiting(timeout_s)]
         return RestRequest(method="GET", path=path, query=query, repeatable=True)
 
-    def result(self, reply: Answer) -> Entries:
+    def result(self, reply: ConsulReply) -> KvEntries:
         """Read the entries."""
         wires = reply.read(_ENTRIES) if reply.is_ok else []
-        entries = [Entry.model_validate(wire.fields(self.read, reply)) for wire in wires]
-        return Entries(entries=entries, index=reply.index)
+        entries = [KvEntry.model_validate(wire.fields(self.read, reply)) for wire in wires]
+        return KvEntries(entries=entries, index=reply.index)
 
 
-class ListKeys(Query, Operation):
+class ListKeys(Query, ConsulOperation):
     """Read the keys that begin with `prefix`, without values. With a `separator`, keys end at its first after that."""
 
     expects = _NOT_FOUND
@@ -160,12 +160,12 @@ class ListKeys(Query, Operation):
         query = [("keys", None), *separator, *self.waiting(timeout_s)]
         return RestRequest(method="GET", path=path, query=query, repeatable=True)
 
-    def result(self, reply: Answer) -> Keys:
+    def result(self, reply: ConsulReply) -> Keys:
         """Read the keys."""
         return Keys(keys=reply.read(_KEYS) if reply.is_ok else [], index=reply.index)
 
 
-class _Write(Operation):
+class _Write(ConsulOperation):
     """A write to one key. Its value is `text`, `json` or `bytes` (base64); without one, it is empty."""
 
     key: Key
@@ -220,12 +220,12 @@ class Put(_Write):
             return self.written(repeatable=True)
         return self.written(("cas", str(self.cas)), repeatable=False)
 
-    def result(self, reply: Answer) -> Written:
+    def result(self, reply: ConsulReply) -> Written:
         """Read whether it was done."""
         return Written(written=reply.flag)
 
 
-class Delete(Operation):
+class Delete(ConsulOperation):
     """Delete a key; one that is not there is no error. `cas`: only if its `modify_index` is still this."""
 
     key: Key
@@ -237,12 +237,12 @@ class Delete(Operation):
         path = ["v1", "kv", *segments_of(self.key)]
         return RestRequest(method="DELETE", path=path, query=query, repeatable=self.cas is None)
 
-    def result(self, reply: Answer) -> Deleted:
+    def result(self, reply: ConsulReply) -> Deleted:
         """Read whether it was done."""
         return Deleted(deleted=reply.flag)
 
 
-class DeleteTree(Operation):
+class DeleteTree(ConsulOperation):
     """Delete every key that begins with `prefix`, which cannot be empty."""
 
     prefix: Annotated[Prefix, Field(min_length=1)]
@@ -252,7 +252,7 @@ class DeleteTree(Operation):
         path = ["v1", "kv", *segments_of_prefix(self.prefix)]
         return RestRequest(method="DELETE", path=path, query=[("recurse", None)], repeatable=True)
 
-    def result(self, reply: Answer) -> Deleted:
+    def result(self, reply: ConsulReply) -> Deleted:
         """Read whether it was done."""
         return Deleted(deleted=reply.flag)
 
@@ -266,7 +266,7 @@ class Acquire(_Write):
         """Write the request."""
         return self.written(("acquire", self.session), repeatable=True)
 
-    def result(self, reply: Answer) -> Acquired:
+    def result(self, reply: ConsulReply) -> Acquired:
         """Read whether it was done."""
         return Acquired(acquired=reply.flag)
 
@@ -283,7 +283,7 @@ class Release(_Write):
         """Write the request."""
         return self.written(("release", self.session), repeatable=False)
 
-    def result(self, reply: Answer) -> Released:
+    def result(self, reply: ConsulReply) -> Released:
         """Read whether it was done."""
         return Released(released=reply.flag)
 
@@ -297,7 +297,7 @@ class _WireEntry(Wire):
     modify_index: int = 0
     lock_index: int = 0
 
-    def fields(self, read: Read, reply: Answer) -> dict[str, JsonValue]:
+    def fields(self, read: Read, reply: ConsulReply) -> dict[str, JsonValue]:
         """Give the fields of an Entry."""
         told: dict[str, JsonValue] = self.model_dump(by_alias=False, exclude={"value"})
         try:

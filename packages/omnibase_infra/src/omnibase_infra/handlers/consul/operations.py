@@ -25,7 +25,7 @@ Value = TypeVar("Value")
 _OK = 200
 
 
-class Operation(ConsulModel):
+class ConsulOperation(ConsulModel):
     """The request of one operation."""
 
     expects: ClassVar[frozenset[int]] = frozenset({_OK})
@@ -36,12 +36,12 @@ class Operation(ConsulModel):
         """Write the request; `timeout_s` is what the call has."""
 
     @abstractmethod
-    def result(self, reply: "Answer") -> ConsulModel:
+    def result(self, reply: "ConsulReply") -> ConsulModel:
         """Read a reply. Raises HandlerError `invalid_response`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ConsulReply:
     """A reply to what was asked, read in the forms of Consul's API."""
 
     what: str
@@ -84,7 +84,7 @@ class Answer:
 _FLAG = TypeAdapter(bool)
 
 
-def read(operation: Operation, answer: Answer) -> Mapping[str, Any]:
+def read(operation: ConsulOperation, answer: ConsulReply) -> Mapping[str, Any]:
     """Give the result as JSON values. Raises HandlerError `invalid_response`, also for what no Consul would say."""
     try:
         return operation.result(answer).model_dump(mode="json", by_alias=True)
@@ -118,7 +118,7 @@ def refused(what: str, request: RestRequest, reply: RestReply, *, said: str) -> 
     )
 
 
-def late(request: Operation, timeout_s: float) -> HandlerError:
+def late(request: ConsulOperation, timeout_s: float) -> HandlerError:
     """Give the error that the handler raises when the time is over."""
     message = request.message(timeout_s)
     return HandlerError("timeout", f"{message}: not done within {timeout_s:g} s", retryable=message.repeatable)

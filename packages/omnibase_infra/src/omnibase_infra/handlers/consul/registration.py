@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from omnibase_infra.handlers.consul.operations import Answer, Operation
+from omnibase_infra.handlers.consul.operations import ConsulOperation, ConsulReply
 from omnibase_infra.handlers.consul.values import ConsulModel, Seconds, duration
 from omnibase_infra.http import RestRequest
 from omnibase_infra.http.json_messages import json_content
@@ -91,7 +91,7 @@ class TcpCheck(_Probe):
         return self._written({"TCP": self.address})
 
 
-class Register(Operation):
+class Register(ConsulOperation):
     """Register an instance of a service with the agent, or change it: everything that is not said is as if new.
 
     - `name`: of the service; `id`: of the instance on this agent, by default the name.
@@ -129,12 +129,12 @@ class Register(Operation):
             repeatable=True,
         )
 
-    def result(self, reply: Answer) -> Registered:  # noqa: ARG002 - Consul says nothing
+    def result(self, reply: ConsulReply) -> Registered:  # noqa: ARG002 - Consul says nothing
         """Give the id."""
         return Registered(id=self.id or self.name)
 
 
-class Deregister(Operation):
+class Deregister(ConsulOperation):
     """Remove an instance from the agent by its `id`; one that is not there is no error."""
 
     expects = _KNOWN
@@ -145,12 +145,12 @@ class Deregister(Operation):
         """Write the request."""
         return RestRequest(method="PUT", path=["v1", "agent", "service", "deregister", self.id], repeatable=True)
 
-    def result(self, reply: Answer) -> Deregistered:
+    def result(self, reply: ConsulReply) -> Deregistered:
         """Read whether it was there."""
         return Deregistered(deregistered=reply.is_ok)
 
 
-class Report(Operation):
+class Report(ConsulOperation):
     """Say how an instance with a `ttl` check is.
 
     - `id`: of the instance; its check is called `service:<id>`.
@@ -173,6 +173,6 @@ class Report(Operation):
             repeatable=True,
         )
 
-    def result(self, reply: Answer) -> Reported:
+    def result(self, reply: ConsulReply) -> Reported:
         """Read whether it was there."""
         return Reported(reported=reply.is_ok)

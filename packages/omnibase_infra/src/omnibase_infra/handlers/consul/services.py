@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
-from omnibase_infra.handlers.consul.operations import Answer, Operation
+from omnibase_infra.handlers.consul.operations import ConsulOperation, ConsulReply
 from omnibase_infra.handlers.consul.values import ConsulModel, Index, Query, Wire
 from omnibase_infra.http import RestRequest
 from omnibase_infra.http.values import Name
@@ -63,7 +63,7 @@ class Health(ConsulModel):
     index: Index = 0
 
 
-class ListServices(Query, Operation):
+class ListServices(Query, ConsulOperation):
     """Read the catalog of services of the datacenter."""
 
     def message(self, timeout_s: float) -> RestRequest:
@@ -71,13 +71,13 @@ class ListServices(Query, Operation):
         path = ["v1", "catalog", "services"]
         return RestRequest(method="GET", path=path, query=self.waiting(timeout_s), repeatable=True)
 
-    def result(self, reply: Answer) -> Services:
+    def result(self, reply: ConsulReply) -> Services:
         """Read names and tags, in order: Consul gives them in any."""
         said = reply.read(_SERVICES)
         return Services(services={name: sorted(said[name] or []) for name in sorted(said)}, index=reply.index)
 
 
-class _OfService(Query, Operation):
+class _OfService(Query, ConsulOperation):
     """A read of the instances of one service. `tags`: only of those that have all of these."""
 
     service: Name
@@ -97,7 +97,7 @@ class ListInstances(_OfService):
         """Write the request."""
         return self.asked("catalog", "service", timeout_s=timeout_s)
 
-    def result(self, reply: Answer) -> Instances:
+    def result(self, reply: ConsulReply) -> Instances:
         """Read the instances, in order of node and id."""
         wires = reply.read(_CATALOG)
         wires.sort(key=lambda it: (it.node, it.service_id))
@@ -118,7 +118,7 @@ class ReadHealth(_OfService):
         how: tuple[tuple[str, str | None], ...] = (("passing", None),) if self.passing else ()
         return self.asked("health", "service", timeout_s=timeout_s, how=how)
 
-    def result(self, reply: Answer) -> Health:
+    def result(self, reply: ConsulReply) -> Health:
         """Read the instances, in order of node and id."""
         wires = reply.read(_HEALTH)
         wires.sort(key=lambda it: (it.node.node, it.service.id))

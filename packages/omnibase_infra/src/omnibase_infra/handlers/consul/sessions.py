@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, TypeAdapter
 
-from omnibase_infra.handlers.consul.operations import Answer, Operation
+from omnibase_infra.handlers.consul.operations import ConsulOperation, ConsulReply
 from omnibase_infra.handlers.consul.values import ConsulModel, Wire, duration
 from omnibase_infra.http import RestRequest
 from omnibase_infra.http.json_messages import json_content
@@ -32,7 +32,7 @@ class Destroyed(ConsulModel):
     destroyed: bool = True
 
 
-class CreateSession(Operation):
+class CreateSession(ConsulOperation):
     """Create a session. A call whose answer was lost is not retryable: done again, it would make a second one.
 
     - `ttl_s`: it ends by itself unless `renew_session` is called within this time; it may live up to twice as long.
@@ -68,12 +68,12 @@ class CreateSession(Operation):
             repeatable=False,
         )
 
-    def result(self, reply: Answer) -> Created:
+    def result(self, reply: ConsulReply) -> Created:
         """Read the id."""
         return Created(session=reply.read(_CREATED).id)
 
 
-class RenewSession(Operation):
+class RenewSession(ConsulOperation):
     """Let a session live for its `ttl_s` from now on."""
 
     expects = frozenset({200, 404})
@@ -84,12 +84,12 @@ class RenewSession(Operation):
         """Write the request."""
         return RestRequest(method="PUT", path=["v1", "session", "renew", self.session], repeatable=True)
 
-    def result(self, reply: Answer) -> Renewed:
+    def result(self, reply: ConsulReply) -> Renewed:
         """Read whether it was there."""
         return Renewed(renewed=reply.is_ok)
 
 
-class DestroySession(Operation):
+class DestroySession(ConsulOperation):
     """End a session; its locks are released or deleted, as its `behavior` says. One that is not there is no error."""
 
     session: Name
@@ -98,7 +98,7 @@ class DestroySession(Operation):
         """Write the request."""
         return RestRequest(method="PUT", path=["v1", "session", "destroy", self.session], repeatable=True)
 
-    def result(self, reply: Answer) -> Destroyed:
+    def result(self, reply: ConsulReply) -> Destroyed:
         """Read whether it was done."""
         return Destroyed(destroyed=reply.flag)
 

@@ -12,8 +12,8 @@ from psycopg.rows import dict_row
 
 from omnibase_core.errors import HandlerError
 from omnibase_core.ports import HandlerCall
-from omnibase_infra.handlers.db.exchange import Transaction
-from omnibase_infra.handlers.db.execution import Result, Work, work_of
+from omnibase_infra.handlers.db.exchange import DbTransaction
+from omnibase_infra.handlers.db.execution import DbCall, Result, work_of
 from omnibase_infra.handlers.db.failures import Phase, absent, commit_timeout, failure_of
 from omnibase_infra.handlers.db.models import DbTarget
 from omnibase_infra.handlers.db.rows import row_adapters
@@ -29,7 +29,7 @@ from omnibase_infra.postgres.connections import (
 
 
 @asynccontextmanager
-async def opened_target(name: str, target: DbTarget) -> AsyncIterator["OpenTarget"]:
+async def opened_target(name: str, target: DbTarget) -> AsyncIterator["OpenDatabase"]:
     """Give a target with a pool of its own; no connection is waited for. Raises InvalidDsn."""
     bounds = PoolBounds(
         connections_min=target.connections_min,
@@ -39,7 +39,7 @@ async def opened_target(name: str, target: DbTarget) -> AsyncIterator["OpenTarge
         idle_max_s=target.idle_max_s,
     )
     async with opened_pool(_conninfo(name, target), bounds, connection=_CONNECTION) as pool:
-        yield OpenTarget(name, target, pool)
+        yield OpenDatabase(name, target, pool)
 
 
 @asynccontextmanager
@@ -74,14 +74,14 @@ class _Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenTarget:
+class OpenDatabase:
     """A target with its connections."""
 
     name: str
     target: DbTarget
     pool: ConnectionPool
 
-    async def transact(self, work: Work, *, timeout_s: float) -> Result:
+    async def transact(self, work: DbCall, *, timeout_s: float) -> Result:
         """Do the work in a transaction within the time. Raises HandlerError."""
         where, progress = f"target {self.name!r}", _Progress()
         try:
@@ -104,12 +104,12 @@ class OpenTarget:
                 repeatable=work.repeatable,
             ) from error
 
-    async def _do(self, work: Work, progress: _Progress, *, timeout_s: float) -> Result:
+    async def _do(self, work: DbCall, progress: _Progress, *, timeout_s: float) -> Result:
         clock = asyncio.get_running_loop().time
         until_s = clock() + timeout_s
         connection = await self.pool.take(wait_s=until_s - clock())
         progress.connected = True
-        transaction = Transaction(connection, work.begins(until_s - clock()))
+        transaction = DbTransaction(connection, work.begins(until_s - clock()))
         try:
             result = await work.do(transaction, self.target)
             if not transaction.committed:
@@ -157,7 +157,7 @@ class DbHandler:
     - not retryable: all others.
     """
 
-    def __init__(self, targets: Mapping[str, OpenTarget]) -> None:
+    def __init__(self, targets: Mapping[str, OpenDatabase]) -> None:
         """Hold the opened targets by the names under which nodes know them."""
         self._targets = targets
 

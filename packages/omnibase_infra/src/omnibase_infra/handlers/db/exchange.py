@@ -18,7 +18,7 @@ from psycopg.abc import PQGen
 from psycopg.adapt import Transformer
 from psycopg.pq import ConnStatus, ExecStatus, PipelineStatus, TransactionStatus
 
-from omnibase_infra.handlers.db.message_limits import UNBOUNDED, Arrivals, TooMuch
+from omnibase_infra.handlers.db.message_limits import UNBOUNDED, BoundedResults, ResultTooLarge
 from omnibase_infra.handlers.db.rows import named_rows
 from omnibase_infra.postgres.connections import Connection
 
@@ -33,7 +33,7 @@ Take = Callable[[dict[str, Any]], None]
 """Takes a row. What it raises ends the statement at the server, too."""
 
 
-class Transaction:
+class DbTransaction:
     """One transaction, which the commands `begins` open. All of it raises psycopg.Error, as a cursor does."""
 
     def __init__(self, connection: Connection, begins: Sequence[str]) -> None:
@@ -46,7 +46,7 @@ class Transaction:
         self._discards = False
         self._is_spoilt = False
         """Whether a row is on its way whose end nobody waits for."""
-        self._arrivals = Arrivals(connection.pgconn)
+        self._arrivals = BoundedResults(connection.pgconn)
         self._bytes_max = UNBOUNDED
         """How much the server may send for what is no statement of the caller's."""
 
@@ -79,7 +79,7 @@ class Transaction:
         """
         server = self.connection.pgconn
         if self._is_spoilt:
-            raise TooMuch("the rest of a row that is too large would have to be read")
+            raise ResultTooLarge("the rest of a row that is too large would have to be read")
         self._bytes_max = _SLACK_BYTES
         error = yield from self._settled()
         is_open = server.transaction_status in _OPEN
@@ -99,7 +99,7 @@ class Transaction:
             try:
                 await self.connection.wait(exchange)
             except Exception as error:
-                self._is_spoilt = isinstance(error, TooMuch)
+                self._is_spoilt = isinstance(error, ResultTooLarge)
                 if self._is_spoilt or not isinstance(error, psycopg.Error):
                     # What the server has sent by then is read when the connection is put back.
                     with suppress(psycopg.Error):

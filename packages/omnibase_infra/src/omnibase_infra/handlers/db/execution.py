@@ -9,8 +9,8 @@ from psycopg import sql
 from omnibase_core.errors import HandlerError
 from omnibase_core.ports import HandlerCall
 from omnibase_infra.handlers.db.bindings import Copied, Sets, Step, bound_rows, bound_sets, bound_step, bound_steps
-from omnibase_infra.handlers.db.exchange import Transaction
-from omnibase_infra.handlers.db.message_limits import TooMuch
+from omnibase_infra.handlers.db.exchange import DbTransaction
+from omnibase_infra.handlers.db.message_limits import ResultTooLarge
 from omnibase_infra.handlers.db.models import (
     BatchRequest,
     CopyRequest,
@@ -36,11 +36,11 @@ _CLEAN = {
 """How the server writes values, whatever it is set to, and that it sends no notices, which nobody reads."""
 
 Result = Mapping[str, Any]
-Do = Callable[[Transaction, DbTarget], Awaitable[Result]]
+Do = Callable[[DbTransaction, DbTarget], Awaitable[Result]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class DbCall:
     """What a call does in its transaction. `repeatable` says that doing it twice is as good as once."""
 
     do: Do
@@ -62,19 +62,19 @@ class Work:
         return [f"begin isolation level {self.isolation} {access}", f"select {set_each}"]
 
 
-def work_of(call: HandlerCall) -> Work:
+def work_of(call: HandlerCall) -> DbCall:
     """Bind everything before a connection is asked for. Raises HandlerError."""
     match call.request:
         case QueryRequest() as request:
-            return Work(do=_one(bound(bound_step, request), reads=True), reads=True, repeatable=True)
+            return DbCall(do=_one(bound(bound_step, request), reads=True), reads=True, repeatable=True)
         case ExecuteRequest() as request:
-            return Work(do=_one(bound(bound_step, request), reads=False), repeatable=request.idempotent)
+            return DbCall(do=_one(bound(bound_step, request), reads=False), repeatable=request.idempotent)
         case BatchRequest() as request:
-            return Work(do=_batch(bound(bound_sets, request)), repeatable=request.idempotent)
+            return DbCall(do=_batch(bound(bound_sets, request)), repeatable=request.idempotent)
         case CopyRequest() as request:
-            return Work(do=_copy(bound(bound_rows, request)), repeatable=request.idempotent)
+            return DbCall(do=_copy(bound(bound_rows, request)), repeatable=request.idempotent)
         case TransactionRequest() as request:
-            return Work(
+            return DbCall(
                 do=_several(bound(bound_steps, request), reads=request.read_only),
                 reads=request.read_only,
                 repeatable=request.read_only or request.idempotent,
@@ -84,14 +84,14 @@ def work_of(call: HandlerCall) -> Work:
 
 
 def _one(step: Step, *, reads: bool) -> Do:
-    async def do(transaction: Transaction, target: DbTarget) -> Result:
+    async def do(transaction: DbTransaction, target: DbTarget) -> Result:
         return await _stepped(step, transaction, target, last=reads)
 
     return do
 
 
 def _several(steps: Mapping[str, Step], *, reads: bool) -> Do:
-    async def do(transaction: Transaction, target: DbTarget) -> Result:
+    async def do(transaction: DbTransaction, target: DbTarget) -> Result:
         results: dict[str, Any] = {}
         left = target
         for number, (name, step) in enumerate(steps.items(), start=1):
@@ -105,7 +105,7 @@ def _several(steps: Mapping[str, Step], *, reads: bool) -> Do:
 
 
 def _batch(sets: Sets) -> Do:
-    async def do(transaction: Transaction, _: DbTarget) -> Result:
+    async def do(transaction: DbTransaction, _: DbTarget) -> Result:
         await transaction.begin()
         async with transaction.connection.cursor() as cursor:
             if sets.values:
@@ -120,7 +120,7 @@ def _copy(copied: Copied) -> Do:
     names = sql.SQL(", ").join(map(sql.Identifier, copied.columns))
     command = sql.SQL("copy {} ({}) from stdin").format(table, names)
 
-    async def do(transaction: Transaction, _: DbTarget) -> Result:
+    async def do(transaction: DbTransaction, _: DbTarget) -> Result:
         await transaction.begin()
         async with transaction.connection.cursor() as cursor:
             async with cursor.copy(command) as copy:
@@ -131,7 +131,7 @@ def _copy(copied: Copied) -> Do:
     return do
 
 
-async def _stepped(step: Step, transaction: Transaction, target: DbTarget, *, last: bool) -> Result:
+async def _stepped(step: Step, transaction: DbTransaction, target: DbTarget, *, last: bool) -> Result:
     """Do one statement, and give its rows, no further than the target allows: no more is in memory than may be."""
     rows: list[dict[str, Any]] = []
     left = target.result_bytes_max
@@ -153,7 +153,7 @@ async def _stepped(step: Step, transaction: Transaction, target: DbTarget, *, la
         touched = await transaction.ask(
             step.statement.text, step.values, take, rows_at_once=at_once, bytes_max=left, last=last
         )
-    except TooMuch:
+    except ResultTooLarge:
         raise too_many_bytes from None
     count = len(rows) if step.statement.returns_rows else touched
     if (error := unexpected_rows(step, count)) is not None:

@@ -22,11 +22,11 @@ _PIECE_BYTES = 64 * 1024
 """Fits into the buffer of a local socket, as it is set below."""
 
 
-class TooMuch(psycopg.OperationalError):
+class ResultTooLarge(psycopg.OperationalError):
     """More has arrived than was allowed, and its end is not there yet."""
 
 
-class Arrivals:
+class BoundedResults:
     """The results that a server sends, each bounded. Whatever reads the connection reads it through this."""
 
     def __init__(self, server: PGconn) -> None:
@@ -51,7 +51,7 @@ class Arrivals:
                 read_bytes = 0
                 while server.is_busy():
                     if read_bytes > bytes_max:
-                        raise TooMuch
+                        raise ResultTooLarge
                     yield from _readable()
                     read_bytes += pieces.consume()
         result = server.get_result()

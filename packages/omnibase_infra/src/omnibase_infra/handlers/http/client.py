@@ -15,13 +15,13 @@ from omnibase_core.errors import HandlerError
 from omnibase_core.ports import HandlerCall
 from omnibase_infra.handlers.http.addresses import is_allowed, kind_of
 from omnibase_infra.handlers.http.bodies import is_json, json_of
-from omnibase_infra.handlers.http.exchange import Exchange, OpenTarget
-from omnibase_infra.handlers.http.messages import Message, Reply, Writer
+from omnibase_infra.handlers.http.exchange import Exchange, OpenHttpTarget
+from omnibase_infra.handlers.http.messages import HttpMessage, Reply, Writer
 from omnibase_infra.handlers.http.models import Cursor, HttpRequest, Pages
 from omnibase_infra.handlers.http.oauth2_tokens import Tokens
 from omnibase_infra.handlers.http.response_errors import is_expected, is_repeatable, status_error
 from omnibase_infra.handlers.http.target import HttpSettings, HttpTarget, OAuth2Auth, origin_of
-from omnibase_infra.http.connections import PUBLIC_AUTHORITIES_FILE, Connections, Progress, tls_context
+from omnibase_infra.http.connections import PUBLIC_AUTHORITIES_FILE, CallProgress, Connections, tls_context
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Gives the addresses of a host name. Raises OSError."""
@@ -74,27 +74,27 @@ async def http_handler(
 ) -> AsyncIterator["HttpHandler"]:
     """Give the handler with connections of its own for each target; nothing connects before the first call."""
     async with AsyncExitStack() as stack:
-        opened: dict[str, OpenTarget] = {}
+        opened: dict[str, OpenHttpTarget] = {}
         for name, target in targets.items():
             opened[name] = _open(name, target, settings, resolve)
             stack.push_async_callback(opened[name].connections.close_idle)
         yield HttpHandler(opened)
 
 
-def _open(name: str, target: HttpTarget, settings: HttpSettings, resolve: Resolve) -> OpenTarget:
+def _open(name: str, target: HttpTarget, settings: HttpSettings, resolve: Resolve) -> OpenHttpTarget:
     connections = _connections(name, target, resolve)
     writer = Writer(name, target, settings.user_agent)
-    opened = OpenTarget(name, target, writer, connections, None)
+    opened = OpenHttpTarget(name, target, writer, connections, None)
     if not isinstance(target.auth, OAuth2Auth):
         return opened
 
-    async def send(message: Message) -> Reply:
+    async def send(message: HttpMessage) -> Reply:
         # No token changes anything: it may always be asked for again.
-        progress = Progress()
+        progress = CallProgress()
         with connections.translated(str(message), progress, repeatable=True, redacted=opened.redacted):
             return await opened.roundtrip(message, bytes_max=_TOKEN_BYTES_MAX, progress=progress)
 
-    return OpenTarget(name, target, writer, connections, Tokens(name, target.auth, send))
+    return OpenHttpTarget(name, target, writer, connections, Tokens(name, target.auth, send))
 
 
 def _connections(name: str, target: HttpTarget, resolve: Resolve) -> Connections:
@@ -132,7 +132,7 @@ class HttpHandler:
       `invalid_response` (the body is not what its headers say); `request_invalid`: not retryable.
     """
 
-    def __init__(self, targets: Mapping[str, OpenTarget]) -> None:
+    def __init__(self, targets: Mapping[str, OpenHttpTarget]) -> None:
         """Hold the opened targets by the names under which nodes know them."""
         self._targets = targets
 
@@ -144,7 +144,7 @@ class HttpHandler:
             raise HandlerError("request_invalid", f"there is no http target {call.target!r}")
         message = opened.writer.message(request, key=str(call.call_id))
         repeatable = is_repeatable(message.method) or opened.target.idempotency_header is not None
-        progress = Progress()
+        progress = CallProgress()
         judge = _Judge(opened, request, repeatable)
         with opened.connections.translated(
             str(message), progress, repeatable=repeatable, redacted=opened.redacted, timeout_s=call.timeout_s
@@ -158,11 +158,11 @@ class HttpHandler:
         return judge.result(message, reply)
 
 
-async def _read_pages(exchange: Exchange, judge: "_Judge", message: Message, pages: Pages) -> Mapping[str, Any]:
+async def _read_pages(exchange: Exchange, judge: "_Judge", message: HttpMessage, pages: Pages) -> Mapping[str, Any]:
     """Read page after page, within the limit of one reply for all of them together."""
     bodies: list[JsonValue] = []
     left = exchange.opened.target.response_bytes_max
-    following: Message | None = message
+    following: HttpMessage | None = message
     result: Mapping[str, Any] = {}
     while following is not None and len(bodies) < pages.max:
         message, reply = await exchange.send(following, redirects=judge.request.redirects, bytes_max=left)
@@ -177,8 +177,8 @@ async def _read_pages(exchange: Exchange, judge: "_Judge", message: Message, pag
 
 
 def _next_page(
-    writer: Writer, message: Message, request: HttpRequest, reply: Reply, body: JsonValue, pages: Pages
-) -> Message | None:
+    writer: Writer, message: HttpMessage, request: HttpRequest, reply: Reply, body: JsonValue, pages: Pages
+) -> HttpMessage | None:
     if not isinstance(pages.next, Cursor):
         link = reply.next_link
         return None if link is None else writer.elsewhere(message, link, what="page")
@@ -197,11 +197,11 @@ def _next_page(
 class _Judge:
     """Says what a reply means to a request."""
 
-    opened: OpenTarget
+    opened: OpenHttpTarget
     request: HttpRequest
     repeatable: bool
 
-    def result(self, message: Message, reply: Reply) -> Mapping[str, Any]:
+    def result(self, message: HttpMessage, reply: Reply) -> Mapping[str, Any]:
         """Give the result as JSON values, in the form of HttpResponse. Raises HandlerError for what is none."""
         request = self.request
         if not is_expected(reply.status, request.expect):

@@ -4,17 +4,17 @@ from dataclasses import dataclass
 
 from omnibase_core.errors import HandlerError
 from omnibase_infra.handlers.http.bodies import Unpacker
-from omnibase_infra.handlers.http.messages import Message, Reply, Writer
+from omnibase_infra.handlers.http.messages import HttpMessage, Reply, Writer
 from omnibase_infra.handlers.http.oauth2_tokens import Tokens, basic
 from omnibase_infra.handlers.http.target import BasicAuth, BearerAuth, HttpTarget
-from omnibase_infra.http.connections import Connections, Peer, Progress, Request, Response
+from omnibase_infra.http.connections import CallProgress, Connections, Peer, Request, Response
 
 _UNAUTHORIZED = 401
 _SECRET_LENGTH_MIN = 8
 
 
 @dataclass(frozen=True, slots=True)
-class OpenTarget:
+class OpenHttpTarget:
     """A target with its connections, and its token where it has one."""
 
     name: str
@@ -33,7 +33,7 @@ class OpenTarget:
                 text = text.replace(secret, "***")
         return text
 
-    async def roundtrip(self, message: Message, *, bytes_max: int, progress: Progress) -> Reply:
+    async def roundtrip(self, message: HttpMessage, *, bytes_max: int, progress: CallProgress) -> Reply:
         """Send a message and read what comes back, no further than it may be."""
         origin = message.origin
         request = Request(
@@ -52,10 +52,10 @@ class OpenTarget:
 class Exchange:
     """What one call does with its target."""
 
-    opened: OpenTarget
-    progress: Progress
+    opened: OpenHttpTarget
+    progress: CallProgress
 
-    async def send(self, message: Message, *, redirects: int, bytes_max: int) -> tuple[Message, Reply]:
+    async def send(self, message: HttpMessage, *, redirects: int, bytes_max: int) -> tuple[HttpMessage, Reply]:
         """Send a message, follow as many redirects as may be, and give the last message with its reply."""
         reply = await self._authorized(message, bytes_max=bytes_max)
         for _ in range(redirects):
@@ -70,7 +70,7 @@ class Exchange:
             raise HandlerError("redirect_refused", f"{message}: more than {redirects} redirects (redirects)")
         return message, reply
 
-    async def _authorized(self, message: Message, *, bytes_max: int) -> Reply:
+    async def _authorized(self, message: HttpMessage, *, bytes_max: int) -> Reply:
         """Send a message as who we are; with a token that is refused, once more with another."""
         match self.opened.target.auth:
             case BasicAuth() as auth:
@@ -89,8 +89,8 @@ class Exchange:
         token = await tokens.token(instead_of=token)
         return await self._with(message, f"Bearer {token}", bytes_max=bytes_max)
 
-    async def _with(self, message: Message, authorization: str, *, bytes_max: int) -> Reply:
-        signed = Message(
+    async def _with(self, message: HttpMessage, authorization: str, *, bytes_max: int) -> Reply:
+        signed = HttpMessage(
             method=message.method,
             origin=message.origin,
             target=message.target,

@@ -25,7 +25,7 @@ _REL = re.compile(r";\s*rel\s*=\s*(?:\"(?P<quoted>[^\"]*)\"|(?P<plain>[^\s\";,]*
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class HttpMessage:
     """One request as it is sent. `target` is the escaped path with its query."""
 
     method: str
@@ -93,7 +93,7 @@ class Writer:
         object.__setattr__(self, "_origin", self.target.origin)
         object.__setattr__(self, "_base_path", self.target.base_path)
 
-    def message(self, request: HttpRequest, *, key: str) -> Message:
+    def message(self, request: HttpRequest, *, key: str) -> HttpMessage:
         """Give a request as it is sent; `key` tells the server a repeat, where the target has a header for it."""
         host = request.host or self._origin.host
         if host not in self.target.hosts:
@@ -119,9 +119,9 @@ class Writer:
         if self.target.idempotency_header is not None and request.method in ("POST", "PATCH"):
             headers[self.target.idempotency_header.lower()] = key
         origin = self._origin.model_copy(update={"host": host})
-        return Message(method=request.method, origin=origin, target=target, headers=headers, content=content)
+        return HttpMessage(method=request.method, origin=origin, target=target, headers=headers, content=content)
 
-    def redirected(self, message: Message, status: int, location: str) -> Message:
+    def redirected(self, message: HttpMessage, status: int, location: str) -> HttpMessage:
         """Give the message that follows a redirect (RFC 9110, section 15.4)."""
         followed = self.elsewhere(message, location, what="redirect")
         to_get = status == 303 or (status in (301, 302) and message.method == "POST")
@@ -130,7 +130,7 @@ class Writer:
         headers = {name: value for name, value in followed.headers.items() if not name.startswith("content-")}
         return replace(followed, method="GET", headers=headers, content=None)
 
-    def elsewhere(self, message: Message, url: str, *, what: str) -> Message:
+    def elsewhere(self, message: HttpMessage, url: str, *, what: str) -> HttpMessage:
         """Give the same message to an address that a server named: it has to be within the target."""
         match = _URL.fullmatch(_joined(message.url, url))
         if match is None:

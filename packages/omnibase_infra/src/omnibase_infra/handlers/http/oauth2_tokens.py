@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 from omnibase_core.errors import HandlerError
 from omnibase_infra.handlers.http.bodies import form_of, json_of
-from omnibase_infra.handlers.http.messages import Message, Reply
+from omnibase_infra.handlers.http.messages import HttpMessage, Reply
 from omnibase_infra.handlers.http.target import BasicAuth, OAuth2Auth, origin_of
 from omnibase_infra.handlers.http.values import checked_token
 from omnibase_infra.secrets.runtime_secrets import Learn, learner
@@ -50,7 +50,7 @@ class Tokens:
 
     name: str
     auth: OAuth2Auth
-    send: Callable[[Message], Awaitable[Reply]]
+    send: Callable[[HttpMessage], Awaitable[Reply]]
     learn: Learn = field(default_factory=learner)
     _token: str | None = None
     _ends_s: float = -inf
@@ -102,7 +102,7 @@ def _basic(username: str, password: SecretStr) -> str:
     return "Basic " + b64encode(f"{username}:{password.get_secret_value()}".encode()).decode()
 
 
-def _message(auth: OAuth2Auth) -> Message:
+def _message(auth: OAuth2Auth) -> HttpMessage:
     origin, path = origin_of(auth.token_url)
     form: dict[str, Any] = {"grant_type": "client_credentials", **auth.parameters}
     if auth.scopes:
@@ -116,7 +116,7 @@ def _message(auth: OAuth2Auth) -> Message:
         headers["authorization"] = _basic(quote_plus(auth.client_id), secret)
     content = form_of(form)
     headers["content-length"] = str(len(content))
-    return Message(method="POST", origin=origin, target=path or "/", headers=headers, content=content)
+    return HttpMessage(method="POST", origin=origin, target=path or "/", headers=headers, content=content)
 
 
 def _may_be_cured(status: int, word: str) -> bool:

@@ -20,7 +20,7 @@ from omnibase_infra.handlers.kafka.models import (
     KafkaRequest,
     KafkaTarget,
 )
-from omnibase_infra.handlers.kafka.requests import Place
+from omnibase_infra.handlers.kafka.requests import RequestContext
 from omnibase_spi import Handler, HandlerDescription, OperationDescription
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
     "KafkaRecord",
     "KafkaRequest",
     "KafkaTarget",
-    "Place",
+    "RequestContext",
 ]
 
 _ERRORS = {
@@ -80,7 +80,7 @@ class KafkaHandlerFactory:
         errors=_ERRORS | _ERRORS_OF_REQUESTS,
     )
 
-    def __init__(self, place: Place | None = None) -> None:
+    def __init__(self, place: RequestContext | None = None) -> None:
         """Say where the host is."""
         self._place = place
 

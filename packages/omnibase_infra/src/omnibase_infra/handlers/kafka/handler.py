@@ -7,7 +7,7 @@ from typing import Any
 from omnibase_core.errors import HandlerError, PublishFailed
 from omnibase_core.ports import HandlerCall, Message, Outlet
 from omnibase_infra.handlers.kafka.models import KafkaReceipt, KafkaRecord, KafkaRequest, KafkaTarget
-from omnibase_infra.handlers.kafka.requests import Asking, unanswered
+from omnibase_infra.handlers.kafka.requests import PendingRequests, unanswered
 
 
 class KafkaHandler:
@@ -26,7 +26,7 @@ class KafkaHandler:
       one another.
     """
 
-    def __init__(self, targets: Mapping[str, KafkaTarget], asking: Asking) -> None:
+    def __init__(self, targets: Mapping[str, KafkaTarget], asking: PendingRequests) -> None:
         """Hold the targets by the names under which nodes know them, and what asks their nodes."""
         self._targets = targets
         self._asking = asking

@@ -33,7 +33,7 @@ class Listen(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class RequestContext:
     """Where a host is: its namespace, its pool, how it hears answers, and what time it is."""
 
     namespace: Namespace
@@ -43,9 +43,9 @@ class Place:
 
 
 @asynccontextmanager
-async def asking(place: Place, targets: Collection[KafkaTarget]) -> AsyncIterator["Asking"]:
+async def asking(place: RequestContext, targets: Collection[KafkaTarget]) -> AsyncIterator["PendingRequests"]:
     """Give what asks the nodes of these targets, listening to their answers; without such targets nothing listens."""
-    asked = Asking(place)
+    asked = PendingRequests(place)
     topics = {asked.answers_of(target) for target in targets if target.node is not None}
     if not topics:
         yield asked
@@ -55,10 +55,10 @@ async def asking(place: Place, targets: Collection[KafkaTarget]) -> AsyncIterato
 
 
 @dataclass
-class Asking:
+class PendingRequests:
     """Requests under way, by their ids."""
 
-    _place: Place
+    _place: RequestContext
     _waiting: dict[UUID, set["asyncio.Future[OnexEnvelope]"]] = field(default_factory=dict)
     _listening: dict[str, asyncio.Event] = field(default_factory=dict)
 

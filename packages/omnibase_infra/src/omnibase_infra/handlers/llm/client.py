@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from omnibase_core.errors import HandlerError
 from omnibase_core.ports import HandlerCall
 from omnibase_infra.handlers.llm.completions import (
-    Answer,
+    Completion,
     Pieces,
     answer_of,
     faults_of,
@@ -142,7 +142,7 @@ class _Asking:
             self._settle(reservation, used)
         return EmbedResult(embeddings=embeddings, model=model, usage=self._usage).model_dump(by_alias=True)
 
-    async def _answer(self, prompt: Prompt) -> Answer:
+    async def _answer(self, prompt: Prompt) -> Completion:
         input_tokens = estimated_tokens(prompt.size_bytes)
         pieces = Pieces(self.opened.target.answer_bytes_max)
         reservation = self._reserve(_Tokens(input_tokens, prompt.request.max_tokens))
@@ -202,7 +202,7 @@ class _Asking:
             estimated=self.estimated,
         )
 
-    def _result(self, request: ChatRequest, answer: Answer) -> Mapping[str, Any]:
+    def _result(self, request: ChatRequest, answer: Completion) -> Mapping[str, Any]:
         result = ChatResult(
             text=answer.text,
             json=output_of(request, answer),

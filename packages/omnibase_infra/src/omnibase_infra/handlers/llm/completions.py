@@ -105,7 +105,7 @@ class AnsweredCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Completion:
     """A whole answer."""
 
     text: str
@@ -114,7 +114,7 @@ class Answer:
     model: str
 
 
-def answer_of(what: str, pieces: Pieces) -> Answer:
+def answer_of(what: str, pieces: Pieces) -> Completion:
     """Put the pieces together. Raises HandlerError where the server never said that this is all."""
     if pieces.stop is None:
         raise HandlerError("protocol_error", f"{what}: the answer ends before its end", retryable=True)
@@ -122,10 +122,10 @@ def answer_of(what: str, pieces: Pieces) -> Answer:
     # Some servers end with `stop` where they ask for tools.
     stop = "tool_calls" if calls and pieces.stop == "end" else pieces.stop
     text = "".join(pieces.text).encode(errors="replace").decode()
-    return Answer(text=text, calls=calls, stop=stop, model=pieces.model)
+    return Completion(text=text, calls=calls, stop=stop, model=pieces.model)
 
 
-def faults_of(request: ChatRequest, answer: Answer) -> Sequence[str]:
+def faults_of(request: ChatRequest, answer: Completion) -> Sequence[str]:
     """Say why an answer is not what was asked for; nothing for one that is."""
     if answer.calls:
         return [fault for call in answer.calls for fault in _faults_of_call(request, call)]
@@ -140,14 +140,14 @@ def faults_of(request: ChatRequest, answer: Answer) -> Sequence[str]:
     return Schema(request.output).faults(value)
 
 
-def output_of(request: ChatRequest, answer: Answer) -> JsonValue:
+def output_of(request: ChatRequest, answer: Completion) -> JsonValue:
     """Give the value of an answer that fits; None where no value was asked for, or a tool is asked for instead."""
     if request.output is None or answer.calls or answer.stop == "refusal":
         return None
     return _json_of(answer.text)
 
 
-def tool_calls_of(answer: Answer) -> list[ToolCall]:
+def tool_calls_of(answer: Completion) -> list[ToolCall]:
     """Give the calls of an answer that fits."""
     return [ToolCall(id=it.id, name=it.name, arguments=it.arguments) for it in answer.calls]
 

@@ -33,7 +33,7 @@ _NO_PARAMETERS: Mapping[str, JsonValue] = {"type": "object", "properties": {}}
 JsonSchema = Annotated[dict[str, JsonValue], AfterValidator(_checked_schema)]
 
 
-class Message(LlmModel):
+class ChatMessage(LlmModel):
     """One message that the contract writes.
 
     - `role`: user, or assistant for an example of a good answer.
@@ -112,9 +112,9 @@ class ChatRequest(LlmModel):
     model: Annotated[ModelName, Field(examples=["smollm2"])]
     system: Text | None = None
     conversation: list[Turn] = Field(default_factory=list)
-    messages: Annotated[list[Message], Field(examples=[[{"text": "{{question}}", "values": {"question": "Why?"}}]])] = (
-        Field(default_factory=list)
-    )
+    messages: Annotated[
+        list[ChatMessage], Field(examples=[[{"text": "{{question}}", "values": {"question": "Why?"}}]])
+    ] = Field(default_factory=list)
     tools: list[Tool] = Field(default_factory=list)
     tool_choice: Literal["auto", "required", "none"] = "auto"
     output: JsonSchema | None = None

@@ -9,7 +9,7 @@ from pydantic_core import to_json
 from omnibase_core.contracts.compiler.schema_lint import compiled_schema
 from omnibase_core.errors import InvalidExpression
 from omnibase_core.expressions import is_expression
-from omnibase_infra.handlers.llm.completions import Answer
+from omnibase_infra.handlers.llm.completions import Completion
 from omnibase_infra.handlers.llm.models import ChatRequest, ToolCall, Turn
 from omnibase_infra.handlers.llm.target import LlmTarget
 from omnibase_infra.handlers.llm.templates import check_template, filled, tree_without_marks, without_marks
@@ -36,7 +36,7 @@ class Prompt:
         rest = [tool.model_dump() for tool in request.tools], self.schema, [it.model_dump() for it in self.turns]
         return len(self.system.encode()) + len(to_json(rest))
 
-    def again(self, answer: Answer, faults: Sequence[str], special_tokens: Sequence[str]) -> "Prompt":
+    def again(self, answer: Completion, faults: Sequence[str], special_tokens: Sequence[str]) -> "Prompt":
         """Give what is asked after an answer that does not fit: the same, that answer, and what is wrong with it."""
         complaint = "That does not fit: " + "; ".join(faults) + ". Answer again, in full."
         complaint = without_marks(complaint, special_tokens)

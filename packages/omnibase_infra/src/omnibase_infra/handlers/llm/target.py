@@ -53,7 +53,7 @@ class Price(LlmModel):
         return (input_tokens * self.input_usd_per_million + output_tokens * self.output_usd_per_million) / 1e6
 
 
-class Budget(LlmModel):
+class SpendingLimit(LlmModel):
     """What may be spent in each window of `window_s` seconds, by this host: US dollars (`usd`), `tokens`, or both.
 
     A call reserves the most that it may cost, and gives back what it did not. Where that does not fit beside the calls
@@ -95,8 +95,8 @@ class LlmTarget(LlmModel):
     )
     api_key: SecretStr | None = None
     models: Annotated[dict[ModelName, Price], Field(min_length=1, examples=[{"smollm2": {}}])]
-    budget: Budget | None = None
-    node_budget: Budget | None = None
+    budget: SpendingLimit | None = None
+    node_budget: SpendingLimit | None = None
     schema_output: bool = True
     special_tokens: list[Annotated[str, Field(pattern=r"^\S{2,100}$")]] = Field(default_factory=list)
     connect_timeout_s: Seconds = 5.0

@@ -10,7 +10,7 @@ from math import fsum
 from typing import Any
 
 from omnibase_core.errors import HandlerError
-from omnibase_infra.handlers.llm.target import Budget
+from omnibase_infra.handlers.llm.target import SpendingLimit
 
 _BYTES_A_TOKEN = 4
 _TOKENS_MAX = 1_000_000_000
@@ -32,7 +32,7 @@ class Account:
     _windows: dict[str | None, "_Window"] = field(default_factory=dict)
 
     def reserve(
-        self, node: str, most: Cost, *, budget: Budget | None, node_budget: Budget | None, now_s: float
+        self, node: str, most: Cost, *, budget: SpendingLimit | None, node_budget: SpendingLimit | None, now_s: float
     ) -> "Reservation":
         """Reserve the most that a call may cost, in the target's budget and in the node's, or in neither.
 
@@ -52,7 +52,7 @@ class Account:
             window.under_way.add(reservation)
         return reservation
 
-    def _window(self, key: str | None, budget: Budget, now_s: float) -> "_Window":
+    def _window(self, key: str | None, budget: SpendingLimit, now_s: float) -> "_Window":
         window = self._windows.setdefault(key, _Window())
         window.turn(now_s, window_s=budget.window_s)
         return window
@@ -88,7 +88,7 @@ class _Window:
         if now_s >= self.ends_s:
             self.ends_s, self.spent = now_s + window_s, Cost()
 
-    def check(self, most: Cost, limit: Budget, now_s: float, *, whose: str) -> None:
+    def check(self, most: Cost, limit: SpendingLimit, now_s: float, *, whose: str) -> None:
         """Raise HandlerError where there is no room for a call."""
         # Summed up anew each time: a sum of floats that is added to and taken from does not come back to zero.
         reserved_usd = fsum(it.most.usd for it in self.under_way)

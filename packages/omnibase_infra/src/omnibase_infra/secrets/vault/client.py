@@ -23,7 +23,7 @@ _BEHIND = 412
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class VaultReply:
     """What Vault said: `data` with its lease, or nothing at all. `found` is false for what does not exist."""
 
     found: bool
@@ -58,7 +58,7 @@ class VaultClient:
         token: str | None,
         body: Mapping[str, Any] | None = None,
         repeatable: bool,
-    ) -> Answer:
+    ) -> VaultReply:
         """Send one request to a path below `/v1/`, a plain text or any segments, and judge the reply."""
         request = RestRequest(
             method=method,
@@ -101,7 +101,7 @@ async def vault_client(target: VaultTarget) -> AsyncIterator[VaultClient]:
         yield VaultClient(client)
 
 
-def _judged(what: str, reply: RestReply, *, repeatable: bool) -> Answer:
+def _judged(what: str, reply: RestReply, *, repeatable: bool) -> VaultReply:
     """Give the answer that a reply is. Raises HandlerError for one that is none."""
     if reply.status in _STANDBYS:
         raise HandlerError(
@@ -143,9 +143,9 @@ def _document(what: str, reply: RestReply, *, repeatable: bool) -> Mapping[str, 
     raise HandlerError("protocol_error", f"{what}: status {reply.status}, and no JSON of Vault", retryable=repeatable)
 
 
-def _answer(said: Mapping[str, Any], *, found: bool) -> Answer:
+def _answer(said: Mapping[str, Any], *, found: bool) -> VaultReply:
     lease_s = said.get("lease_duration")
-    return Answer(
+    return VaultReply(
         found=found,
         data=_mapping(said.get("data")),
         auth=_mapping(said.get("auth")),

@@ -9,7 +9,7 @@ from omnibase_core.errors import HandlerError
 from omnibase_core.policies import RetryPolicy
 from omnibase_infra.background_tasks import in_background
 from omnibase_infra.secrets.runtime_secrets import learner
-from omnibase_infra.secrets.vault.client import Answer, Denied, VaultClient, vault_client
+from omnibase_infra.secrets.vault.client import Denied, VaultClient, VaultReply, vault_client
 from omnibase_infra.secrets.vault.target import AppRole, VaultTarget
 
 _RENEWED_AT = 2 / 3
@@ -50,7 +50,7 @@ class Session:
         query: Sequence[tuple[str, str]] = (),
         body: Mapping[str, Any] | None = None,
         repeatable: bool,
-    ) -> Answer:
+    ) -> VaultReply:
         """Ask, as `VaultClient.ask` does. A refusal is `permission_denied` or, retryable, `credentials_refused`."""
         token = self._token or await self._login()
         try:
@@ -108,7 +108,7 @@ class Session:
             raise
         return self._take(role, answer)
 
-    def _take(self, role: AppRole, answer: Answer) -> str:
+    def _take(self, role: AppRole, answer: VaultReply) -> str:
         token = answer.auth.get("client_token")
         if not isinstance(token, str) or not (token and token.isascii() and token.isprintable()):
             raise HandlerError("protocol_error", "vault login: the reply has no token", retryable=True)
@@ -155,7 +155,7 @@ class Session:
         # It can be renewed no further: a new one, while the old one still serves.
         await self._login()
 
-    async def _of_token(self, method: str, operation: str, token: str) -> Answer:
+    async def _of_token(self, method: str, operation: str, token: str) -> VaultReply:
         """Ask of the token itself. One that a login gave and that is refused is forgotten."""
         try:
             async with asyncio.timeout(_LOGIN_S):
