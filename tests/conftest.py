@@ -39,7 +39,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 @pytest.fixture
 def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """Give a broker that the test starts, and may stop and start as it likes."""
+    """Yield a broker that the test starts, and may stop and start as it likes."""
     server = broker(tmp_path_factory.mktemp("own-kafka"))
     _SERVERS.add(server.name)
     yield server
@@ -55,7 +55,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 
 @pytest.fixture
 def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """Give a PostgreSQL that runs, and that the test may stop, kill and start as it likes."""
+    """Yield a PostgreSQL that runs, and that the test may stop, kill and start as it likes."""
     with _postgres(tmp_path_factory.mktemp("own-postgres")) as server:
         yield server
 
@@ -72,7 +72,7 @@ def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
 
 @pytest.fixture
 def own_openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
-    """Give an OpenBao that runs, and that the test may seal and stop as it likes."""
+    """Yield an OpenBao that runs, and that the test may seal and stop as it likes."""
     server = OpenBao(tmp_path_factory.mktemp("own-openbao"))
     server.start()
     _SERVERS.add(server.name)
@@ -81,7 +81,7 @@ def own_openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
 
 
 def _postgres(folder: Path) -> Postgres:
-    """Give a server; without one the test is skipped, unless REQUIRE_POSTGRES=1 makes that a failure."""
+    """Return a server; without one the test is skipped, unless REQUIRE_POSTGRES=1 makes that a failure."""
     try:
         server = Postgres(folder / "postgres.log")
     except PostgresMissing as missing:
@@ -118,7 +118,7 @@ def smollm_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 @pytest.fixture(scope="session")
 def consul() -> Iterator[Agent]:
-    """Give one agent of Consul for all tests, which each use keys and names of their own. Nobody may stop it."""
+    """Yield one agent of Consul for all tests, which each use keys and names of their own. Nobody may stop it."""
     with consul_agent() as agent:
         _SERVERS.add(agent.name)
         yield agent
@@ -126,7 +126,7 @@ def consul() -> Iterator[Agent]:
 
 @pytest.fixture
 def own_consul() -> Iterator[Agent]:
-    """Give an agent that the test may do anything with; a stand-in's seconds are twenty times shorter."""
+    """Yield an agent that the test may do anything with; a stand-in's seconds are twenty times shorter."""
     with consul_agent(hurry=20) as agent:
         _SERVERS.add(agent.name)
         yield agent
@@ -140,12 +140,12 @@ def uses_http2() -> None:
 
 @pytest.fixture
 def unique_slug() -> str:
-    """Give a tenant that no other test uses, so that the tests of one broker do not meet."""
+    """Return a tenant that no other test uses, so that the tests of one broker do not meet."""
     return f"t{uuid4().hex[:12]}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which servers took part."""
+    """Describe which servers took part."""
     terminalreporter.section("servers")
     for name in sorted(_SERVERS) or ["no server was needed"]:
         terminalreporter.write_line(name)

@@ -46,7 +46,7 @@ def _audit(event: str, arguments: tuple[object, ...]) -> None:
 
 
 def _pure_frame() -> FrameType | None:
-    """Give the nearest frame of ours if it is a function of core or spi, and no import lies between."""
+    """Return the nearest frame of ours if it is a function of core or spi, and no import lies between."""
     frame: FrameType | None = sys._getframe(2)  # noqa: SLF001 - the one way to the caller of an audit hook
     while frame is not None:
         name = frame.f_code.co_filename

@@ -19,7 +19,7 @@ BIN = Path(sys.executable).parent
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a copy of the packages that may be broken."""
+    """Return a copy of the packages that may be broken."""
     folder = tmp_path_factory.mktemp("copy")
     shutil.copytree(ROOT / "packages", folder / "packages", ignore=shutil.ignore_patterns("__pycache__"))
     for name in (".importlinter", "pyproject.toml"):
@@ -42,7 +42,7 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def broken_contracts(output: str) -> list[str]:
-    """Give the names of the contracts that import-linter calls broken."""
+    """Return the names of the contracts that import-linter calls broken."""
     return re.findall(r"^(.+) BROKEN(?: \(\d+ ignored imports?\))?$", output, flags=re.MULTILINE)
 
 

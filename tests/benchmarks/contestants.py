@@ -78,7 +78,7 @@ class Field:
     """Makes contestants on one broker, in one folder."""
 
     def __init__(self, folder: Path, broker: str, bin_folder: Path, dsn: str) -> None:
-        """Hold where everything is; `bin_folder` is that of the host's environment, `dsn` that of a database."""
+        """Keep where everything is; `bin_folder` is that of the host's environment, `dsn` that of a database."""
         self._dsn = dsn
         self._folder = folder
         self._broker = broker
@@ -188,13 +188,13 @@ class Field:
 
 
 def versions(python: Path, packages: Sequence[str]) -> str:
-    """Say which versions an environment has of these packages."""
+    """Describe which versions an environment has of these packages."""
     script = "import sys, importlib.metadata as m; print(', '.join(f'{p} {m.version(p)}' for p in sys.argv[1:]))"
     return run(python, "-c", script, *packages, cwd=PEERS).strip()
 
 
 def peer_versions(environment: str) -> str:
-    """Say which versions a peer's environment has of what is pinned there."""
+    """Describe which versions a peer's environment has of what is pinned there."""
     names = [pin.partition("==")[0].partition("[")[0] for pin in PINS[environment]]
     return versions(_environment(environment), names)
 

@@ -67,7 +67,7 @@ def _figures(rates: Sequence[float]) -> str:
 
 
 def _rate(machine: Machine, count: int, silent_port: int | None) -> float:
-    """Give the neighbours' answers a second, from their first to their last; with a port, beside the bad nodes."""
+    """Return the neighbours' answers a second, from their first to their last; with a port, beside the bad nodes."""
     nodes = echo_nodes(NEIGHBOURS)
     more = {}
     if silent_port is not None:

@@ -59,13 +59,13 @@ _SPREADS = (
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Give the smallest value that at least so many percent of the values do not exceed."""
+    """Return the smallest value that at least so many percent of the values do not exceed."""
     ordered = sorted(values)
     return ordered[max(ceil(len(ordered) * percent / 100) - 1, 0)]
 
 
 def medians(runs: Sequence[Figures]) -> Figures:
-    """Give the median of each figure by itself."""
+    """Return the median of each figure by itself."""
     return Figures(**{it.name: median(getattr(run, it.name) for run in runs) for it in fields(Figures)})
 
 

@@ -104,7 +104,7 @@ class _Others:
         self._before = self._now()
 
     def percent(self) -> float:
-        """Give their share since this was made."""
+        """Return their share since this was made."""
         busy, total, ours = (now - then for now, then in zip(self._now(), self._before, strict=True))
         return max(busy - ours, 0) / total * 100
 

@@ -16,7 +16,7 @@ Database = Callable[..., list[Any]]
 
 @pytest.fixture(scope="module")
 def dsn(postgres: Postgres) -> str:
-    """Give a database with the tables of the cases."""
+    """Return a database with the tables of the cases."""
     found = postgres.create_database("cases")
     with psycopg.connect(found, autocommit=True) as connection:
         connection.execute("create type mood as enum ('ok', 'sad')")
@@ -27,7 +27,7 @@ def dsn(postgres: Postgres) -> str:
 
 @pytest.fixture
 def database(dsn: str) -> Database:
-    """Give what sends commands to a node of the database, and returns the answers."""
+    """Return what sends commands to a node of the database, and returns the answers."""
     more = f'handlers: {{db: {{targets: {{pg: {{dsn: "{dsn}", sslmode: disable}}}}}}}}\n'.replace("postgres@", "")
     more = more.replace("sslmode:", 'user: postgres, password: "${secret.PG}", sslmode:')
     return lambda node, *payloads: serve(

@@ -47,7 +47,7 @@ def _others_of(topics: Iterable[str]) -> list[str]:
 
 @pytest.fixture(params=["memory", "embedded", "kafka", "kafka-848", "kafka-several", "kafka-once", "kafka-848-once"])
 def world(request: pytest.FixtureRequest, unique_slug: str) -> World:
-    """Give each broker in turn."""
+    """Yield each broker in turn."""
     topic = f"onex.app.test.{unique_slug}.cmd.node.any.v1"
     if request.param == "memory":
         broker = MemoryBroker()

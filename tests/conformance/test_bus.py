@@ -282,7 +282,7 @@ def test_a_bus_that_is_closed_leaves_no_client(world: World) -> None:
 
 
 def client_threads() -> set[str]:
-    """Give the threads of librdkafka in this process."""
+    """Return the threads of librdkafka in this process."""
     found = set()
     for task in Path("/proc/self/task").iterdir():
         with suppress(OSError):  # A thread may end while they are listed.

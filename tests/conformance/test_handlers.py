@@ -78,7 +78,7 @@ RUBBISH = (
 
 @pytest.fixture(scope="module")
 def kafka_with_topics(kafka: Broker) -> Iterator[ApacheKafka]:
-    """Give the broker, with what the members of `kafka` want of it."""
+    """Yield the broker, with what the members of `kafka` want of it."""
     if not isinstance(kafka, ApacheKafka):
         pytest.skip(f"not on {kafka.name}: it cannot be reached by a relay")
     with kafka_subject(kafka) as server:
@@ -87,13 +87,13 @@ def kafka_with_topics(kafka: Broker) -> Iterator[ApacheKafka]:
 
 @pytest.fixture(params=MEMBERS)
 def member(request: pytest.FixtureRequest) -> Member:
-    """Give each handler in turn."""
+    """Return each handler in turn."""
     return MEMBERS[request.param](request)
 
 
 @pytest.fixture(params=WITH_SERVER)
 def served(request: pytest.FixtureRequest) -> Member:
-    """Give each handler that has a server in turn."""
+    """Return each handler that has a server in turn."""
     return MEMBERS[request.param](request)
 
 
@@ -150,7 +150,7 @@ async def eventually_works(world: HandlerWorld, handler: Handler | InlineHandler
 
 
 def ask_of(ask: Ask | None, what: str) -> Ask:
-    """Give a call that not every handler has, or skip the test."""
+    """Return a call that not every handler has, or skip the test."""
     return ask or pytest.skip(f"this handler has no {what} call")
 
 

@@ -21,7 +21,7 @@ class World:
     """An empty store, and a way to let time pass for it."""
 
     def __init__(self, store: IdempotencyStore, let_pass: Callable[[float], Awaitable[None]]) -> None:
-        """Hold both."""
+        """Take both."""
         self.store = store
         self.let_pass = let_pass
 
@@ -55,7 +55,7 @@ async def _in_memory() -> AsyncIterator[World]:
 
 @pytest.fixture(params=["memory", "postgres"])
 def open_world(request: pytest.FixtureRequest, unique_slug: str) -> OpenWorld:
-    """Give the way to an empty store."""
+    """Yield the way to an empty store."""
     if request.param == "memory":
         return _in_memory
     server: Postgres = request.getfixturevalue("postgres")

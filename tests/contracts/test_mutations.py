@@ -169,7 +169,7 @@ def _written(tree: dict[str, Any]) -> Written:
 
 
 def _keys(tree: Any, at: Steps = ()) -> Iterator[Steps]:
-    """Give the path of every key of every mapping."""
+    """Yield the path of every key of every mapping."""
     for key, child in tree.items() if isinstance(tree, dict) else enumerate(tree):
         if isinstance(tree, dict):
             yield (*at, key)
@@ -178,7 +178,7 @@ def _keys(tree: Any, at: Steps = ()) -> Iterator[Steps]:
 
 
 def _changed(tree: Any, path: Steps, change: Any) -> Any:
-    """Give a copy in which the mapping that holds the path's last key is what `change` makes of it."""
+    """Return a copy in which the mapping that holds the path's last key is what `change` makes of it."""
     if len(path) == 1:
         return change(dict(tree), path[0])
     step, *rest = path
@@ -213,7 +213,7 @@ def _loaded(source: Source, text: str) -> FileRegistry:
 
 
 def _outcome(source: Source, text: str) -> dict[str, Any] | list[Problem]:
-    """Give what is loaded, as far as it is written, or what is told of the changed file."""
+    """Return what is loaded, as far as it is written, or what is told of the changed file."""
     try:
         registry = _loaded(source, text)
     except InvalidContracts as error:

@@ -41,7 +41,7 @@ envelopes = st.builds(
 
 
 def whole(**changes: Any) -> dict[str, Any]:
-    """Give a valid command as its JSON document, with changes."""
+    """Return a valid command as its JSON document, with changes."""
     document = {
         "envelope_version": 1,
         "envelope_id": "00000000-0000-4000-8000-000000000001",
@@ -60,7 +60,7 @@ def test_an_envelope_reads_back(envelope: OnexEnvelope) -> None:
 
 
 def refusal_of(data: bytes) -> UndecodableEnvelope | None:
-    """Say why bytes are no envelope."""
+    """Describe why bytes are no envelope."""
     try:
         decode(data)
     except UndecodableEnvelope as error:

@@ -29,7 +29,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def installed(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give an environment with all three."""
+    """Return an environment with all three."""
     return environment_with(tmp_path_factory.mktemp("installed"), *wheels.values())
 
 

@@ -53,7 +53,7 @@ def called(argument: Any) -> Any:
 
 
 def act(way: str, number: int) -> Any:
-    """Give, or raise, what somebody may: the part of a command that is told at once."""
+    """Return, or raise, what somebody may: the part of a command that is told at once."""
     match way:
         case "well" | "unknown":
             return {"n": number}

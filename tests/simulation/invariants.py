@@ -95,7 +95,7 @@ class Sent:
         return self.partition.topic.split(".")[6]
 
     def __str__(self) -> str:
-        """Say which command this is, for the reader of a violation."""
+        """Describe which command this is, for the reader of a violation."""
         what = "stranger" if self.either else "poison" if self.number is None else f"command {self.number}"
         return f"{what} at {self.slug}[{self.partition.number}]@{self.offset}"
 
@@ -114,7 +114,7 @@ class Carried:
         return self.cause.done or self.cause.carried > self.turn
 
     def __str__(self) -> str:
-        """Say which command this is."""
+        """Describe which command this is."""
         return f"{self.cause}, carried {self.turn} times"
 
 

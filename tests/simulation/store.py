@@ -16,7 +16,7 @@ ORDERS = 8
 
 
 def order_of(number: int) -> int:
-    """Say which order a command is for, by its number."""
+    """Describe which order a command is for, by its number."""
     return number * 7919 % ORDERS
 
 

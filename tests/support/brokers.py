@@ -237,7 +237,7 @@ class StandIn:
 
 
 def broker(folder: Path, *, relay_port: int = 9) -> Broker:
-    """Give Apache Kafka; without Java or Maven the stand-in, unless REQUIRE_KAFKA=1 makes that a failure.
+    """Return Apache Kafka; without Java or Maven the stand-in, unless REQUIRE_KAFKA=1 makes that a failure.
 
     The stand-in knows of no relay.
     """
@@ -250,7 +250,7 @@ def broker(folder: Path, *, relay_port: int = 9) -> Broker:
 
 
 def _jars() -> Path:
-    """Give the folder with Kafka's jars; Maven fetches them once, 43 MB."""
+    """Return the folder with Kafka's jars; Maven fetches them once, 43 MB."""
     folder = _CACHE / f"kafka-{_kafka_version()}"
     if not folder.exists():
         partial = folder.with_suffix(f".{os.getpid()}")

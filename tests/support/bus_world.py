@@ -41,7 +41,7 @@ class Side(Protocol):
         """Delete the topic, create it again, and publish messages."""
 
     def extend(self, partitions: int) -> None:
-        """Give the topic more partitions."""
+        """Return the topic more partitions."""
 
     def abort(self, number: int, count: int) -> None:
         """Abort a transaction with so many messages to a partition."""
@@ -62,7 +62,7 @@ class World:
     def __init__(
         self, topic: str, open_bus: OpenBus, *, shares: bool, transacts: bool = False, side: Side | None = None
     ) -> None:
-        """Hold the topic of the test, the way to a client, and what this broker can do.
+        """Keep the topic of the test, the way to a client, and what this broker can do.
 
         `shares`: a second member gets into a group; `transacts`: clients are those of hosts of exactly once; `side`:
         things can happen to the topic.
@@ -254,7 +254,7 @@ class KafkaSide:
 
 
 def host_contract(slug: str, *, exactly_once: bool) -> RuntimeHostContract:
-    """Give the part of a host contract that a bus reads."""
+    """Return the part of a host contract that a bus reads."""
     return RuntimeHostContract(
         contract="host/v1",
         name="conformance",
@@ -274,7 +274,7 @@ def play(scenario: Coroutine[Any, Any, None]) -> None:
 
 
 def numbered(topic: str, numbers: range) -> list[Message]:
-    """Give messages of ten keys."""
+    """Return messages of ten keys."""
     return [Message(topic, b"key-%d" % (n % 10), b"%d" % n) for n in numbers]
 
 

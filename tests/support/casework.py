@@ -75,7 +75,7 @@ class Told:
     words: tuple[str, ...]
 
     def is_told_by(self, problem: Problem) -> bool:
-        """Say whether a problem is this one."""
+        """Check whether a problem is this one."""
         place = problem.source[problem.column - 1 :]
         return (
             problem.code == self.code

@@ -38,7 +38,7 @@ def no_functions(name: str) -> PureFunction:
 
 
 def catalog(*more: HandlerDescription, import_function: Any = no_functions) -> Catalog:
-    """Give the handlers of core, one that tests script, and more."""
+    """Return the handlers of core, one that tests script, and more."""
     known = (LOCAL_DESCRIPTION, COMPUTE_DESCRIPTION, SCRIPTED_DESCRIPTION, *more)
     handlers = {it.handler_type: it for it in known}
     stores = {"memory": AnyModel}

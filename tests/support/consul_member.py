@@ -8,7 +8,7 @@ NO_SESSION = "00000000-0000-0000-0000-000000000000"
 
 
 def consul_member(agent: Agent) -> Member:
-    """Give the member that asks this agent."""
+    """Return the member that asks this agent."""
     return Member(
         factory=ConsulHandlerFactory(),
         port=agent.port,

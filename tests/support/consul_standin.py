@@ -55,7 +55,7 @@ class Agent:
 
 @contextmanager
 def consul_agent(*, hurry: float = 1.0) -> Iterator[Agent]:
-    """Give the agent that `CONSUL_HTTP_ADDR` names, on this machine, or else a stand-in of its own."""
+    """Yield the agent that `CONSUL_HTTP_ADDR` names, on this machine, or else a stand-in of its own."""
     if address := os.environ.get("CONSUL_HTTP_ADDR"):
         port = urlsplit(address if "//" in address else f"//{address}").port or 8500
         yield Agent(port, os.environ.get("CONSUL_HTTP_TOKEN") or TOKEN, None)

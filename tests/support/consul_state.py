@@ -19,7 +19,7 @@ class Refused(Exception):
     """What Consul answers with a status and a line of text."""
 
     def __init__(self, status: int, text: str) -> None:
-        """Hold both."""
+        """Take both."""
         super().__init__(text)
         self.status = status
         self.text = text
@@ -91,17 +91,17 @@ class ConsulState:
     # --- Keys -----------------------------------------------------------------------------------------------------
 
     def key_index(self, key: str) -> int:
-        """Give the index of one key; where there is none, that of the store."""
+        """Return the index of one key; where there is none, that of the store."""
         return self.keys[key].modify if key in self.keys else self.tables["keys"]
 
     def prefix_index(self, prefix: str) -> int:
-        """Give the index of the keys that begin so, those that are gone included."""
+        """Return the index of the keys that begin so, those that are gone included."""
         written = [it.modify for key, it in self.keys.items() if key.startswith(prefix)]
         gone = [index for key, index in self.tombstones.items() if key.startswith(prefix)]
         return max([*written, *gone], default=self.tables["keys"])
 
     def told(self, key: str) -> dict[str, Any]:
-        """Give an entry without its value."""
+        """Return an entry without its value."""
         entry = self.keys[key]
         told = {"LockIndex": entry.lock, "Key": key, "Flags": entry.flags}
         told |= {"CreateIndex": entry.create, "ModifyIndex": entry.modify}
@@ -230,15 +230,15 @@ class ConsulState:
             self._set(check, status)
 
     def service_index(self, name: str) -> int:
-        """Give the index of one service; where there never was one, that of all."""
+        """Return the index of one service; where there never was one, that of all."""
         return self.per_service.get(name, self.tables["services"])
 
     def instances(self, name: str, tags: list[str]) -> list[dict[str, Any]]:
-        """Give the instances of a service that have all of these tags."""
+        """Return the instances of a service that have all of these tags."""
         return [it for it in self.services.values() if it["Name"] == name and set(tags) <= set(it["Tags"])]
 
     def checks_of(self, identity: str) -> list[dict[str, Any]]:
-        """Give the checks of an instance and of its node."""
+        """Return the checks of an instance and of its node."""
         own = self.checks.get(f"service:{identity}")
         told = {key: value for key, value in (own or {}).items() if key not in ("ttl_s", "ends_s")}
         return [told, SERF] if own else [SERF]

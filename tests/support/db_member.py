@@ -10,7 +10,7 @@ _PASSWORD = "a-password-of-the-suite"  # noqa: S105 - the server takes any
 
 
 def db_member(server: Postgres) -> Member:
-    """Give the member whose server that is.
+    """Return the member whose server that is.
 
     It has no unsafe call: until COMMIT is sent nothing is done, and what is lost with a COMMIT has tests of its own.
     """

@@ -75,7 +75,7 @@ class Flow:
     """
 
     def __init__(self, machine: Machine, *, model: str = "") -> None:
-        """Hold whose broker and topics it uses, and the one model to ask, if it is to be one."""
+        """Keep whose broker and topics it uses, and the one model to ask, if it is to be one."""
         names = f"onex.app.test.{machine.tenant}"
         self.commands = [f"{names}.cmd.node.{step}.v1" for step in STEPS]
         self.topics = [*(f"{names}.evt.node.{step}.v1" for step in STEPS), f"{names}.dlq.runtime.{POOL}.v1"]

@@ -16,12 +16,12 @@ from omnibase_infra.functions.workers.program import framed
 
 
 def echo(argument: Any) -> dict[str, Any]:
-    """Give the argument back."""
+    """Return the argument back."""
     return {"got": argument}
 
 
 def give(name: str) -> Any:
-    """Give what is no JSON object, or would be changed by becoming one."""
+    """Return what is no JSON object, or would be changed by becoming one."""
     return {
         "nothing": None,
         "a list": [1],
@@ -35,14 +35,14 @@ def give(name: str) -> Any:
 
 
 def circle(_: Any) -> Any:
-    """Give an object that holds itself."""
+    """Return an object that holds itself."""
     result: dict[str, Any] = {}
     result["a"] = result
     return result
 
 
 def who(_: Any) -> dict[str, Any]:
-    """Say which process this is, what it has imported, and how signals find it."""
+    """Describe which process this is, what it has imported, and how signals find it."""
     return {
         "pid": os.getpid(),
         "group": os.getpgid(0),
@@ -104,7 +104,7 @@ def talk(_: Any) -> dict[str, Any]:
 
 
 def environment(_: Any) -> dict[str, Any]:
-    """Give the environment of the process."""
+    """Return the environment of the process."""
     return dict(os.environ)
 
 
@@ -145,7 +145,7 @@ def fork(_: Any) -> dict[str, Any]:
 
 
 def hold(size_bytes: int) -> dict[str, Any]:
-    """Hold on to so much memory."""
+    """Keep on to so much memory."""
     _held.append(bytearray(size_bytes))
     return {"pid": os.getpid()}
 

@@ -36,7 +36,7 @@ class Machine:
     """A user's place: a folder for contracts, logs and state files."""
 
     def __init__(self, folder: Path, *, tenant: str, broker: str, command: str = COMMAND, **environment: str) -> None:
-        """Hold the folder, the tenant that keeps this test's topics apart, the broker's address, and more variables."""
+        """Keep the folder, the tenant that keeps this test's topics apart, the broker's address, and more variables."""
         self.folder = folder
         self.tenant = tenant
         self.broker = broker
@@ -102,16 +102,16 @@ class RunningHost:
     """A host that runs."""
 
     def __init__(self, child: Child) -> None:
-        """Hold its process."""
+        """Keep its process."""
         self.child = child
 
     def lines(self) -> list[dict[str, Any]]:
-        """Give what it has logged."""
+        """Return what it has logged."""
         found = self.child.log.read_text(errors="replace").splitlines()
         return [json.loads(line) for line in found if line.startswith("{") and line.endswith("}")]
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """Give the log lines of one event."""
+        """Return the log lines of one event."""
         return [line for line in self.lines() if line["event"] == name]
 
     def until_started(self) -> None:

@@ -40,7 +40,7 @@ async def http2_server(identity: Identity, *, protocols: tuple[str, ...] = ("h2"
 
 
 async def _application(scope: Any, receive: Callable[[], Awaitable[Any]], send: Send) -> None:
-    """Tell the version of HTTP and repeat the body; or send one without end, or none at all."""
+    """Report the version of HTTP and repeat the body; or send one without end, or none at all."""
     if scope["type"] != "http":
         return
     body = b""

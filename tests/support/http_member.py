@@ -9,7 +9,7 @@ _SECRET = "Bearer a-secret-of-the-suite"  # noqa: S105 - it opens nothing
 
 
 def http_member(port: int) -> Member:
-    """Give the member whose server listens there."""
+    """Return the member whose server listens there."""
     return Member(
         factory=HttpHandlerFactory(),
         port=port,

@@ -20,7 +20,7 @@ class HttpService:
     """Answers `/slow` after a while, `/large` with much after a while, and `/flaky` well for two seconds of five."""
 
     def __init__(self, *, slow_s: float = SLOW_S) -> None:
-        """Hold how long what is slow takes."""
+        """Keep how long what is slow takes."""
         self.port = 0
         self.counts: Counter[str] = Counter()
         self.holding = False

@@ -17,7 +17,7 @@ class Identity:
     key: Path
 
     def context(self) -> ssl.SSLContext:
-        """Give what a server needs to show it."""
+        """Return what a server needs to show it."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, self.key)
         return context

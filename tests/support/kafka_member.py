@@ -81,7 +81,7 @@ class _OnABus:
 
 
 def publishing_member(server: ApacheKafka) -> Member:
-    """Give the member that publishes. Its receipts tell the call by the topic.
+    """Return the member that publishes. Its receipts tell the call by the topic.
 
     It has no slow call, since one node takes a record at once or never, and no unsafe one: a record may come twice.
     """
@@ -95,7 +95,7 @@ def publishing_member(server: ApacheKafka) -> Member:
 
 
 def asking_member(server: ApacheKafka) -> Member:
-    """Give the member that asks a node, which `kafka_subject` runs."""
+    """Return the member that asks a node, which `kafka_subject` runs."""
     return _member(
         server,
         target={"node": _NODE},
@@ -121,7 +121,7 @@ def _member(server: ApacheKafka, *, target: Mapping[str, Any], told: str, **more
 
 
 def _greeting_bytes(server: ApacheKafka) -> int:
-    """Give the size of the first answer on any connection: which requests the broker knows."""
+    """Return the size of the first answer on any connection: which requests the broker knows."""
     asked = struct.pack(">hhih", 18, 3, 1, -1) + b"\x00\x02x\x02x\x00"
     with socket.create_connection(("127.0.0.1", server.relayed_port)) as connection:
         connection.sendall(struct.pack(">i", len(asked)) + asked)
@@ -149,7 +149,7 @@ def _ask(operation: str, *, answers: Any = bool, **request: Any) -> Ask:
 
 @contextmanager
 def kafka_subject(server: ApacheKafka) -> Iterator[ApacheKafka]:
-    """Give the broker with the topics that the members publish to, and run the node that they ask."""
+    """Yield the broker with the topics that the members publish to, and run the node that they ask."""
     create_topics(server.bootstrap_servers, [*_TOPICS, _REQUESTS, _ANSWERS], partitions=1)
     create_topics(server.bootstrap_servers, [_SMALL], partitions=1, **{"max.message.bytes": str(_SMALL_BYTES)})
     stopping = threading.Event()
@@ -179,7 +179,7 @@ def _serve(address: str, stopping: threading.Event) -> None:
 
 
 def _answer(command: OnexEnvelope) -> OnexEnvelope:
-    """Give back the payload of a request, or refuse it, as it wants."""
+    """Return the payload of a request, or refuse it, as it wants."""
     answer = partial(command.answer, now=datetime.now(UTC), node_slug=_NODE, handler_type="local")
     if "refuse" in command.payload:
         return answer(error=EnvelopeError(code="refused", message="It wants to be."))

@@ -11,7 +11,7 @@ Converse = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any,
 
 @asynccontextmanager
 async def listening(converse: Converse, *, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """Hold a conversation with whoever connects while the context is open; gives the port, a free one for 0."""
+    """Keep a conversation with whoever connects while the context is open; gives the port, a free one for 0."""
     tasks: set[asyncio.Task[None]] = set()
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -12,7 +12,7 @@ _PATHS = {"openai": "/v1", "anthropic": ""}
 
 
 def llm_member(api: str, port: int) -> Member:
-    """Give the member of an interface, whose server listens there."""
+    """Return the member of an interface, whose server listens there."""
     return Member(
         factory=LlmHandlerFactory(),
         port=port,
@@ -31,7 +31,7 @@ def llm_member(api: str, port: int) -> Member:
 
 
 def smollm_member(port: int) -> Member:
-    """Give the member whose server is the real model, which listens there.
+    """Return the member whose server is the real model, which listens there.
 
     Its working call embeds up to three digits, which takes milliseconds: a hundred at once are answered in their time
     on a busy machine too. Each digit is one token, so the count of tokens tells neighbouring calls apart. Its slow call

@@ -225,7 +225,7 @@ async def _told(asked: dict[str, Any], events: Any, request: Request) -> AsyncIt
 
 
 def _script(asked: dict[str, Any]) -> tuple[Sequence[str], Sequence[Any]]:
-    """Say what is answered: pieces of text, and calls of tools."""
+    """Describe what is answered: pieces of text, and calls of tools."""
     last = asked["messages"][-1]["content"]
     text = last if isinstance(last, str) else " ".join(it.get("text", it.get("content", "")) for it in last)
     rounds = sum(message["role"] == "assistant" for message in asked["messages"])
@@ -294,7 +294,7 @@ def _chunk(model: str, delta: Any, reason: str | None) -> bytes:
 
 
 def _usage(model: str, counts: Mapping[str, int]) -> Any:
-    """Give the counts, or what the name of the model says in their place."""
+    """Return the counts, or what the name of the model says in their place."""
     kind, _, number = model.partition("-")
     match kind:
         case "counts":

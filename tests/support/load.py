@@ -41,7 +41,7 @@ class Flow:
     text_bytes: int = 0
 
     def commands(self, numbers: Iterable[int]) -> Iterator[tuple[UUID, Message]]:
-        """Give commands by their ids."""
+        """Yield commands by their ids."""
         for n in numbers:
             identity = uuid4()
             payload = {"n": n, "text": "x" * (self.text_bytes * (n % _SIZES + 1) // _SIZES)}

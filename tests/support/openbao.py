@@ -68,7 +68,7 @@ class OpenBao:
         self.ask("PUT", f"sys/policies/acl/{name}", {"policy": text})
 
     def token(self, **options: Any) -> str:
-        """Give a new token."""
+        """Return a new token."""
         return str(self.ask("POST", "auth/token/create", {"no_parent": True, **options})["auth"]["client_token"])
 
     def revoke(self, token: str) -> None:
@@ -76,13 +76,13 @@ class OpenBao:
         self.ask("POST", "auth/token/revoke", {"token": token})
 
     def approle(self, name: str, **options: Any) -> dict[str, str]:
-        """Give the credentials of a new role."""
+        """Return the credentials of a new role."""
         self.ask("POST", f"auth/approle/role/{name}", options)
         role_id = self.ask("GET", f"auth/approle/role/{name}/role-id")["data"]["role_id"]
         return {"role_id": role_id, "secret_id": self.secret_id(name)}
 
     def secret_id(self, name: str) -> str:
-        """Give a new secret id of a role."""
+        """Return a new secret id of a role."""
         return str(self.ask("POST", f"auth/approle/role/{name}/secret-id", {})["data"]["secret_id"])
 
     def write(self, path: str, **data: Any) -> None:

@@ -30,7 +30,7 @@ class Saying(BaseModel):
 
 
 def refusal(question: Question, saying: Saying) -> HandlerError | None:
-    """Give no saying in anger."""
+    """Return no saying in anger."""
     return HandlerError("angry", f"not about {question.about}", retryable=True) if saying.mood == "angry" else None
 
 

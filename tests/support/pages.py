@@ -34,7 +34,7 @@ class Change:
 
 
 def steps_of(page: str) -> Iterator[Command | Change]:
-    """Give what a reader of the page does, in order."""
+    """Yield what a reader of the page does, in order."""
     for match in _BLOCK.finditer(page):
         lines = match[2].splitlines()
         if match[1] == "console":
@@ -45,7 +45,7 @@ def steps_of(page: str) -> Iterator[Command | Change]:
 
 
 def differs(printed: str, expected: Sequence[str]) -> str | None:
-    """Say which expected line is missing. They have to come in order; `...` stands for anything, times do not count."""
+    """Return the first expected line that is missing. They come in order; `...` stands for anything."""
     rest = [_timeless(line) for line in printed.splitlines()]
     for line in expected:
         if line.strip() in ("", "..."):

@@ -100,7 +100,7 @@ class Postgres:
         return [first.pid, *(child.pid for child in first.children(recursive=True))]
 
     def dsn(self, database: str = "postgres", *, user: str = "postgres") -> str:
-        """Give the connection string of a database."""
+        """Return the connection string of a database."""
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
     def create_database(self, name: str) -> str:
@@ -120,7 +120,7 @@ class Postgres:
         until(lambda: not self._admits(name), within_s=_START_S, what="the rule for a user")
 
     def change_password(self, name: str, password: str) -> None:
-        """Give a user another password. Who is connected stays so."""
+        """Return a user another password. Who is connected stays so."""
         with psycopg.connect(self.dsn(), autocommit=True) as connection:
             change = sql.SQL("alter role {} password {}")
             connection.execute(change.format(sql.Identifier(name), sql.Literal(password)))
@@ -139,7 +139,7 @@ class Postgres:
         return self._admits("postgres")
 
     def _admits(self, user: str) -> bool:
-        """Say whether a user can connect without a password."""
+        """Check whether a user can connect without a password."""
         try:
             psycopg.connect(self.dsn(user=user), connect_timeout=2).close()
         except psycopg.OperationalError:
@@ -157,7 +157,7 @@ def _binaries() -> Path:
 
 
 def _user() -> str | None:
-    """Give the user to run as; None to stay who we are."""
+    """Return the user to run as; None to stay who we are."""
     if os.geteuid() != 0:
         return None
     there = {entry.pw_name for entry in pwd.getpwall()}

@@ -16,7 +16,7 @@ _TAIL_LINES = 30
 
 
 def free_port() -> int:
-    """Give a port of loopback that nobody listens on right now."""
+    """Return a port of loopback that nobody listens on right now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -107,7 +107,7 @@ class Child:
         return self._process.wait(within_s)
 
     def tail(self) -> str:
-        """Give the last lines that it wrote."""
+        """Return the last lines that it wrote."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
 
 

@@ -34,7 +34,7 @@ class Endless(Exception):
     """An error whose text is as long as a message may be."""
 
     def __str__(self) -> str:
-        """Give a text with what has no form in UTF-8."""
+        """Return a text with what has no form in UTF-8."""
         return "\ud800x" * 500_000
 
 

@@ -31,7 +31,7 @@ class Stage:
     def __init__(
         self, behaviour: Behaviour, broker: MemoryBroker | None = None, store: IdempotencyStore | None = None
     ) -> None:
-        """Hold what the handler does."""
+        """Keep what the handler does."""
         self.broker = broker or MemoryBroker()
         self.observer = RecordingObserver()
         self.asked: list[tuple[float, Any]] = []
@@ -64,7 +64,7 @@ class Stage:
         return identity
 
     def answers(self, slug: str) -> list[OnexEnvelope]:
-        """Give a node's answers."""
+        """Return a node's answers."""
         return [decode(it.value) for it in self.broker.messages(EVENTS.format(slug))]
 
     @property
@@ -83,7 +83,7 @@ class Stage:
                 await asyncio.sleep(0.1)
 
     def host(self, loaded: LoadedHost, **handlers: Handler | InlineHandler) -> NodeRuntime:
-        """Give the engine of a host, which is not started yet."""
+        """Return the engine of a host, which is not started yet."""
         runtime = NodeRuntime(
             loaded.contract, bus=MemoryBus(self.broker, group=GROUP), clock=self.clock, observer=self.observer
         )

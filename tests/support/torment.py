@@ -38,11 +38,11 @@ class Hosts:
             host.until_started()
 
     def all(self) -> list[RunningHost]:
-        """Give those that run."""
+        """Return those that run."""
         return [*self.victims, self.veteran, *([self.guest] if self.guest is not None else [])]
 
     def pids(self) -> list[int]:
-        """Give their processes."""
+        """Return their processes."""
         return [host.child.pid for host in self.all()]
 
     def kill(self, index: int) -> None:
@@ -72,7 +72,7 @@ class Hosts:
         os.kill(host.child.pid, signal.SIGCONT)
 
     def standing(self) -> dict[str, Any]:
-        """Give what their health says of partitions that are held or lag, and of trouble; empty if all is well."""
+        """Return what their health says of partitions that are held or lag, and of trouble; empty if all is well."""
         told: dict[str, Any] = {}
         for number, host in enumerate(self.all()):
             report = host.health()
@@ -107,7 +107,7 @@ class Hosts:
         return status
 
     def _see_that_it_lives(self, host: RunningHost) -> None:
-        """Note a host that ended though nobody asked it to."""
+        """Record a host that ended though nobody asked it to."""
         try:
             self.died.append(f"status {host.child.wait(within_s=0)}:\n{host.child.tail()}")
         except subprocess.TimeoutExpired:
@@ -142,7 +142,7 @@ class Torment:
         return self._running > 0 and not self._failed
 
     def told(self) -> str:
-        """Give what happened how often. Raises what went wrong."""
+        """Return what happened how often. Raises what went wrong."""
         if self._failed:
             raise self._failed[0]
         return ", ".join(f"{number} {fault}" for fault, number in self._done.items())

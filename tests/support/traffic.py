@@ -60,7 +60,7 @@ class Reader:
         self.messages: list[Any] = []
 
     def __enter__(self) -> "Reader":
-        """Give the reader."""
+        """Return the reader."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -123,7 +123,7 @@ def disordered(answers: Iterable[Any]) -> int:
 
 
 def committed(broker: str, group: str, topics: Sequence[str]) -> dict[tuple[str, int], int]:
-    """Give the offsets that a group has committed, and nothing for partitions without."""
+    """Return the offsets that a group has committed, and nothing for partitions without."""
     client = Consumer({"bootstrap.servers": broker, "group.id": group, "enable.auto.commit": False, **_QUIET})
     there = client.list_topics(timeout=10).topics
     places = [TopicPartition(topic, number) for topic in topics for number in there[topic].partitions]
@@ -133,7 +133,7 @@ def committed(broker: str, group: str, topics: Sequence[str]) -> dict[tuple[str,
 
 
 def ends(broker: str, topics: Sequence[str]) -> dict[tuple[str, int], int]:
-    """Give where each partition that holds anything ends."""
+    """Return where each partition that holds anything ends."""
     client = Consumer({"bootstrap.servers": broker, "group.id": "tests", **_QUIET})
     there = client.list_topics(timeout=10).topics
     found = {

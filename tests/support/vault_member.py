@@ -11,7 +11,7 @@ _POLICY = 'path "secret/data/suite/*" { capabilities = ["create", "read", "updat
 
 
 def vault_member(server: OpenBao, *, logs_in: bool = False) -> Member:
-    """Give the member, with a token or a login, once the server has what it asks for."""
+    """Return the member, with a token or a login, once the server has what it asks for."""
     server.policy("suite", _POLICY)
     token, role = server.token(policies=["suite", "default"]), server.approle("suite", token_policies=["suite"])
     shown = {"approle": role} if logs_in else {"token": token}

@@ -11,7 +11,7 @@ from tests.support.hosts import Machine
 
 @pytest.fixture
 def machine(tmp_path: Path, kafka: Broker, unique_slug: str) -> Iterator[Machine]:
-    """Give a machine on the shared broker, and end what runs on it."""
+    """Yield a machine on the shared broker, and end what runs on it."""
     found = Machine(tmp_path, tenant=unique_slug, broker=kafka.bootstrap_servers)
     yield found
     found.close()

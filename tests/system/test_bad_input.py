@@ -18,7 +18,7 @@ STRICT = ECHO.replace(
 
 
 def corpus() -> dict[str, tuple[bytes | None, str]]:
-    """Give values that are no envelope, and the reason that their dead letter has to name."""
+    """Return values that are no envelope, and the reason that their dead letter has to name."""
     good = json.loads(encode(envelope("echo")))
     return {
         "null": (None, "empty"),
@@ -84,5 +84,5 @@ def test_bad_input_gets_dead_letters_and_the_next_command_is_served(machine: Mac
 
 
 def headers_of(message: Any) -> dict[str, bytes]:
-    """Give a message's headers."""
+    """Return a message's headers."""
     return dict(message.headers() or [])

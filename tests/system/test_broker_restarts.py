@@ -24,7 +24,7 @@ LEFT_WITHIN_S = 40.0
 
 @pytest.fixture
 def kafka_machine(own_kafka: Broker, tmp_path: Path, unique_slug: str) -> Iterator[Machine]:
-    """Give a machine on a broker that the test may restart."""
+    """Yield a machine on a broker that the test may restart."""
     if not isinstance(own_kafka, ApacheKafka):
         pytest.skip(f"not on {own_kafka.name}: transactions and members that die are tested on Kafka itself")
     own_kafka.start()

@@ -60,14 +60,14 @@ OVERTAKEN = "{on_retry: overtake, ordering: none, retry: {attempts: 100, initial
 
 @pytest.fixture
 def service() -> Iterator[HttpService]:
-    """Give the service of the slow and the failing node."""
+    """Yield the service of the slow and the failing node."""
     with http_service(slow_s=0.1) as running:
         yield running
 
 
 @pytest.fixture
 def machine(own_kafka: Broker, tmp_path: Path, unique_slug: str) -> Iterator[Machine]:
-    """Give a machine on a broker that the test may restart."""
+    """Yield a machine on a broker that the test may restart."""
     if not isinstance(own_kafka, ApacheKafka):
         pytest.skip(f"not on {own_kafka.name}: a group member that was killed is never evicted there")
     own_kafka.start()
@@ -140,7 +140,7 @@ def test_hosts_and_a_broker_in_chaos_lose_nothing_and_keep_the_order(
 
 
 def _flows(names: str, *, with_effects: bool) -> list[Flow]:
-    """Give the nodes' commands: `COMMANDS` to the echo and the audit, and those of the others beside them."""
+    """Return the nodes' commands: `COMMANDS` to the echo and the audit, and those of the others beside them."""
     rates = {"echo": COMMANDS / LENGTH_S / 2, "audit": COMMANDS / LENGTH_S / 2, "large": 4.0}
     rates |= {"slow": 40.0, "flaky": 40.0} if with_effects else {}
     return [

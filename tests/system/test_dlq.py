@@ -39,19 +39,19 @@ def start(machine: Machine, operations: str) -> RunningHost:
 
 
 def commands(machine: Machine, count: int, *, text: str = "") -> list[Message]:
-    """Give commands of as many keys."""
+    """Return commands of as many keys."""
     made = [envelope("flaky", {"n": n, "text": text}, envelope_id=uuid4()) for n in range(count)]
     return [Message(topic(machine, "cmd"), b"key-%d" % n, encode(it), (TRACE,)) for n, it in enumerate(made)]
 
 
 def answers(machine: Machine, count: int) -> Sequence[Any]:
-    """Give the answers, once there are so many."""
+    """Return the answers, once there are so many."""
     with Reader(machine.broker, [topic(machine, "evt")]) as reader:
         return reader.until(lambda it: len(it) >= count, within_s=60)
 
 
 def letters(machine: Machine, count: int) -> Sequence[Any]:
-    """Give what is in the dead letter topic, once there is so much."""
+    """Return what is in the dead letter topic, once there is so much."""
     with Reader(machine.broker, [letters_topic(machine)]) as reader:
         return reader.until(lambda it: len(it) >= count, within_s=60)
 
@@ -62,7 +62,7 @@ def dlq(machine: Machine, verb: str, *arguments: str) -> "subprocess.CompletedPr
 
 
 def listed(machine: Machine, *options: str) -> list[dict[str, Any]]:
-    """Give what `dlq list` lists."""
+    """Return what `dlq list` lists."""
     done = dlq(machine, "list", "flaky", "--json", *options)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

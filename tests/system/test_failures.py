@@ -33,12 +33,12 @@ def topics(machine: Machine) -> tuple[str, str]:
 
 
 def load(topic: str, count: int, slug: str = "echo") -> list[Message]:
-    """Give commands of a hundred keys."""
+    """Return commands of a hundred keys."""
     return [command(topic, slug, {"n": n}, key=b"%d" % (n % 100), envelope_id=uuid4()) for n in range(count)]
 
 
 def ids_of(messages: list[Message]) -> set[object]:
-    """Give the ids of commands."""
+    """Return the ids of commands."""
     return {decode(it.value).envelope_id for it in messages}
 
 
@@ -131,7 +131,7 @@ class Service(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Describe nothing."""
 
 
 ASK = '{ask: {input: {type: object}, request: {path: [word]}, answer: {word: "${ result.json.word }"}}}'

@@ -38,7 +38,7 @@ Faults = Sequence[tuple[str, str]]
 
 @pytest.fixture
 def members(postgres: Postgres, openbao: OpenBao, http_port: int) -> dict[str, Member]:
-    """Give all servers but that of the model, with an empty table."""
+    """Return all servers but that of the model, with an empty table."""
     with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
         connection.execute("drop table if exists flow")
         connection.execute("create table flow (number int primary key)")
@@ -147,7 +147,7 @@ async def _fail(wire: Wire, fault: str, rubbish: bytes) -> None:
 
 
 def _told(flow: Flow, commands: int, faults: Faults, retries: Mapping[str, int]) -> str:
-    """Say what came of the commands."""
+    """Describe what came of the commands."""
     codes = ", ".join(
         f"{number:,} {step} {code}" for step in STEPS for code, number in sorted(flow.codes(step).items())
     )

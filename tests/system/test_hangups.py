@@ -17,7 +17,7 @@ from tests.support.processes import until
 
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[Machine]:
-    """Give a machine whose hosts have their broker inside."""
+    """Yield a machine whose hosts have their broker inside."""
     machine = Machine(tmp_path, tenant="alone", broker="embedded")
     machine.write(echo_nodes(["echo"]))
     yield machine

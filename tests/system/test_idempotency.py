@@ -70,7 +70,7 @@ def serving(service: Service) -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Describe nothing."""
 
         def handle_one_request(self) -> None:
             """Take a client that was killed for one that has left."""
@@ -109,7 +109,7 @@ def names(machine: Machine) -> tuple[str, str]:
 
 
 def orders(topic: str, count: int) -> list[Message]:
-    """Give two commands an order: the same command twice, or two commands; in partitions of their own."""
+    """Return two commands an order: the same command twice, or two commands; in partitions of their own."""
     firsts = [command(topic, "pay", {"order": n}, key=b"%d" % n, envelope_id=uuid4()) for n in range(count)]
     seconds = [
         it._replace(key=b"again-%d" % n)
@@ -125,7 +125,7 @@ def orders(topic: str, count: int) -> list[Message]:
 
 
 def under_way(dsn: str) -> set[str]:
-    """Give the keys that are claimed and not recorded."""
+    """Return the keys that are claimed and not recorded."""
     with psycopg.connect(dsn) as connection:
         return {key for (key,) in connection.execute("select key from onex_idempotency where answer is null")}
 
@@ -184,7 +184,7 @@ def _stream(broker: str, messages: list[Message]) -> None:
 
 
 def _receipts(reader: Reader, messages: list[Message]) -> dict[int, set[str]]:
-    """Give what was said of each order; no answer is an error."""
+    """Return what was said of each order; no answer is an error."""
     orders_by_id = {(sent := decode(it.value)).envelope_id: sent.payload["order"] for it in messages}
     found: dict[int, set[str]] = {}
     for message in reader.messages:

@@ -23,7 +23,7 @@ BUDGET_S = 0.5
 
 @pytest.fixture
 def machine(tmp_path: Path, kafka: Broker, unique_slug: str) -> Iterator[Machine]:
-    """Give a machine on which the functions of tests can be imported."""
+    """Yield a machine on which the functions of tests can be imported."""
     found = Machine(tmp_path, tenant=unique_slug, broker=kafka.bootstrap_servers, PYTHONPATH=ROOT)
     yield found
     found.close()
@@ -37,7 +37,7 @@ def isolated(name: str, function: str) -> str:
 
 
 def workers_of(host: RunningHost) -> list[psutil.Process]:
-    """Give the processes that a host has started."""
+    """Return the processes that a host has started."""
     return psutil.Process(host.child.pid).children(recursive=True)
 
 

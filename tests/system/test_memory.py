@@ -35,7 +35,7 @@ def asking(path: str) -> dict[str, str]:
 
 @pytest.fixture
 def service() -> Iterator[HttpService]:
-    """Give a service that answers nobody until it is told to, so that all that can pile up does."""
+    """Yield a service that answers nobody until it is told to, so that all that can pile up does."""
     with http_service(slow_s=0.1) as running:
         running.holding = True
         yield running

@@ -36,7 +36,7 @@ class Relay:
     """A wire that runs on a loop of its own, beside the test."""
 
     def __init__(self, wire: Wire, loop: asyncio.AbstractEventLoop) -> None:
-        """Hold both."""
+        """Take both."""
         self.wire = wire
         self._loop = loop
 

@@ -115,7 +115,7 @@ def reopening(host: RunningHost, name: str, *, within_s: float = 10) -> Iterator
 
 
 def made(server: Postgres) -> set[str]:
-    """Give the users that OpenBao has made."""
+    """Return the users that OpenBao has made."""
     with psycopg.connect(server.dsn()) as connection:
         return {name for (name,) in connection.execute("select rolname from pg_roles where rolname like 'v-%'")}
 

@@ -86,7 +86,7 @@ def _options(machine: Machine) -> list[str]:
 
 @contextmanager
 def _machine(folder: Path, tenant: str, *, freezes_at: int | None) -> Iterator[tuple[Machine, ApacheKafka]]:
-    """Give a machine whose broker has the topics of a node, and freezes before it gets a request of that kind."""
+    """Yield a machine whose broker has the topics of a node, and freezes before it gets a request of that kind."""
     (folder / "kafka").mkdir()
     with reserved_port() as port:
         kafka = ApacheKafka(folder / "kafka", relay_port=port)

@@ -25,7 +25,7 @@ _COMMANDS = 5_000
 
 @pytest.fixture
 def frozen(own_kafka: Broker) -> Iterator[ApacheKafka]:
-    """Give a broker that a test may freeze: it is thawed afterwards, so that it can be ended."""
+    """Yield a broker that a test may freeze: it is thawed afterwards, so that it can be ended."""
     if not isinstance(own_kafka, ApacheKafka):
         pytest.skip(f"not on {own_kafka.name}")
     own_kafka.start()
@@ -35,7 +35,7 @@ def frozen(own_kafka: Broker) -> Iterator[ApacheKafka]:
 
 @pytest.fixture
 def machine(tmp_path: Path, frozen: ApacheKafka, unique_slug: str) -> Iterator[Machine]:
-    """Give a machine on the broker that may be frozen."""
+    """Yield a machine on the broker that may be frozen."""
     found = Machine(tmp_path, tenant=unique_slug, broker=frozen.bootstrap_servers)
     yield found
     found.close()

@@ -13,7 +13,7 @@ PASSWORD = "hunter2-and-more"  # noqa: S105 - it must not be seen
 
 
 def spans(text: str) -> list[dict[str, Any]]:
-    """Give what the console's exporter wrote between the lines of the log."""
+    """Return what the console's exporter wrote between the lines of the log."""
     found, start = [], text.find('{\n    "name"')
     while start >= 0:
         span, end = json.JSONDecoder().raw_decode(text, start)

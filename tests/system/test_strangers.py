@@ -104,7 +104,7 @@ class Round:
 
 @pytest.fixture
 def host(machine: Machine) -> Iterator[RunningHost]:
-    """Give a host of a node for strangers and its neighbour; it lives until the end of the test."""
+    """Yield a host of a node for strangers and its neighbour; it lives until the end of the test."""
     machine.write({"strange": strange_node("strange", handler="local"), **echo_nodes(["quiet"])})
     topics = [f"onex.app.test.{machine.tenant}.{kind}.node.{it}.v1" for kind in ("cmd", "evt") for it in NODES]
     create_topics(machine.broker, topics, **{"message.timestamp.type": "LogAppendTime"})

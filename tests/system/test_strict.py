@@ -19,7 +19,7 @@ def take(order):
 
 @pytest.fixture
 def machine(tmp_path: Path, kafka: Broker, unique_slug: str) -> Iterator[Machine]:
-    """Give a machine on which a package with a function is installed."""
+    """Yield a machine on which a package with a function is installed."""
     (tmp_path / "orders.py").write_text(LOGIC)
     found = Machine(tmp_path, tenant=unique_slug, broker=kafka.bootstrap_servers, PYTHONPATH=str(tmp_path))
     taking = node("take", operations="{take: {input: {type: object}, logic: 'orders:take'}}")

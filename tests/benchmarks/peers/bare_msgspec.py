@@ -35,7 +35,7 @@ encode = msgspec.json.Encoder().encode
 
 
 def echo(data: bytes) -> bytes:
-    """Give the answer to a command."""
+    """Return the answer to a command."""
     command = decode(data)
     return encode(
         Envelope(

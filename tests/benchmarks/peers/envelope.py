@@ -46,5 +46,5 @@ class Envelope(BaseModel):
 
 
 def echo(command: bytes) -> bytes:
-    """Give the answer to a command, bytes to bytes: pydantic reads and writes the JSON itself, its fastest way."""
+    """Return the answer to a command, bytes to bytes: pydantic reads and writes the JSON itself, its fastest way."""
     return Envelope.model_validate_json(command).echo().model_dump_json(exclude_none=True).encode()

@@ -49,7 +49,7 @@ operations:
 
 
 def problems(tests: str) -> list[str]:
-    """Give what is wrong with a test file beside good contracts."""
+    """Return what is wrong with a test file beside good contracts."""
     try:
         registry_with_oracle({"seer.yaml": NODE, "echo.yaml": ECHO, "t.test.yaml": tests})
     except InvalidContracts as error:
@@ -237,7 +237,7 @@ def test_a_file_that_is_changed_anywhere_has_problems_or_runs(data: st.DataObjec
 
 
 def of_echo(case: str) -> list[str]:
-    """Give what is wrong with a case of a node with two operations and no I/O."""
+    """Return what is wrong with a case of a node with two operations and no I/O."""
     return problems(f"contract: test/v1\nnode: echo\ncases:\n  - {case}\n")
 
 

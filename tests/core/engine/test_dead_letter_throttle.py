@@ -20,7 +20,7 @@ async def nobody(_: dict[str, Any]) -> Mapping[str, Any]:
 
 
 def flooded_stage() -> Stage:
-    """Give a broker with rubbish for one node."""
+    """Return a broker with rubbish for one node."""
     stage = Stage(nobody, MemoryBroker(partitions=1))
     for n in range(RUBBISH):
         assert stage.broker.append(Message(COMMANDS.format("flooded"), b"%d" % n, b"rubbish")) is None

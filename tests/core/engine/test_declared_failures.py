@@ -74,7 +74,7 @@ def served(behaviour: Behaviour, text: str, *, guarantee: str = "at_least_once")
 
 
 def outcome(stage: Stage) -> tuple[str | None, str, bool, int]:
-    """Give code, message and whether it may be sent again of the one answer, and how many dead letters there are."""
+    """Return code, message and whether it may be sent again of the one answer, and how many dead letters there are."""
     [answer] = stage.answers("a")
     assert answer.error is not None
     return answer.error.code, answer.error.message, answer.error.retryable, len(stage.letters)

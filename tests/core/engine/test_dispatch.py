@@ -28,7 +28,7 @@ def raising(error: BaseException) -> Callable[[dict[str, Any]], Awaitable[Mappin
 
 
 def giving(way: str) -> Callable[[dict[str, Any]], Awaitable[Mapping[str, Any]]]:
-    """Give for the first command what is no answer, and answer all others."""
+    """Return for the first command what is no answer, and answer all others."""
 
     async def behave(request: dict[str, Any]) -> Any:
         return GIVEN[way]() if request["n"] == 0 else request
@@ -40,7 +40,7 @@ class InlineGiving:
     """A pure handler that gives for the first command what is no answer."""
 
     def __init__(self, way: str) -> None:
-        """Hold what it gives."""
+        """Keep what it gives."""
         self._way = way
 
     def execute_inline(self, call: HandlerCall, /) -> Mapping[str, Any]:
@@ -54,7 +54,7 @@ class Inline:
     """A pure handler that raises for the first command."""
 
     def __init__(self, error: BaseException) -> None:
-        """Hold what it raises."""
+        """Keep what it raises."""
         self._error = error
 
     def execute_inline(self, call: HandlerCall, /) -> Mapping[str, Any]:

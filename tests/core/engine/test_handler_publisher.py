@@ -57,7 +57,7 @@ class Stage:
     """A host with one node, whose handler does what a test says."""
 
     def __init__(self, behave: Behaviour) -> None:
-        """Hold what the handler does."""
+        """Keep what the handler does."""
         self.broker = MemoryBroker(message_bytes_max=5000)
         self.bus = Spy(self.broker)
         self._behave = behave
@@ -84,7 +84,7 @@ class Stage:
         return [decode(it.value) for it in self.broker.messages(EVENTS)]
 
     def values(self, topic: str) -> list[bytes | None]:
-        """Give what is on a topic."""
+        """Return what is on a topic."""
         return [it.value for it in self.broker.messages(topic)]
 
 

@@ -76,7 +76,7 @@ class Shop(Stage):
     """A host with the node `pay`, whose handler says a word about each order."""
 
     def __init__(self, behaviour: Pay, broker: MemoryBroker | None = None, store: Shaky | None = None) -> None:
-        """Hold what the handler says."""
+        """Keep what the handler says."""
 
         async def pay(request: dict[str, Any]) -> Mapping[str, Any]:
             return {"said": await behaviour(request), "n": request["n"]}

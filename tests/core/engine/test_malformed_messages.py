@@ -25,7 +25,7 @@ class Drawn:
     """Chooses as hypothesis does, so that what fails is shrunk."""
 
     def __init__(self, draw: st.DrawFn) -> None:
-        """Hold what draws."""
+        """Keep what draws."""
         self._draw = draw
 
     def choice(self, options: Sequence[T], /) -> T:
@@ -81,7 +81,7 @@ def test_a_message_at_a_limit_ends_as_the_limit_says(name: str, handler: str) ->
 
 
 async def behave(request: dict[str, Any]) -> dict[str, Any]:
-    """Give back what there is."""
+    """Return what there is."""
     message: dict[str, Any] = request.get("message", request)
     return message
 

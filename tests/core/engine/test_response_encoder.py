@@ -21,7 +21,7 @@ MOMENTS = st.datetimes(timezones=st.just(UTC))
 
 
 def written(command: OnexEnvelope, payload: Any, now: datetime, generation: int) -> Any:
-    """Give the spliced answer, or what is raised in its place."""
+    """Return the spliced answer, or what is raised in its place."""
     try:
         return ResponseEncoder("echo", 'lo"cal', ["do"]).write(command, payload, now, generation)
     except ValueError as error:
@@ -29,7 +29,7 @@ def written(command: OnexEnvelope, payload: Any, now: datetime, generation: int)
 
 
 def encoded(command: OnexEnvelope, payload: Any, now: datetime, generation: int) -> Any:
-    """Give the answer as the encoder writes it, or what is raised in its place."""
+    """Return the answer as the encoder writes it, or what is raised in its place."""
     answer = command.answer(now=now, payload=payload, node_slug="echo", handler_type='lo"cal', generation=generation)
     try:
         return encode(answer)

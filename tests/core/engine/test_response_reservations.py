@@ -26,7 +26,7 @@ class Behind:
 
 
 def room(*, unknown_max: int = 4) -> ResponseReservations:
-    """Give room for ten megabytes to one topic of a hundred commands."""
+    """Return room for ten megabytes to one topic of a hundred commands."""
     return ResponseReservations(InFlightLimits(per_topic={"a": 100}, in_all=1000, bytes_max=10 * MEGABYTE), unknown_max)
 
 

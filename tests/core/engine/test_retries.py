@@ -367,7 +367,7 @@ class InPlace:
     """Workers that are none: they call the one function that there is, and count."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
-        """Hold the function."""
+        """Keep the function."""
         self._function = function
         self.calls = 0
 
@@ -617,7 +617,7 @@ def test_a_flood_of_failures_is_told_by_its_first_lines() -> None:
 
 
 def nested(depth: int) -> Any:
-    """Give null in so many lists."""
+    """Return null in so many lists."""
     return None if not depth else [nested(depth - 1)]
 
 

@@ -30,7 +30,7 @@ TOPIC = COMMANDS.format("a")
 
 
 def pure_host(bus: MemoryBus, guarantee: str = "at_least_once") -> NodeRuntime:
-    """Give a runtime with one pure node."""
+    """Return a runtime with one pure node."""
     loaded = loaded_host({"a": node("a", handler="local", operations=OPERATIONS)}, guarantee=guarantee)
     runtime = NodeRuntime(loaded.contract, bus=bus, clock=VirtualClock(), observer=RecordingObserver())
     runtime.register_handler("local", LocalHandler())
@@ -39,7 +39,7 @@ def pure_host(bus: MemoryBus, guarantee: str = "at_least_once") -> NodeRuntime:
 
 
 def mixed(count: int) -> list[Message]:
-    """Give commands of every kind: good, failing, rejected, undecodable, redriven, traced."""
+    """Return commands of every kind: good, failing, rejected, undecodable, redriven, traced."""
     messages = []
     for n in range(count):
         kind = n % 7
@@ -52,7 +52,7 @@ def mixed(count: int) -> list[Message]:
 
 
 def deliveries(messages: Sequence[Message], number: int = 0) -> deque[Delivery]:
-    """Give messages as the bus delivers them."""
+    """Return messages as the bus delivers them."""
     partition = Partition(TOPIC, number)
     return deque(Delivery(partition, n, it.key, it.value, it.headers, 0) for n, it in enumerate(messages))
 

@@ -50,7 +50,7 @@ class Scripted:
 
 
 async def answer_at_once(request: dict[str, Any]) -> Mapping[str, Any]:
-    """Give the request back."""
+    """Return the request back."""
     return request
 
 
@@ -58,7 +58,7 @@ class Stage:
     """A broker with one running host."""
 
     def __init__(self, loaded: LoadedHost, broker: MemoryBroker, runtime: NodeRuntime, bus: MemoryBus) -> None:
-        """Hold the parts."""
+        """Keep the parts."""
         self.loaded = loaded
         self.broker = broker
         self.runtime = runtime
@@ -66,11 +66,11 @@ class Stage:
         self.observer = RecordingObserver()
 
     def answers(self, slug: str) -> list[Message]:
-        """Give a node's answers."""
+        """Return a node's answers."""
         return self.broker.messages(EVENTS.format(slug))
 
     def dead_letters(self) -> list[Message]:
-        """Give the pool's dead letters."""
+        """Return the pool's dead letters."""
         return self.broker.messages(DEAD_LETTERS)
 
     def committed(self) -> int:

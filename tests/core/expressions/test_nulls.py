@@ -43,7 +43,7 @@ def value(text: str, payload: dict[str, Any], types: Any = TYPES) -> Any:
 
 
 def refused(text: str) -> tuple[str, str]:
-    """Give the words that are meant, and what is said of them."""
+    """Return the words that are meant, and what is said of them."""
     with pytest.raises(InvalidExpression) as raised:
         Expression(text, types=TYPES, where="w")
     error = raised.value

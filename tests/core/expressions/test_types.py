@@ -55,7 +55,7 @@ def _type(text: str) -> str:
 
 
 def _refused(text: str) -> tuple[str, str]:
-    """Give the words that are meant, and what is said of them."""
+    """Return the words that are meant, and what is said of them."""
     with pytest.raises(InvalidExpression) as raised:
         _type(text)
     error = raised.value

@@ -40,7 +40,7 @@ class InPlace:
     """Workers that are none: they call what they were given, and interrupt what the budget would."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
-        """Hold the one function that there is."""
+        """Keep the one function that there is."""
         self._function = function
 
     async def call(self, function: str, argument: Any, /, *, budget_s: float) -> Any:

@@ -28,7 +28,7 @@ SCHEMAS = {language: Schema(schema) for language, schema in WRITTEN.items()}
 
 
 def faults(text: str) -> tuple[str, ...]:
-    """Say what the schema of its language finds wrong with a contract."""
+    """Describe what the schema of its language finds wrong with a contract."""
     tree = parse_document("contract.yaml", text).tree
     return SCHEMAS[tree["contract"].partition("/")[0]].faults(tree)
 

@@ -153,11 +153,11 @@ class Writer:
         self.count = 0
 
     def choose(self, *options: Any) -> Any:
-        """Give one of these."""
+        """Return one of these."""
         return self._dice.choice(options)
 
     def comment(self) -> str:
-        """Give a comment that no other is like, or none."""
+        """Return a comment that no other is like, or none."""
         if self.choose(0, 0, 1):
             self.count += 1
             return f"# c{self.count}."

@@ -24,7 +24,7 @@ _RAISED = {"CommandFailed", "CommandRejected", "HandlerError", "FunctionInterrup
 
 @pytest.fixture(scope="module")
 def pages() -> dict[str, str]:
-    """Give the pages of the examples."""
+    """Return the pages of the examples."""
     sources = sources_at(ROOT / "contracts")
     answers = answers_of(sources.nodes, {"local": LocalHandler()})
     known = {name: factory.description for name, factory in handler_factories().items()}

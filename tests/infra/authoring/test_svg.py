@@ -59,7 +59,7 @@ SCENES = [
 
 
 def texts(svg: str) -> Iterator[tuple[float, float, str, str]]:
-    """Give each text with its place and class."""
+    """Yield each text with its place and class."""
     for it in ElementTree.fromstring(svg).iter(f"{SVG}text"):  # noqa: S314 - our own drawing
         yield float(it.attrib["x"]), float(it.attrib["y"]), it.attrib["class"], it.text or ""
 

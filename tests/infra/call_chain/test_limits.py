@@ -26,7 +26,7 @@ class Slow:
     """A handler that takes its time, and notes when it is asked and how many calls it has at once."""
 
     def __init__(self, takes_s: float = 1.0) -> None:
-        """Say how long a call takes."""
+        """Take how long a call takes."""
         self.takes_s = takes_s
         self.began_s: list[float] = []
         self.given_s: list[float] = []

@@ -21,7 +21,7 @@ class Told:
     """A handler that does what the target's name says."""
 
     async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:
-        """Give a result, fail, break or hang."""
+        """Return a result, fail, break or hang."""
         match call.target:
             case "fails":
                 raise HandlerError("down", "as told")

@@ -56,7 +56,7 @@ def written(
     failed_at: datetime = NOON,
     bytes_max: int = 1_000_000,
 ) -> Message:
-    """Give a dead letter as a host writes it."""
+    """Return a dead letter as a host writes it."""
     return dead_letter(
         Delivery(SOURCE, 42, key, value, headers, 0),
         CommandFailed(code, message),
@@ -70,12 +70,12 @@ def written(
 
 
 def delivered(message: Message, offset: int = 7) -> Delivery:
-    """Give a message as it is read back."""
+    """Return a message as it is read back."""
     return Delivery(Partition("letters", 3), offset, message.key, message.value, message.headers, 0)
 
 
 def letter(mark: Mark | None = None, offset: int = 7, **options: object) -> DeadLetter:
-    """Give a letter as it is read."""
+    """Return a letter as it is read."""
     return DeadLetter.of(delivered(written(**options), offset), mark)  # type: ignore[arg-type]
 
 

@@ -36,7 +36,7 @@ def _database(server: Postgres, table: str) -> str:
 
 
 def _told(done: Result) -> list[tuple[str, str]]:
-    """Give where each problem is, and what is said of it."""
+    """Return where each problem is, and what is said of it."""
     assert done.exit_code == 1
     problems = json.loads(done.stdout)["problems"]
     assert {(Path(it["path"]).name, it["code"]) for it in problems} == {("user-query.yaml", "bad-request")}

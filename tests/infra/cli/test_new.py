@@ -33,7 +33,7 @@ def call(*arguments: str) -> Result:
 
 
 def wrote(done: Result) -> list[str]:
-    """Give the files that were written."""
+    """Return the files that were written."""
     return [line.removeprefix("wrote ") for line in done.stdout.splitlines() if line.startswith("wrote ")]
 
 

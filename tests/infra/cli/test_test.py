@@ -43,7 +43,7 @@ def parsed(path: str) -> ElementTree.Element:
 
 
 def lines(done: Result) -> list[str]:
-    """Give what was printed, but for the time that it took."""
+    """Return what was printed, but for the time that it took."""
     return [line.partition(", in ")[0] for line in done.stdout.splitlines()]
 
 

@@ -54,7 +54,7 @@ class Client:
 
 @asynccontextmanager
 async def connect(base_url: str) -> AsyncIterator[Client]:
-    """Give a connection to the service at a base URL."""
+    """Yield a connection to the service at a base URL."""
     address = urlsplit(base_url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     try:
@@ -66,7 +66,7 @@ async def connect(base_url: str) -> AsyncIterator[Client]:
 
 @asynccontextmanager
 async def served() -> AsyncIterator[Client]:
-    """Give a connection to a fresh service."""
+    """Yield a connection to a fresh service."""
     async with demo_server() as base_url, connect(base_url) as client:
         yield client
 

@@ -22,7 +22,7 @@ Serving = tuple[int, RecordingObserver]
 
 
 async def live() -> Page:
-    """Say that the process turns."""
+    """Report that the process turns."""
     return json_page({"status": "live"})
 
 
@@ -32,7 +32,7 @@ async def broken() -> Page:
 
 
 async def large() -> Page:
-    """Say more than the buffers of a connection hold."""
+    """Describe more than the buffers of a connection hold."""
     return Page(200, "text/plain", "x" * LARGE_BYTES)
 
 
@@ -64,7 +64,7 @@ async def told(port: int, sent: bytes) -> bytes:
 
 
 async def status(port: int, sent: bytes = LAST) -> int:
-    """Give the status of the first answer."""
+    """Return the status of the first answer."""
     return int((await told(port, sent)).split(b" ", 2)[1])
 
 

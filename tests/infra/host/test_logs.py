@@ -20,7 +20,7 @@ class Terminal(io.StringIO):
     """A stream that says that it is a terminal."""
 
     def isatty(self) -> bool:
-        """Say so."""
+        """Describe so."""
         return True
 
 

@@ -17,12 +17,12 @@ for _figures in CALLS.values():
 
 
 def page_of(report: HealthReport, calls: dict[CallLabels, CallFigures]) -> str:
-    """Give the page."""
+    """Return the page."""
     return "".join(lines_of(report, calls))
 
 
 def samples(page: str) -> dict[tuple[str, tuple[str, ...]], float]:
-    """Give each value by its name and the values of its labels."""
+    """Return each value by its name and the values of its labels."""
     return {
         (sample.name, tuple(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(page)

@@ -34,12 +34,12 @@ STATE = HostState(
 
 
 def like(**changes: object) -> HostState:
-    """Give the state with other fields."""
+    """Return the state with other fields."""
     return STATE.model_copy(update=changes)
 
 
 def ended_pid() -> int:
-    """Give the id of a process that has ended."""
+    """Return the id of a process that has ended."""
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
     return process.pid

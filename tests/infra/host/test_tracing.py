@@ -45,7 +45,7 @@ class Traced:
 
     @property
     def spans(self) -> list[ReadableSpan]:
-        """Give what has ended, in the order in which it began."""
+        """Return what has ended, in the order in which it began."""
         return sorted(self._exporter.get_finished_spans(), key=lambda it: it.start_time or 0)
 
     @asynccontextmanager

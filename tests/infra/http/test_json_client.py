@@ -23,7 +23,7 @@ SECRET = "a-secret-of-the-suite"  # noqa: S105 - it opens nothing
 
 @asynccontextmanager
 async def serving(script: Script, **written: Any) -> AsyncIterator[tuple[Server, RestClient]]:
-    """Give a server that says this, and a client of it."""
+    """Yield a server that says this, and a client of it."""
     tls = written.pop("tls", None)
     async with Server(script).listen(tls) as server:
         scheme = "http" if tls is None else "https"
@@ -176,7 +176,7 @@ def test_a_secret_that_comes_back_is_not_told() -> None:
 
 @pytest.fixture(scope="module")
 def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
-    """Give a certificate that nobody trusts by default."""
+    """Return a certificate that nobody trusts by default."""
     return identity_in(tmp_path_factory.mktemp("tls"))
 
 

@@ -41,7 +41,7 @@ SPOILT = {
 
 @pytest.fixture(scope="module")
 def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
-    """Give the server's certificate."""
+    """Return the server's certificate."""
     return identity_in(tmp_path_factory.mktemp("tls"))
 
 

@@ -74,7 +74,7 @@ class Bench:
         )
 
     def places(self, **selection: Any) -> list[str]:
-        """Give the places of the letters that are chosen and wait."""
+        """Return the places of the letters that are chosen and wait."""
         with self.letters() as letters:
             return [str(it.place) for it in letters.chosen(Selection(**selection)) if it.mark is None]
 
@@ -94,7 +94,7 @@ class Bench:
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    """Give a broker of the test's own."""
+    """Yield a broker of the test's own."""
     with embedded_broker() as address:
         yield Bench(address)
 

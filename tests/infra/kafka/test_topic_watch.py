@@ -54,7 +54,7 @@ class Watched:
 
 @pytest.fixture
 def watched(kafka: Broker, unique_slug: str) -> Watched:
-    """Give a topic on the shared broker."""
+    """Return a topic on the shared broker."""
     if not isinstance(kafka, ApacheKafka):
         pytest.skip(f"not on {kafka.name}")
     return Watched(kafka.bootstrap_servers, unique_slug)

@@ -119,7 +119,7 @@ class World:
 
 @contextmanager
 def on(broker: Broker, slug: str) -> Iterator[World]:
-    """Give a world on Apache Kafka."""
+    """Yield a world on Apache Kafka."""
     if not isinstance(broker, ApacheKafka):
         pytest.skip(f"not on {broker.name}: transactions are tested on Kafka itself")
     world = World(broker.bootstrap_servers, slug)
@@ -131,14 +131,14 @@ def on(broker: Broker, slug: str) -> Iterator[World]:
 
 @pytest.fixture
 def world(kafka: Broker, unique_slug: str) -> Iterator[World]:
-    """Give a world on the shared broker."""
+    """Yield a world on the shared broker."""
     with on(kafka, unique_slug) as world:
         yield world
 
 
 @pytest.fixture
 def stuck() -> Iterator[type[StuckProducer]]:
-    """Give a producer that does not come back from its first commit, and let it go on at the end."""
+    """Yield a producer that does not come back from its first commit, and let it go on at the end."""
     StuckProducer.free, StuckProducer.late, StuckProducer.sound = threading.Event(), [], False
     yield StuckProducer
     StuckProducer.free.set()

@@ -29,7 +29,7 @@ class Issuer:
         self.refusal = refusal
 
     async def issue(self, seen: Seen, writer: asyncio.StreamWriter) -> None:
-        """Give a token to whoever has the secret."""
+        """Return a token to whoever has the secret."""
         form = dict(parse_qsl(seen.body.decode()))
         is_known = form["client_secret"] == self.secret
         said: Mapping[str, Any] = {"access_token": "a-token", "token_type": "bearer"} if is_known else self._refused

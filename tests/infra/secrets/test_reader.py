@@ -40,7 +40,7 @@ def play(
 
 
 def kv(path: str, field: str, **more: Any) -> VaultSecret:
-    """Give a secret of the KV engine."""
+    """Return a secret of the KV engine."""
     return VaultSecret(vault="main", kv=path, field=field, **more)
 
 

@@ -21,7 +21,7 @@ SECRET = "correct-horse/battery+staple"  # noqa: S105 - a secret of these tests
 
 
 def block(name: str) -> str:
-    """Give a fenced block of the page."""
+    """Return a fenced block of the page."""
     return PAGE.split(f"```{name}\n", 1)[1].split("\n```", 1)[0]
 
 

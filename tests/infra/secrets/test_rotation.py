@@ -34,7 +34,7 @@ class Kept:
         self.readings = 0
 
     async def read(self, names: Sequence[str], /, *, anew: bool) -> Reading:  # noqa: ARG002 - it is always new
-        """Give each of them."""
+        """Return each of them."""
         self.readings += 1
         return {name: self.values[name] for name in names}
 
@@ -108,7 +108,7 @@ class Building:
 
     @asynccontextmanager
     async def handler(self) -> AsyncIterator[Handler | InlineHandler]:
-        """Give the handler that rotates."""
+        """Yield the handler that rotates."""
         await self.secrets.load(self.kept.values)
         async with (
             self.rotation.watching(),

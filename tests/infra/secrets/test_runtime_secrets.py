@@ -76,7 +76,7 @@ def test_access_tokens_vanish_from_whatever_a_server_makes_of_them() -> None:
 
 
 def said_of(redactor: Redactor, text: str) -> str:
-    """Give what a host's log and health say of a text, and the text redacted."""
+    """Return what a host's log and health say of a text, and the text redacted."""
     stream = io.StringIO()
     log, _ = open_log(host="demo", level="info", form="json", stream=stream, redact=redactor.redacted_tree)
     log.event("error", "broken", error=RuntimeError(text), deep={"said": [text]})
@@ -92,7 +92,7 @@ def said_of(redactor: Redactor, text: str) -> str:
 
 @pytest.fixture
 def role(openbao: OpenBao) -> dict[str, str]:
-    """Give the credentials of a role."""
+    """Return the credentials of a role."""
     return openbao.approle("received", token_policies=["default"])
 
 

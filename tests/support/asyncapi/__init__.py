@@ -15,7 +15,7 @@ _CACHE = _HERE.parents[2] / ".cache"
 
 
 def findings(document: Mapping[str, Any]) -> list[str]:
-    """Give what the parser finds wrong with a document; nothing where it is valid and without a warning."""
+    """Return what the parser finds wrong with a document; nothing where it is valid and without a warning."""
     done = subprocess.run(
         ["node", str(_HERE / "check.mjs"), str(_installed())],
         input=json.dumps(document),
@@ -31,7 +31,7 @@ def findings(document: Mapping[str, Any]) -> list[str]:
 
 
 def _installed() -> Path:
-    """Give the folder with the parser. Without Node.js the test is left out, unless REQUIRE_NODE=1 forbids that."""
+    """Return the folder with the parser. Without Node.js the test is left out, unless REQUIRE_NODE=1 forbids that."""
     if shutil.which("npm") is None:
         assert os.environ.get("REQUIRE_NODE") != "1", "REQUIRE_NODE=1, and there is no npm to install the parser with"
         pytest.skip("there is no npm to install AsyncAPI's parser with")

@@ -35,7 +35,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def encode(envelope: OnexEnvelope) -> bytes:
-    """Give the envelope as UTF-8 JSON, without the fields that are null.
+    """Return the envelope as UTF-8 JSON, without the fields that are null.
 
     Times, UUIDs and decimals within the payload are written as text, as everywhere in JSON. Raises ValueError for a
     payload that holds anything that has no form there.

@@ -75,7 +75,7 @@ def raw_dead_letter(
 
 
 def generation_of(headers: Headers) -> int:
-    """Give how often a command was redriven: 0 where no header says so, or where it says no such number."""
+    """Return how often a command was redriven: 0 where no header says so, or where it says no such number."""
     found = None
     for name, it in headers:
         if name == REDRIVE:
@@ -84,7 +84,7 @@ def generation_of(headers: Headers) -> int:
 
 
 def split_headers(headers: Headers) -> tuple[Headers, dict[str, bytes | None]]:
-    """Give the original's headers, and the facts without their prefix: none where this is no dead letter.
+    """Return the original's headers, and the facts without their prefix: none where this is no dead letter.
 
     The facts stand behind the original's headers, the code first. What a sender called by such a name is no fact.
     """

@@ -33,7 +33,7 @@ _Name = Annotated[str, Meta(max_length=NAME_LENGTH_MAX)]
 
 
 def _nothing() -> dict[str, Any]:
-    """Give an empty object. Not `dict` itself, which would leave an empty payload out of what is sent."""
+    """Return an empty object. Not `dict` itself, which would leave an empty payload out of what is sent."""
     return {}
 
 
@@ -101,7 +101,7 @@ class OnexEnvelope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 def _answer_id(command: UUID, rest: str) -> UUID:
-    """Give uuid5(ANSWER_IDS, f"{command}/{rest}"), at a quarter of what the standard library takes for it."""
+    """Return uuid5(ANSWER_IDS, f"{command}/{rest}"), at a quarter of what the standard library takes for it."""
     name = b"%b/%b" % (_encode(command)[1:-1], rest.encode())
     digest = int.from_bytes(sha1(ANSWER_IDS + name, usedforsecurity=False).digest()[:16])
     return convert((digest & _UUID_MASK | _UUID_VERSION_5).to_bytes(16), UUID)

@@ -73,7 +73,7 @@ class InvalidContracts(OnexError):
     code = "invalid_contracts"
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        """Hold the problems in the order of their places."""
+        """Keep the problems in the order of their places."""
         self.problems = tuple(sorted(set(problems)))
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
@@ -98,7 +98,7 @@ class InvalidExpression(OnexError):
         problem: ProblemCode = "bad-expression",
         nearest: str | None = None,
     ) -> None:
-        """Say what is wrong and where in the expression."""
+        """Take what is wrong and where in the expression."""
         self.text = text
         self.line = line
         self.column = column
@@ -118,7 +118,7 @@ class InvalidExpression(OnexError):
         problem: ProblemCode = "bad-expression",
         nearest: str | None = None,
     ) -> Self:
-        """Give the error at so many characters from the start of the text."""
+        """Return the error at so many characters from the start of the text."""
         before = text[:offset]
         line, column = before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1
         return cls(message, text=text, line=line, column=column, width=width, problem=problem, nearest=nearest)
@@ -142,7 +142,7 @@ class UndecodableEnvelope(OnexError):
     """
 
     def __init__(self, code: str, message: str) -> None:
-        """Say which of the reasons it is."""
+        """Take which of the reasons it is."""
         self.code = code
         super().__init__(message)
 
@@ -157,7 +157,7 @@ class _Answered(OnexError):
     def __init__(
         self, code: str, message: str, *, retryable: bool = False, details: Mapping[str, Any] | None = None
     ) -> None:
-        """Say what it is, and whether the same may succeed later. Raises TypeError, ValueError."""
+        """Take what it is, and whether the same may succeed later. Raises TypeError, ValueError."""
         if not isinstance(message, str):
             raise TypeError(f"message: found {type(message).__name__}, expected {str}")
         details = {} if details is None else details
@@ -188,7 +188,7 @@ class CommandRejected(_Answered):
         details: Mapping[str, Any] | None = None,
         cause: str | None = None,
     ) -> None:
-        """Say what is wrong with the command."""
+        """Take what is wrong with the command."""
         super().__init__(code, message, retryable=retryable, details=details)
         self.cause = cause
 
@@ -205,7 +205,7 @@ class CommandFailed(_Answered):
         retry_after_s: float | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> None:
-        """Say what failed, whether a later attempt may succeed, and in how many seconds the other side wants it."""
+        """Take what failed, whether a later attempt may succeed, and in how many seconds the other side wants it."""
         super().__init__(code, message, retryable=retryable, details=details)
         _check_wait(retry_after_s)
         self.retry_after_s = retry_after_s
@@ -230,7 +230,7 @@ class StoreFailed(CommandFailed):
     """The store of recorded answers could not be asked: nobody knows whether the command was served before."""
 
     def __init__(self, message: str) -> None:
-        """Say what the store met."""
+        """Take what the store met."""
         super().__init__("idempotency_store_failed", message, retryable=True)
 
 
@@ -259,7 +259,7 @@ class TargetBusy(HandlerError):
     """
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
-        """Say which limit it was, and after how many seconds there may be a turn, if that is known."""
+        """Take which limit it was, and after how many seconds there may be a turn, if that is known."""
         super().__init__("target_busy", message, retryable=True, retry_after_s=retry_after_s)
 
 
@@ -315,7 +315,7 @@ class PublishFailed(BusError):
     """
 
     def __init__(self, code: str, message: str) -> None:
-        """Say why the broker refused it."""
+        """Take why the broker refused it."""
         self.code = code
         super().__init__(message)
 

@@ -43,4 +43,4 @@ class IdempotencyStore(Protocol):
         """Keep the owner's answer for `window_s` seconds from now. False, and nothing done: the key is another's."""
 
     async def release(self, key: str, /, *, token: int) -> None:
-        """Give up a claim, so that the key is free. A claim that is no longer in force, or a record, stays as it is."""
+        """Release a claim, so that the key is free. A claim that is no longer in force, or a record, stays as it is."""

@@ -18,7 +18,7 @@ class Words(NamedTuple):
 
 
 def words_of(details: Mapping[str, Any]) -> Words:
-    """Say one of the errors that `ValidationError.errors` gives. No value is repeated, unless a model's check does."""
+    """Describe one of the errors of `ValidationError.errors`, without its value unless a model's check repeats it."""
     kind, message, context = details["type"], details["msg"], details.get("ctx", {})
     if kind in ("value_error", "assertion_error"):
         for of_python, expected in _OF_PYTHON.items():
@@ -56,7 +56,7 @@ def refusals_of(error: ValidationError, tree: Any) -> Iterator[tuple[Path, str]]
 
 
 def place_in(tree: Any, location: Path) -> Path:
-    """Give those steps of an error's location that lead to a value of the tree; the others name a member of a union."""
+    """Return the steps of an error's location that lead to a value; the others name a member of a union."""
     path: list[str | int] = []
     for step in location:
         is_there = step in tree if isinstance(tree, Mapping) else isinstance(tree, list) and step in range(len(tree))

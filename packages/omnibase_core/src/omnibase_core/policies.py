@@ -30,7 +30,7 @@ class RetryPolicy:
     codes: frozenset[str] | None = None
 
     def is_retried(self, code: str, *, retryable: bool, attempt: int) -> bool:
-        """Say whether another attempt follows the one that failed; `attempt` is its number, counted from 1."""
+        """Check whether another attempt follows the one that failed; `attempt` is its number, counted from 1."""
         wanted = retryable if self.codes is None else code in self.codes
         return wanted and attempt < self.attempts
 
@@ -139,7 +139,7 @@ class CircuitBreaker:
         return self._period
 
     def admits(self, now_s: float) -> bool:
-        """Say whether a call may start. If so it counts as started, and must be ended."""
+        """Check whether a call may start. If so it counts as started, and must be ended."""
         if self._state is BreakerState.CLOSED:
             return True
         if self._state is BreakerState.OPEN:
@@ -153,7 +153,7 @@ class CircuitBreaker:
 
     @contextmanager
     def admitted(self, now_s: Callable[[], float]) -> Iterator[AdmittedCall]:
-        """Hold a call right after `admits` let it start; however the block ends, the breaker is told what it says."""
+        """Guard a call right after `admits` let it start; however the block ends, the breaker is told what it says."""
         period, call = self._period, AdmittedCall()
         try:
             yield call
@@ -161,7 +161,7 @@ class CircuitBreaker:
             self.ended(now_s(), period=period, well=call.well)
 
     def ended(self, now_s: float, *, period: int, well: bool | None) -> None:
-        """Note how an admitted call of a period ended; None: without a result."""
+        """Record how an admitted call of a period ended; None: without a result."""
         if well is None:
             self.cancelled(period=period)
         elif well:
@@ -170,7 +170,7 @@ class CircuitBreaker:
             self.failed(now_s, period=period)
 
     def succeeded(self, now_s: float, *, period: int | None = None) -> None:  # noqa: ARG002 - the same form as `failed`
-        """Note that an admitted call succeeded. The last probe to succeed closes the breaker."""
+        """Record that an admitted call succeeded. The last probe to succeed closes the breaker."""
         if self._is_past(period):
             return
         self._failures = 0
@@ -182,7 +182,7 @@ class CircuitBreaker:
                 self._enter(BreakerState.CLOSED)
 
     def failed(self, now_s: float, *, period: int | None = None) -> None:
-        """Note that an admitted call failed. One failed probe opens the breaker again, for longer."""
+        """Record that an admitted call failed. One failed probe opens the breaker again, for longer."""
         if self._is_past(period):
             return
         self._failures += 1
@@ -193,7 +193,7 @@ class CircuitBreaker:
             self._open(now_s)
 
     def cancelled(self, *, period: int | None = None) -> None:
-        """Note that an admitted call ended without a result. A probe gives its place back."""
+        """Record that an admitted call ended without a result. A probe gives its place back."""
         if self._state is BreakerState.HALF_OPEN and not self._is_past(period):
             self._probes_out -= 1
 

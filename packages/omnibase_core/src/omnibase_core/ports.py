@@ -230,7 +230,7 @@ class Outlet(Protocol):
 
     @property
     def correlation_id(self) -> UUID:
-        """Give the command's."""
+        """Return the command's."""
 
     @property
     def depth(self) -> int:
@@ -327,10 +327,10 @@ class Span(Protocol):
     """One attempt at a command, as a trace shows it."""
 
     def carried(self, headers: Headers, /) -> Headers:
-        """Give the command's headers with this span as the trace's context, for what the attempt publishes."""
+        """Return the command's headers with this span as the trace's context, for what the attempt publishes."""
 
     def failed(self, code: str, /) -> None:
-        """Note that the attempt failed, and with which code."""
+        """Record that the attempt failed, and with which code."""
 
 
 class Tracer(Protocol):

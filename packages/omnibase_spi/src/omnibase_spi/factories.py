@@ -24,7 +24,7 @@ class HandlerFactory(Protocol):
     def open(
         self, *, settings: BaseModel, targets: Mapping[str, BaseModel]
     ) -> AbstractAsyncContextManager[Handler | InlineHandler]:
-        """Give the handler for as long as the context is open.
+        """Return the handler for as long as the context is open.
 
         `settings` and `targets` are instances of the models of the description, as the host contract wrote them.
         A server that is away is no reason to fail here: its calls fail, retryable, until it is back.
@@ -41,7 +41,7 @@ class BusFactory(Protocol):
     def open(
         self, *, settings: BaseModel, host: RuntimeHostContract, topics: Sequence[str], observer: Observer
     ) -> AbstractAsyncContextManager[EnvelopeBus]:
-        """Give the bus for as long as the context is open; it creates those of the host's topics that are missing.
+        """Return the bus for as long as the context is open; it creates those of the host's topics that are missing.
 
         A broker that is away is no reason to fail here: the bus waits until it is there.
         """
@@ -55,7 +55,7 @@ class StoreFactory(Protocol):
         """The model of the host contract's `idempotency.settings`."""
 
     def open(self, *, settings: BaseModel, observer: Observer) -> AbstractAsyncContextManager[IdempotencyStore]:
-        """Give the store for as long as the context is open.
+        """Return the store for as long as the context is open.
 
         A server that is away is no reason to fail here: its calls raise StoreFailed until it is back.
         """

@@ -11,11 +11,11 @@ class ContractReader(Protocol):
     """Reads contracts from wherever they are kept. Satisfies `omnibase_core.ports.ContractReader`."""
 
     def __call__(self, path: PurePath, /) -> Iterable[ContractDocument]:
-        """Give every contract document below a path. Raises InvalidContracts for what cannot be read."""
+        """Return every contract document below a path. Raises InvalidContracts for what cannot be read."""
 
 
 class SecretResolver(Protocol):
     """Turns the reference `${secret.NAME}` of a host contract into its value."""
 
     def resolve(self, name: str, /) -> str:
-        """Give the secret. Raises SecretMissing, which names the secret and never holds a value."""
+        """Return the secret. Raises SecretMissing, which names the secret and never holds a value."""

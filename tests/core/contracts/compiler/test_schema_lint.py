@@ -20,7 +20,7 @@ DEEP = {
 
 
 def faults(schema: dict[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
-    """Give what is wrong in a schema, and where."""
+    """Return what is wrong in a schema, and where."""
     return [(it.at, it.message) for it in compiled_schema(schema, (), written=True)[1]]
 
 

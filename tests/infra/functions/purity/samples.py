@@ -78,7 +78,7 @@ REFUSED = {
 
 
 def nodes_of(module: ModuleType) -> dict[str, Callable[[Any], Any]]:
-    """Give the node functions of a sample module by their names."""
+    """Return the node functions of a sample module by their names."""
     return {
         name: thing
         for name, thing in vars(module).items()

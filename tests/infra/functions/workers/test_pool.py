@@ -54,7 +54,7 @@ def call(
 
 
 async def failure(attempt: Coroutine[Any, Any, Any]) -> OnexError:
-    """Give what a call raised."""
+    """Return what a call raised."""
     with pytest.raises(OnexError) as raised:
         await attempt
     return raised.value

@@ -37,7 +37,7 @@ def call_of(operation: str, *, timeout_s: float = 10.0, **request: Any) -> Handl
 
 @asynccontextmanager
 async def asking(agent: Agent, **target: Any) -> AsyncIterator[Ask]:
-    """Give a function that does one operation; its results are held to their models."""
+    """Yield a function that does one operation; its results are held to their models."""
     written = {"address": f"http://127.0.0.1:{agent.port}", "token": agent.token, **target}
     targets = {"main": ConsulTarget.model_validate({name: it for name, it in written.items() if it is not None})}
     async with ConsulHandlerFactory().open(settings=ConsulSettings(), targets=targets) as handler:
@@ -66,7 +66,7 @@ def play(agent: Agent, scenario: Callable[[Ask, str], Awaitable[None]], **target
 
 
 async def failure(asked: Awaitable[object]) -> HandlerError:
-    """Give the error that a call ends with."""
+    """Return the error that a call ends with."""
     with pytest.raises(HandlerError) as raised:
         await asked
     return raised.value

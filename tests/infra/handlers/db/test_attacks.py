@@ -83,14 +83,14 @@ Serve = Callable[[str, Any], Any]
 
 @pytest.fixture(scope="module")
 def node() -> CompiledNode:
-    """Give the node."""
+    """Return the node."""
     document = ContractDocument(PurePath("open-door.yaml"), OPEN)
     return FileRegistry(PurePath(), lambda _: [document], catalog()).nodes["open-door"]
 
 
 @pytest.fixture(scope="module")
 def dsn(postgres: Postgres) -> str:
-    """Give a database with users whom everybody wants to be rid of."""
+    """Return a database with users whom everybody wants to be rid of."""
     there = postgres.create_database(f"attacked_{uuid4().hex}")
     with psycopg.connect(there, autocommit=True) as connection:
         connection.execute("create table users (id int primary key, name text)")
@@ -101,7 +101,7 @@ def dsn(postgres: Postgres) -> str:
 
 @pytest.fixture(scope="module")
 def serve(node: CompiledNode, dsn: str) -> Iterator[Serve]:
-    """Give what serves a command whose payload is {v: ...}, and looks at the users afterwards."""
+    """Yield what serves a command whose payload is {v: ...}, and looks at the users afterwards."""
     target = DbTarget.model_validate({"dsn": dsn, "sslmode": "disable"})
 
     async def served(handler: Handler, operation: str, value: Any) -> Any:

@@ -36,7 +36,7 @@ insert into users values (1, 'ada'), (2, 'grace');
 
 @pytest.fixture(scope="module")
 def dsn(postgres: Postgres) -> str:
-    """Give a database with some tables."""
+    """Return a database with some tables."""
     there = postgres.create_database(f"db_{uuid4().hex}")
     with psycopg.connect(there, autocommit=True) as connection:
         connection.execute(TABLES)
@@ -47,7 +47,7 @@ class Db:
     """An opened handler, asked as the runtime asks."""
 
     def __init__(self, handler: Handler) -> None:
-        """Hold it."""
+        """Keep it."""
         self.handler = handler
 
     async def ask(self, operation: str, /, *, timeout_s: float = 10.0, **request: Any) -> Any:
@@ -91,7 +91,7 @@ def play(dsn: str, scenario: Callable[[Db], Awaitable[None]], **target: Any) -> 
 
 @pytest.fixture(scope="module")
 def lasting(dsn: str) -> Iterator[Callable[[Callable[[Db], Awaitable[Any]]], Any]]:
-    """Give what runs many small scenarios on one opened handler."""
+    """Yield what runs many small scenarios on one opened handler."""
     with asyncio.Runner() as runner:
         context = opened(dsn)
         db = runner.run(context.__aenter__())

@@ -19,7 +19,7 @@ WRITING = "insert into notes values (1) returning repeat('x', 300000000) as x"
 
 @pytest.fixture(scope="module")
 def dsn(postgres: Postgres) -> str:
-    """Give a database with a table."""
+    """Return a database with a table."""
     there = postgres.create_database(f"large_{uuid4().hex}")
     with psycopg.connect(there, autocommit=True) as connection:
         connection.execute("create table notes (n int)")

@@ -39,7 +39,7 @@ TRACES = {
 
 @pytest.fixture(scope="module")
 def dsn(postgres: Postgres) -> Iterator[str]:
-    """Give a database whose functions do to a session whatever there is."""
+    """Yield a database whose functions do to a session whatever there is."""
     there = postgres.create_database(f"sessions_{uuid4().hex}")
     with psycopg.connect(there, autocommit=True) as connection:
         connection.execute(SCHEMA)

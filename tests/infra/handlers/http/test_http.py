@@ -116,7 +116,7 @@ SEGMENT |= st.text(st.sampled_from(["%", "2", "5", "e", "f", ".", ";", "a"]), mi
 
 
 def stays(segment: str) -> bool:
-    """Say whether no server takes a segment for anything else: looks at every round of unescaping by itself."""
+    """Check whether no server takes a segment for anything else: looks at every round of unescaping by itself."""
     if not segment or re.search(r"[/\\]", segment) or not segment.isprintable():
         return False
     for _ in range(8):
@@ -188,7 +188,7 @@ class Loopback:
 
 @pytest.fixture(scope="module")
 def loopback() -> Any:
-    """Give a server and a handler to a whole module."""
+    """Yield a server and a handler to a whole module."""
     pair = Loopback()
     yield pair
     pair.close()
@@ -1090,7 +1090,7 @@ def test_an_unknown_target_is_an_error_of_the_request() -> None:
 
 @pytest.fixture(scope="module")
 def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
-    """Give a certificate that nobody trusts by default."""
+    """Return a certificate that nobody trusts by default."""
     return identity_in(tmp_path_factory.mktemp("tls"))
 
 

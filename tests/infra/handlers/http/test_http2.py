@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("uses_http2")
 
 @pytest.fixture(scope="module")
 def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
-    """Give the server's certificate."""
+    """Return the server's certificate."""
     return identity_in(tmp_path_factory.mktemp("tls"))
 
 

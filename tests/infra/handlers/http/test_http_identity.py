@@ -106,14 +106,14 @@ class Issuer:
     refused: set[str] = field(default_factory=set)
 
     async def issue(self, seen: Seen, writer: asyncio.StreamWriter) -> None:
-        """Give the next token."""
+        """Return the next token."""
         self.asked.append(seen)
         grant = {"access_token": f"token-{len(self.asked)}", "token_type": "bearer", "expires_in": self.expires_in}
         body = json.dumps(grant if self.status == "200 OK" else {"error": self.word, "sent": seen.body.decode()})
         writer.write(reply(body.encode(), "content-type: application/json", status=self.status))
 
     async def api(self, seen: Seen, writer: asyncio.StreamWriter) -> None:
-        """Tell whose call it is."""
+        """Report whose call it is."""
         token = seen.headers["authorization"].removeprefix("Bearer ")
         status = "401 Unauthorized" if token in self.refused else "200 OK"
         writer.write(reply(json.dumps({"token": token}).encode(), "content-type: application/json", status=status))
@@ -315,7 +315,7 @@ def test_a_cancelled_asker_leaves_the_token_to_the_next() -> None:
 
 @pytest.fixture(scope="module")
 def identities(tmp_path_factory: pytest.TempPathFactory) -> tuple[Identity, Identity]:
-    """Give a server's certificate and a client's."""
+    """Return a server's certificate and a client's."""
     return identity_in(tmp_path_factory.mktemp("server")), identity_in(tmp_path_factory.mktemp("client"))
 
 

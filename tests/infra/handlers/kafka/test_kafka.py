@@ -161,7 +161,7 @@ async def world(address: str, *topics: str) -> AsyncIterator[World]:
 
 @pytest.fixture(params=[EMBEDDED, "real"])
 def address(request: pytest.FixtureRequest) -> str:
-    """Give the embedded broker and the real one in turn."""
+    """Return the embedded broker and the real one in turn."""
     return EMBEDDED if request.param == EMBEDDED else str(request.getfixturevalue("kafka").bootstrap_servers)
 
 

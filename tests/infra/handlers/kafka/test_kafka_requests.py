@@ -111,7 +111,7 @@ class Stage:
         assert self.broker.append(command(topic, slug, {"n": n}, key=b"%d" % (n % 3))) is None
 
     def answers(self, slug: str) -> list[Any]:
-        """Give a node's answers to commands that are no requests."""
+        """Return a node's answers to commands that are no requests."""
         found = [decode(it.value) for it in self.broker.messages(NAMES.event(slug, 1))]
         asked = {decode(it.value).envelope_id for it in self.broker.messages(REQUESTS)}
         return [it for it in found if it.causation_id not in asked]
@@ -127,7 +127,7 @@ class Leaf:
     """A handler that answers after a moment, or does what a test says."""
 
     def __init__(self, says: Callable[[dict[str, Any]], Mapping[str, Any]] = lambda request: request) -> None:
-        """Hold what it says."""
+        """Keep what it says."""
         self._says = says
 
     async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:

@@ -116,5 +116,5 @@ def test_a_tree_is_cleaned_throughout() -> None:
 
 
 def chat(messages: list[dict[str, Any]], **more: Any) -> ChatRequest:
-    """Give a request as a contract writes it."""
+    """Return a request as a contract writes it."""
     return ChatRequest.model_validate({"model": "m", "messages": messages, **more})

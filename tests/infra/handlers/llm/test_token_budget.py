@@ -169,7 +169,7 @@ class CallsAtTheSameTime(RuleBasedStateMachine):
         )
 
     def accounts(self) -> list[tuple[str | None, int, list[int]]]:
-        """Give whose each account is, its bound, and what its calls under way have reserved."""
+        """Return whose each account is, its bound, and what its calls under way have reserved."""
         a, b = ([it.most.tokens for it in self.open[node]] for node in "ab")
         return [(None, 100, a + b), ("a", 60, a), ("b", 60, b)]
 

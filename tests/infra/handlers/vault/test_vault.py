@@ -45,12 +45,12 @@ def play(target: Mapping[str, Any], scenario: Callable[[Ask], Awaitable[None]]) 
 
 
 def as_root(server: OpenBao, **more: Any) -> dict[str, Any]:
-    """Give a target that may do everything."""
+    """Return a target that may do everything."""
     return {"address": server.address, "token": ROOT_TOKEN, **more}
 
 
 async def refused(asked: Awaitable[Any]) -> HandlerError:
-    """Give the error of a call that fails."""
+    """Return the error of a call that fails."""
     with pytest.raises(HandlerError) as caught:
         await asked
     return caught.value

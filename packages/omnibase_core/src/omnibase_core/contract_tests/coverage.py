@@ -61,13 +61,13 @@ class Coverage:
         return [goal for goal in self.goals if goal not in self.reached]
 
     def count(self, kind: str) -> tuple[int, int]:
-        """Give how many things of a kind were shown, and how many there are."""
+        """Return how many things of a kind were shown, and how many there are."""
         of_kind = [goal for goal in self.goals if goal.kind == kind]
         return sum(goal in self.reached for goal in of_kind), len(of_kind)
 
 
 def percentage(coverages: Sequence[Coverage]) -> float:
-    """Give the share of what was shown of all that there is to show."""
+    """Return the share of what was shown of all that there is to show."""
     there = sum(len(it.goals) for it in coverages)
     return 100.0 if not there else 100.0 * (there - sum(len(it.missing) for it in coverages)) / there
 
@@ -102,5 +102,5 @@ def _shown(operation: CompiledOperation, found: SentRecord) -> list[Goal]:
 
 
 def _refuses(schema: Mapping[str, Any]) -> bool:
-    """Say whether a schema refuses any payload. That a payload is an object is known before it is asked."""
+    """Check whether a schema refuses any payload. That a payload is an object is known before it is asked."""
     return bool({key for key, value in schema.items() if (key, value) != ("type", "object")} - _SAYS_NOTHING)

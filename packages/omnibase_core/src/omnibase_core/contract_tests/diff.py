@@ -19,7 +19,7 @@ _ABSENT: Any = object()
 
 
 def agrees(expected: Any, actual: Any, *, partly: bool = False) -> bool:
-    """Say whether a value is as expected; `partly`: keys that are not expected are not looked at, at any depth."""
+    """Check whether a value is as expected; `partly`: keys that are not expected are not looked at, at any depth."""
     if isinstance(expected, Mapping) and isinstance(actual, Mapping):
         if not partly and actual.keys() - expected.keys():
             return False
@@ -33,14 +33,14 @@ def agrees(expected: Any, actual: Any, *, partly: bool = False) -> bool:
 
 
 def difference(expected: Any, actual: Any, *, partly: bool = False) -> list[str]:
-    """Give the lines that tell two values apart; none where they agree. What is equal is there, shortened."""
+    """Return the lines that tell two values apart; none where they agree. What is equal is there, shortened."""
     if agrees(expected, actual, partly=partly):
         return []
     return list(_lines(expected, actual, "", "", partly=partly))
 
 
 def written(value: Any) -> list[str]:
-    """Give a value as lines."""
+    """Return a value as lines."""
     return list(_block("", value, "", ""))
 
 
@@ -69,7 +69,7 @@ def _lines(expected: Any, actual: Any, label: str, indent: str, *, partly: bool)
 
 
 def _keys(expected: Mapping[str, Any], actual: Mapping[str, Any], *, partly: bool) -> list[str]:
-    """Give the keys in the order in which their author wrote them, then what came unexpected."""
+    """Return the keys in the order in which their author wrote them, then what came unexpected."""
     return [*expected, *(() if partly else (key for key in actual if key not in expected))]
 
 

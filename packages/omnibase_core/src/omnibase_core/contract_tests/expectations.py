@@ -33,7 +33,7 @@ class FailedExpectation:
 
 
 def judge(case: Case, record: Record) -> list[FailedExpectation]:
-    """Give everything that is not as expected."""
+    """Return everything that is not as expected."""
     if record.crash is not None:
         return [FailedExpectation((), f"the runtime itself came to its end: {record.crash}")]
     failures: list[FailedExpectation] = []
@@ -134,7 +134,7 @@ def _of_time(at: Path, expected: float | TimeRange | None, took_s: float) -> Ite
 
 
 def _seconds(seconds: float) -> float:
-    """Give seconds as a person writes them: without what the arithmetic adds, and 3 rather than 3.0."""
+    """Return seconds as a person writes them: without what the arithmetic adds, and 3 rather than 3.0."""
     rounded = round(seconds, 6)
     return int(rounded) if rounded.is_integer() else rounded
 
@@ -145,22 +145,22 @@ def _unlike(at: Path, message: str, expected: Any, actual: Any, *, partly: bool 
 
 
 def _parts(expected: ExpectedError | ExpectedDeadLetter) -> dict[str, Any]:
-    """Give what the author wrote of it."""
+    """Return what the author wrote of it."""
     return {key: getattr(expected, key) for key in type(expected).model_fields if key in expected.model_fields_set}
 
 
 def _plain(expected: Any) -> Any:
-    """Give an expectation as its author wrote it."""
+    """Return an expectation as its author wrote it."""
     return expected.model_dump(exclude_unset=True) if isinstance(expected, ExpectedDeadLetter | TimeRange) else expected
 
 
 def _whole(error: EnvelopeError) -> dict[str, Any]:
-    """Give an error as it would be expected, without what says nothing."""
+    """Return an error as it would be expected, without what says nothing."""
     return {key: value for key, value in _said(error).items() if value not in ({}, False)}
 
 
 def _noted(error: EnvelopeError, expected: Mapping[str, Any]) -> dict[str, Any]:
-    """Give an error's part that is expected and, where its code is another, its message: it says why."""
+    """Return an error's part that is expected and, where its code is another, its message: it says why."""
     said = _said(error)
     return {key: said[key] for key in (*expected, *(() if said["code"] == expected["code"] else ("message",)))}
 
@@ -170,7 +170,7 @@ def _said(error: EnvelopeError) -> dict[str, Any]:
 
 
 def _told(request: Any) -> Any:
-    """Give a request without what is left at nothing."""
+    """Return a request without what is left at nothing."""
     if not isinstance(request, Mapping):
         return request
     return {key: value for key, value in request.items() if value is not None and value != {}}

@@ -196,7 +196,7 @@ def _crash_of(task: "asyncio.Task[Any]") -> str | None:
 
 
 def _noting(node: CompiledNode, note: Callable[[str, int, Any], None]) -> CompiledNode:
-    """Give the same node, whose error rules tell what they say: the one thing that no message shows."""
+    """Return the same node, whose error rules tell what they say: the one thing that no message shows."""
     operations = {name: _noting_operation(operation, note) for name, operation in node.operations.items()}
     return replace(node, operations=operations)
 

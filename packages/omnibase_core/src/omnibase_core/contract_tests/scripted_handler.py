@@ -61,7 +61,7 @@ class ScriptedHandler:
         self._records = records
 
     async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:
-        """Note the request, and do what the script says of this call."""
+        """Record the request, and do what the script says of this call."""
         record, script = self._records[call.call_id], self._scripts[call.call_id]
         record.requests.append(call.request.model_dump(mode="json", by_alias=True))
         if len(record.requests) > len(script):

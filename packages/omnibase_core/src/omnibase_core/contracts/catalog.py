@@ -85,12 +85,12 @@ class LoadedHost:
         return (*of_nodes, *requests, *retry, names.dead_letter(self.contract.pool), names.log(self.contract.name))
 
     def with_bus(self, **changes: object) -> "LoadedHost":
-        """Give the same host with other settings of its bus."""
+        """Return the same host with other settings of its bus."""
         bus = self.settings.bus.model_copy(update=changes)
         return replace(self, settings=replace(self.settings, bus=bus))
 
     def with_target(self, handler_type: str, target: str, **changes: object) -> "LoadedHost":
-        """Give the same host with other settings of one target."""
+        """Return the same host with other settings of one target."""
         targets = dict(self.settings.targets[handler_type])
         targets[target] = targets[target].model_copy(update=changes)
         return replace(self, settings=replace(self.settings, targets={**self.settings.targets, handler_type: targets}))

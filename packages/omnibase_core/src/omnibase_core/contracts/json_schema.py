@@ -23,7 +23,7 @@ class InvalidSchema(OnexError):
     code = "invalid_schema"
 
     def __init__(self, message: str, path: tuple[str | int, ...]) -> None:
-        """Say what is wrong and where."""
+        """Take what is wrong and where."""
         self.path = path
         super().__init__(message)
 
@@ -75,7 +75,7 @@ class Addresses:
 
     @classmethod
     def of(cls, unreferring: dict[str, Any]) -> "Addresses":
-        """Give those of a whole schema, without its references. Raises InvalidSchema for an address that is none."""
+        """Return those of a whole schema, without its references. Raises InvalidSchema for an address that is none."""
         identity = unreferring.get("$id", "schema")
         address = identity if ":" in identity else f"{_NOWHERE}{identity}"
         try:
@@ -85,14 +85,14 @@ class Addresses:
             raise InvalidSchema(shortened(str(error)), ()) from error
 
     def within(self, identity: str) -> "Addresses":
-        """Give those of a part that has an `$id`."""
+        """Return those of a part that has an `$id`."""
         try:
             return Addresses(self._resolver.lookup(identity).resolver)
         except (jsonschema_rs.ReferencingError, ValueError):
             return self
 
     def leads_nowhere(self, reference: str) -> bool:
-        """Say whether nothing is there."""
+        """Check whether nothing is there."""
         try:
             self._resolver.lookup(reference)
         except (jsonschema_rs.ReferencingError, ValueError):
@@ -118,7 +118,7 @@ TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 
 
 def _fault(error: jsonschema_rs.ValidationError) -> str:
-    """Say what is wrong; of a type, the metaschema only knows that it is neither a name nor a list of names."""
+    """Describe what is wrong; of a type, the metaschema only knows that it is neither a name nor a list of names."""
     if error.instance_path[-1:] == ["type"] and isinstance(error.instance, str):
         near = get_close_matches(error.instance, TYPES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

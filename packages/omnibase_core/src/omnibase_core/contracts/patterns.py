@@ -35,7 +35,7 @@ def expected(pattern: str) -> str | None:
 
 
 def corrected(pattern: str, found: object) -> tuple[str, str] | None:
-    """Give a form's description and the text of that form which was probably meant, if it can be told."""
+    """Return a form's description and the text of that form which was probably meant, if it can be told."""
     words = _words(_YAML_FILE.sub(r"\1", str(found)) if pattern == SLUG else str(found))
     if pattern == VERSION:
         numbers = [str(int(match[1])) for word in words if (match := _NUMBER.fullmatch(word))]
@@ -52,7 +52,7 @@ _NUMBER = re.compile(r"v?([0-9]{1,6})", re.IGNORECASE)
 
 
 def seconds(found: object) -> str | None:
-    """Give the number of seconds that a text such as `5s` or `2 min` means; None for any other."""
+    """Return the number of seconds that a text such as `5s` or `2 min` means; None for any other."""
     match = _DURATION.fullmatch(str(found))
     return match and f"{float(match[1]) * _SECONDS[match[2]]:g}"
 

@@ -129,7 +129,7 @@ class _Loader:
         return node
 
     def _salvage(self, document: Document, model: type[ContractModel], error: ValidationError) -> None:
-        """Tell what the model refused, and what is wrong in the rest: nobody has to check twice to see it all."""
+        """Report what the model refused, and what is wrong in the rest: nobody has to check twice to see it all."""
         told = problems_of(document, error, model=model)
         while (meant := as_meant(document, error, model=model)) is not document:
             document = meant
@@ -202,7 +202,7 @@ class _Loader:
             self.problems.extend(fault for fault in faults if (fault.line, fault.column) not in told)
 
     def _settings_of(self, contract: RuntimeHostContract, document: Document) -> HostSettings | None:
-        """Tell what a host lacks, and give its settings where these are sound."""
+        """Report what a host lacks, and give its settings where these are sound."""
         nodes = NodesOfHost(contract, document, self.catalog, self.nodes, frozenset(self.broken))
         self.problems.extend(nodes.faults())
         check = SettingsOfHost(contract, document, self.catalog)
@@ -241,7 +241,7 @@ class _Loader:
 
 
 def _with_unread(document: Document) -> Document:
-    """Note what a host contract would read from the environment, so that nothing else is told of these values."""
+    """Record what a host contract would read from the environment, so that nothing else is told of these values."""
     if not isinstance(document.tree, Mapping) or not str(document.tree.get("contract")).startswith("host/"):
         return document
     found = [document.problem(it.at, it.message, code=it.code) for it in unread(document.tree)]
@@ -274,7 +274,7 @@ def _completed(rest: Mapping[str, Any], model: type[ContractModel]) -> ContractM
 
 
 def _remaining(tree: Mapping[str, Any], error: ValidationError) -> NodeTests | None:
-    """Give what is left of tests without what was refused, to look at it too; None where too little is left."""
+    """Return what is left of tests without what was refused, to look at it too; None where too little is left."""
     for _ in range(_SALVAGES_MAX):
         tree = without_faults(tree, error)
         try:

@@ -218,7 +218,7 @@ class _Search:
             yield _said(part, "it fits more than one of the schemas under 'oneOf'")
 
     def _none_of(self, part: _Part, keyword: str) -> SchemaProblem:
-        """Say what the first branches miss, each by its first fault; of branches within these, no more than that."""
+        """Describe what the first branches miss, each by its first problem, and nothing of branches within these."""
         fault = _said(part, f"it fits none of the schemas under {keyword!r}")
         if self._in_branch:
             return fault
@@ -316,7 +316,7 @@ def _base_of(schema: Mapping[str, Any]) -> str:
 
 
 def _ids_in(value: Any) -> bool:
-    """Say whether a schema with an id of its own may be within."""
+    """Check whether a schema with an id of its own may be within."""
     waiting = [value]
     while waiting:
         match waiting.pop():

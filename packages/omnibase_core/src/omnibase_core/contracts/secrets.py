@@ -85,13 +85,13 @@ SecretSource = Annotated[
 
 
 def reference_of(text: str) -> str | None:
-    """Give the name of the secret that a text refers to; None for any other text."""
+    """Return the name of the secret that a text refers to; None for any other text."""
     reference = _REFERENCE.fullmatch(text)
     return reference and reference["name"]
 
 
 def references_in(tree: Any, at: Path = ()) -> Iterator[tuple[Path, str | None]]:
-    """Give each reference of a tree with its path: the secret's name, or None for what is meant as one and is none."""
+    """Yield each reference of a tree with its path: the secret's name, or None for what is meant as one and is none."""
     if isinstance(tree, Mapping):
         for key, child in tree.items():
             yield from references_in(child, (*at, key))

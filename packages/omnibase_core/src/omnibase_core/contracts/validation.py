@@ -36,7 +36,7 @@ class Spot:
         return spot
 
     def known_keys(self) -> list[str]:
-        """Give the keys that the model declares here."""
+        """Return the keys that the model declares here."""
         return [key for option in _options(self.declared) if _is_model(option) for key in _fields(option)]
 
     def _step(self, step: str | int) -> "Spot":
@@ -52,7 +52,7 @@ class Spot:
 
 
 def home_of(key: str, model: type[BaseModel], *, without: Any) -> str | None:
-    """Say where in a contract, but here, there is such a key, if anywhere: it may be right in the wrong place."""
+    """Describe where in a contract, but here, there is such a key, if anywhere: it may be right in the wrong place."""
     places: list[tuple[str, Any]] = [("", model)]
     seen: set[Any] = set()
     for place, declared in places:
@@ -74,18 +74,18 @@ def home_of(key: str, model: type[BaseModel], *, without: Any) -> str | None:
 
 
 def pattern_of(declared: Any) -> str:
-    """Give the pattern that text is held to by its declaration; none is the empty one."""
+    """Return the pattern that text is held to by its declaration; none is the empty one."""
     bounds = get_args(declared)[1:] if get_origin(declared) is Annotated else ()
     return next((it.pattern for it in bounds if getattr(it, "pattern", None)), "")
 
 
 def holds(part: Any, step: str | int) -> bool:
-    """Say whether a part of a tree has a key, or a list an index."""
+    """Check whether a part of a tree has a key, or a list an index."""
     return step in part if isinstance(part, dict) else isinstance(part, list) and step in range(len(part))
 
 
 def part_of(tree: Any, path: Path) -> Any:
-    """Give what stands at a path of a tree; None for nothing."""
+    """Return what stands at a path of a tree; None for nothing."""
     for step in path:
         if not holds(tree, step):
             return None
@@ -94,7 +94,7 @@ def part_of(tree: Any, path: Path) -> Any:
 
 
 def _options(declared: Any) -> list[Any]:
-    """Give the types that a declaration allows, null aside."""
+    """Return the types that a declaration allows, null aside."""
     if get_origin(declared) is Annotated:
         return _options(get_args(declared)[0])
     if get_origin(declared) in (Union, UnionType):
@@ -103,7 +103,7 @@ def _options(declared: Any) -> list[Any]:
 
 
 def _is_labelled(option: Any, label: str | int) -> bool:
-    """Say whether pydantic means this member of a union: by its discriminating value, or by its name."""
+    """Check whether pydantic means this member of a union: by its discriminating value, or by its name."""
     if not _is_model(option):
         return False
     tags = (tag for declared in _fields(option).values() for it in _options(declared) for tag in _literals(it))
@@ -115,7 +115,7 @@ def _literals(declared: Any) -> tuple[Any, ...]:
 
 
 def _declared(option: Any, step: str | int) -> Any:
-    """Give what a type declares one step below it; None where it does not say."""
+    """Return what a type declares one step below it; None where it does not say."""
     if _is_model(option):
         return _fields(option).get(str(step))
     arguments = [it for it in get_args(option) if it is not Ellipsis]
@@ -127,7 +127,7 @@ def _is_model(declared: Any) -> bool:
 
 
 def _fields(model: type[BaseModel]) -> dict[str, Any]:
-    """Give what a model declares, by the keys that a contract writes."""
+    """Return what a model declares, by the keys that a contract writes."""
     return {
         field.validation_alias if isinstance(field.validation_alias, str) else name: _annotated(field)
         for name, field in model.model_fields.items()
@@ -142,14 +142,14 @@ class InvalidValue(ValueError):
     """What a model's own check refuses, with the kind of fault that it is."""
 
     def __init__(self, message: str, *, code: ProblemCode, nearest: str | None = None) -> None:
-        """Say what was found and what to write; `nearest` is the word that was probably meant."""
+        """Take what was found and what to write; `nearest` is the word that was probably meant."""
         self.code = code
         self.nearest = nearest
         super().__init__(message)
 
 
 def problems_of(document: Document, error: ValidationError, *, model: type[BaseModel], at: Path = ()) -> list[Problem]:
-    """Give each fault that a model found in the part of the document at `at`, at its place and in a contract's words.
+    """Return each fault that a model found in the part of the document at `at`, at its place and in a contract's words.
 
     What the document's own problems tell already is left out; what the members of a union expect is told as one.
     """
@@ -180,7 +180,7 @@ def as_meant(document: Document, error: ValidationError, *, model: type[BaseMode
 
 
 def without_faults(tree: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:
-    """Give what is left of a tree without the parts that a model refused: in it, more may be wrong."""
+    """Return what is left of a tree without the parts that a model refused: in it, more may be wrong."""
     rest: dict[str, Any] = deepcopy(dict(tree))
     for details in error.errors():
         if details["type"] == "missing":
@@ -251,7 +251,7 @@ def _missing_key(document: Document, owner: Spot, key: str) -> _Refusal:
 
 
 def _worded(details: Mapping[str, Any]) -> tuple[str, str]:
-    """Say what was found and what was expected; a check of the model's own says all in its message."""
+    """Describe what was found and what was expected; a check of the model's own says all in its message."""
     said, expected = words_of(details)
     found = f"found {shown(details['input'])}"
     if expected:
@@ -260,7 +260,7 @@ def _worded(details: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _advice(expected: str, value: Any, *, key: str) -> str:
-    """Say what to write, where it can be told from what was found."""
+    """Describe what to write, where it can be told from what was found."""
     if isinstance(value, str) and value.startswith("${secret."):
         return "; a secret is text, so write the value itself"
     if expected == "a list" and isinstance(value, Mapping):
@@ -278,7 +278,7 @@ _PLAIN = re.compile(r"[\w.:/-]{1,40}")
 
 
 def _code(kind: str, context: Mapping[str, Any]) -> ProblemCode:
-    """Tell a value of another type from one of the right type that is not allowed."""
+    """Distinguish a value of another type from one of the right type that is not allowed."""
     error = context.get("error")
     if isinstance(error, InvalidValue):
         return error.code
@@ -286,14 +286,14 @@ def _code(kind: str, context: Mapping[str, Any]) -> ProblemCode:
 
 
 def _choice(found: Any, allowed: str) -> tuple[str, str | None]:
-    """Give what pydantic lists (`'a', 'b' or 'c'`) and, where there is a choice, what was probably meant."""
+    """Return what pydantic lists (`'a', 'b' or 'c'`) and, where there is a choice, what was probably meant."""
     words = re.findall(r"'([^']*)'", allowed)
     near = nearest(found, words) if isinstance(found, str) and len(words) > 1 else None
     return (f"{allowed}; did you mean {near!r}?" if near else allowed), near
 
 
 def _problem(document: Document, place: TextPosition, refusals: Sequence[_Refusal]) -> Problem:
-    """Tell as one what the members of a union said of one value."""
+    """Report as one what the members of a union said of one value."""
     first = refusals[0]
     alternatives = " or ".join(dict.fromkeys(it.expected for it in refusals if it.expected))
     message = f"{first.found}, expected {alternatives}" if alternatives else first.found
@@ -302,7 +302,7 @@ def _problem(document: Document, place: TextPosition, refusals: Sequence[_Refusa
 
 
 def _is_told(refusal: _Refusal, document: Document, told: set[TextPosition]) -> bool:
-    """Say whether the document's own problems are about this very value. A mapping starts where its first key does."""
+    """Check whether the document's own problems are about this value. A mapping starts at its first key."""
     exact = (document.keys if refusal.key else document.values).get(refusal.path)
     is_word = refusal.key or not isinstance(part_of(document.tree, refusal.path), dict | list)
     return is_word and exact in told

@@ -113,7 +113,7 @@ class FlowControl:
             self.balance()
 
     def assigned(self) -> None:
-        """Note that partitions have come or gone: each has another share of its node."""
+        """Record that partitions have come or gone: each has another share of its node."""
         self._shares.clear()
 
     def begun(self, assignment: Assignment) -> None:

@@ -53,12 +53,12 @@ class CommandOutlet:
 
     @property
     def correlation_id(self) -> UUID:
-        """Give the command's."""
+        """Return the command's."""
         return self._command.correlation_id
 
     @property
     def depth(self) -> int:
-        """Give how many nodes wait for the command."""
+        """Return how many nodes wait for the command."""
         found = dict(self._headers).get(DEPTH)
         return int(found) if found and len(found) < _DIGITS_MAX and found.isdigit() else 0
 
@@ -85,7 +85,7 @@ class CommandOutlet:
 
 
 def trace_of(headers: Headers) -> Headers:
-    """Give what of a command's headers is carried on."""
+    """Return what of a command's headers is carried on."""
     for header in headers:
         if header[0] not in _TRACE_HEADERS:
             return [header for header in headers if header[0] in _TRACE_HEADERS]

@@ -164,7 +164,7 @@ class IdempotencyGuard:
             return None
 
     def _key(self, planned: Plan) -> str:
-        """Give the key as the store knows it, of bounded length. Raises CommandFailed for one that is none."""
+        """Return the key as the store knows it, of bounded length. Raises CommandFailed for one that is none."""
         template = planned.operation.idempotency_key
         value = None if template is None else template(planned.scope)
         return store_key(self.scope, planned.operation.name, value)
@@ -196,7 +196,7 @@ class IdempotencyGuard:
 
 
 def store_key(scope: str, operation: str, value: Any) -> str:
-    """Give the key under which a store knows a value. Raises CommandFailed for one that is neither text nor number.
+    """Return the key under which a store knows a value. Raises CommandFailed for one that is neither text nor number.
 
     Equal numbers are one key, however they are written; a number and its digits as text are two.
     """

@@ -196,7 +196,7 @@ class Run:
         return chain.from_iterable(self.answers)
 
     def works(self) -> Iterator[InFlightCommand]:
-        """Give the work of each command."""
+        """Yield the work of each command."""
         for delivery, messages in zip(self.deliveries, self.answers, strict=True):
             work = InFlightCommand(
                 delivery, self.instance, self.assignment, origin=delivery, messages=messages, in_line=False

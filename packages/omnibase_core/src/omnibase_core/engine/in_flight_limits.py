@@ -70,7 +70,7 @@ class InFlightLimits:
         """Of what is apart: the answers that calls are going to bring, and those that wait for the broker."""
 
     def has_room(self, topic: str, *, apart: bool = False) -> bool:
-        """Say whether one more may be taken that has to wait. Where not, its topic is held back from now on.
+        """Check whether one more may be taken that has to wait. Where not, its topic is held back from now on.
 
         What came in one batch may go beyond its topic's limit, up to a quarter of what is free: to send it back costs
         more. But `apart` may not: the host does not count it.
@@ -175,7 +175,7 @@ class InFlightLimits:
         self._add_to_host(count, size_bytes)
 
     def rest(self, topic: str, times: Literal[1, -1]) -> None:
-        """Hold a topic back, whatever room there is, until each time it was asked for was taken back."""
+        """Keep a topic back, whatever room there is, until each time it was asked for was taken back."""
         self._resting[topic] += times
         self._resting += Counter()  # Keeps those above 0.
 
@@ -210,7 +210,7 @@ class InFlightLimits:
         return self._host_full
 
     def change(self, *, hold_all: bool = True) -> FlowChange | None:
-        """Say what has to be paused and resumed since the last call; None where nothing has.
+        """Describe what has to be paused and resumed since the last call; None where nothing has.
 
         Without `hold_all`, a full host holds nothing back: whoever asks waits for room in another way.
         """

@@ -66,7 +66,7 @@ class NodeFigures:
     _told: int = 0
 
     def may_tell(self, now_s: float) -> bool:
-        """Say whether a failure is logged, and count it if it is not."""
+        """Check whether a failure is logged, and count it if it is not."""
         if int(now_s) != self._second:
             self._second, self._told = int(now_s), 0
         self._told += 1
@@ -129,7 +129,7 @@ class NodeInstance:
         return self.awaits_nothing and self.breaker.state is BreakerState.CLOSED
 
     def serve_inline(self, delivery: Delivery, now: datetime) -> Sequence[Message]:
-        """Give the messages that end the delivery, at once."""
+        """Return the messages that end the delivery, at once."""
         command = self.decode(delivery)
         if not isinstance(command, OnexEnvelope):
             return command
@@ -145,7 +145,7 @@ class NodeInstance:
             return self.give_up(delivery, command, failure if planned is None else declared(planned, failure))
 
     def prepare(self, command: OnexEnvelope) -> Plan | CommandFailed | CommandRejected:
-        """Give what the command asks for, or why it asks for nothing."""
+        """Return what the command asks for, or why it asks for nothing."""
         try:
             return plan(self.node, command, now=self.clock.now())
         except BaseException as error:  # noqa: BLE001 - a node's bug ends neither the host nor its neighbours
@@ -201,7 +201,7 @@ class NodeInstance:
         attempts: int = 1,
         first_failed_at: datetime | None = None,
     ) -> Sequence[Message]:
-        """Give the messages that end a delivery that failed for good, after so many attempts."""
+        """Return the messages that end a delivery that failed for good, after so many attempts."""
         self._note(delivery, command, error, attempts=attempts)
         messages = self.replies.error(
             delivery, self.node, command, error, self.clock.now(), attempts=attempts, first_failed_at=first_failed_at
@@ -213,7 +213,7 @@ class NodeInstance:
     def retry(
         self, delivery: Delivery, command: OnexEnvelope, error: OnexError, *, attempt: int, delay_s: float
     ) -> None:
-        """Note that the delivery is tried again after a failure."""
+        """Record that the delivery is tried again after a failure."""
         self.figures.retries += 1
         self.figures.degraded = _summary(error)
         if self.figures.may_tell(self.clock.monotonic_s()):
@@ -229,7 +229,7 @@ class NodeInstance:
             )
 
     def replay(self, delivery: Delivery, command: OnexEnvelope, recorded: bytes) -> Sequence[Message]:
-        """Give the answer that was recorded for the command's key, as the answer to this command."""
+        """Return the answer that was recorded for the command's key, as the answer to this command."""
         self.figures.replays += 1
         try:
             said = decode(recorded)
@@ -247,7 +247,7 @@ class NodeInstance:
             return self.give_up(delivery, command, failure)
 
     def warn(self, name: str, error: OnexError, delivery: Delivery, command: OnexEnvelope) -> None:
-        """Tell of trouble with the store, which is no failure of the command."""
+        """Report trouble with the store, which is no failure of the command."""
         self.figures.degraded = _summary(error)
         if self.figures.may_tell(self.clock.monotonic_s()):
             self.observer.event(

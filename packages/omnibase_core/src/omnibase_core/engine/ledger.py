@@ -20,7 +20,7 @@ class PartitionLedger:
         self._next: int | None = None
 
     def begin(self, offset: int) -> bool:
-        """Note that a command is taken. False for one that was begun before: it must not be served again."""
+        """Record that a command is taken. False for one that was begun before: it must not be served again."""
         if self._next is not None and offset < self._next:
             return False
         self._begun.append(offset)
@@ -28,7 +28,7 @@ class PartitionLedger:
         return True
 
     def begin_run(self, offsets: list[int]) -> bool:
-        """Note that commands are taken, in this order. False, and nothing noted, where it goes back anywhere."""
+        """Record that commands are taken, in this order. False, and nothing noted, where it goes back anywhere."""
         if (self._next is not None and offsets[0] < self._next) or sorted(set(offsets)) != offsets:
             return False
         self._begun.extend(offsets)
@@ -36,12 +36,12 @@ class PartitionLedger:
         return True
 
     def reach(self, offset: int) -> None:
-        """Note that there is nothing more to begin below an offset: what is left there is a gap."""
+        """Record that there is nothing more to begin below an offset: what is left there is a gap."""
         if self._next is None or offset > self._next:
             self._next = offset
 
     def complete(self, offsets: Iterable[int]) -> None:
-        """Note that commands are done: their answers or dead letters are acknowledged."""
+        """Record that commands are done: their answers or dead letters are acknowledged."""
         begun, done = self._begun, self._done
         for offset in offsets:
             if begun and begun[0] == offset:

@@ -77,7 +77,7 @@ def declared(plan: Plan, error: CommandFailed | CommandRejected) -> CommandFaile
 
 
 def error_of(error: CommandRejected | CommandFailed) -> EnvelopeError:
-    """Give the error as an answer carries it; details that are no JSON are left out."""
+    """Return the error as an answer carries it; details that are no JSON are left out."""
     return EnvelopeError(
         code=sendable(error.code),
         message=sendable(error),
@@ -95,7 +95,7 @@ def _unfit(kind: type[AnyError], code: str, faults: Sequence[SchemaProblem]) -> 
 
 
 def _misdirected(node: CompiledNode, envelope: OnexEnvelope) -> CommandRejected:
-    """Say why a command is not for this node now."""
+    """Describe why a command is not for this node now."""
     if envelope.node_slug != node.name:
         return CommandRejected(
             "node_mismatch", f"the command is for node {envelope.node_slug!r}, this topic is {node.name!r}'s"
@@ -157,7 +157,7 @@ def _declared_for(
 
 
 def _holds(compiled: CompiledRule, scope: Scope) -> bool:
-    """Say whether a rule holds. Raises CommandFailed where its condition cannot be evaluated, or is none."""
+    """Check whether a rule holds. Raises CommandFailed where its condition cannot be evaluated, or is none."""
     holds = compiled.when(scope)
     if holds is True or holds is False:
         return bool(holds)

@@ -210,13 +210,13 @@ class HostedNodes:
         return [letter]
 
     def _addressee(self, origin: Delivery) -> str:
-        """Say on which command topic a command would be that is nobody's request."""
+        """Return on which command topic a command would be that is nobody's request."""
         if origin.partition.topic != self.requests:
             return origin.partition.topic
         return (dict(origin.headers).get(ADDRESSEE) or b"").decode(errors="replace")
 
     def _once(self, instance: NodeInstance) -> IdempotencyGuard | None:
-        """Give what lets the effects of a node happen once, behind the one breaker of the store."""
+        """Return what lets the effects of a node happen once, behind the one breaker of the store."""
         if instance.node.contract.idempotency is None:
             return None
         if self.store is None or self._host.idempotency is None:
@@ -226,7 +226,7 @@ class HostedNodes:
         return IdempotencyGuard.of(instance, self._host, store=self.store, breaker=breaker)
 
     def _breaker_of(self, node: CompiledNode, handler: Handler | InlineHandler | None) -> CircuitBreaker:
-        """Give the breaker of the node's target; one that is pure has one of its own, which opens at once."""
+        """Return the breaker of the node's target; one that is pure has one of its own, which opens at once."""
         if is_inline(handler):
             return self._breakers.setdefault((node.contract.name, None), CircuitBreaker(failures=1))
         binding = self._host.handlers.get(node.handler_type, HandlerBinding())

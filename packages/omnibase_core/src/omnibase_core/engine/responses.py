@@ -46,7 +46,7 @@ class Responses:
         payload: Mapping[str, Any],
         now: datetime,
     ) -> list[Message]:
-        """Give the answer. Raises CommandFailed for a payload that is no JSON or too large to send."""
+        """Return the answer. Raises CommandFailed for a payload that is no JSON or too large to send."""
         headers = delivery.headers
         try:
             value = answers.write(command, payload, now, generation_of(headers) if headers else 0)
@@ -86,7 +86,7 @@ class Responses:
         attempts: int = 1,
         first_failed_at: datetime | None = None,
     ) -> Message:
-        """Give the dead letter alone: for what could not be decoded."""
+        """Return the dead letter alone: for what could not be decoded."""
         contract = node.contract
         facts = {"attempts": attempts, "first_failed_at": first_failed_at}
         return self._letter(delivery, error, now, node=contract.name, contract_version=contract.version, **facts)

@@ -171,7 +171,7 @@ class Retries:
     async def _failed(
         self, trial: "_Attempt", claim: Claim, planned: Plan, error: CommandFailed | CommandRejected
     ) -> Sequence[Message] | Wait:
-        """Say what follows a failed attempt: the end, a wait in its place, or one on the retry topic."""
+        """Describe what follows a failed attempt: the end, a wait in its place, or one on the retry topic."""
         trial.first_failed_at = trial.first_failed_at or self.clock.now()
         delay_s = self._delay_s(error, trial.command, trial.attempts)
         if delay_s is None or trial.spent_s + delay_s > self.deadline_s:

@@ -63,7 +63,7 @@ class NodeRuntime(RuntimeStatus):
     """
 
     def __init__(self, host: RuntimeHostContract, *, bus: EnvelopeBus, clock: Clock, observer: Observer) -> None:
-        """Hold what the loop needs; nothing starts before `start`."""
+        """Keep what the loop needs; nothing starts before `start`."""
         self._host = host
         self._bus = bus
         self._clock = clock
@@ -265,7 +265,7 @@ class NodeRuntime(RuntimeStatus):
             self._bus.rewind(assignment.partition, delivery.offset)
 
     def _reach(self, reached: Mapping[Partition, int]) -> None:
-        """Note where nothing but a gap is left in front, so that it can be committed."""
+        """Record where nothing but a gap is left in front, so that it can be committed."""
         watermarks: dict[Partition, int] = {}
         for partition, offset in reached.items():
             assignment = self._assignments.get(partition)
@@ -328,7 +328,7 @@ class NodeRuntime(RuntimeStatus):
     def _acknowledged(
         self, served: Sequence[InFlightCommand | Run], outcome: "asyncio.Future[Sequence[Refusal]]"
     ) -> None:
-        """Note as done what the broker has; publish again what it refused."""
+        """Record as done what the broker has; publish again what it refused."""
         if self._stopped or outcome.cancelled() or outcome.exception() is not None:
             return  # The bus is at its end: what is not acknowledged is not done.
         if not outcome.result():

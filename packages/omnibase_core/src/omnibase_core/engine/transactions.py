@@ -39,7 +39,7 @@ class Transactions:
         drop: Callable[[InFlightCommand], None],
         spawn: Callable[[Coroutine[None, None, None]], None],
     ) -> None:
-        """Hold what transactions are made of; nothing runs before `run`."""
+        """Keep what transactions are made of; nothing runs before `run`."""
         self._bus = bus
         self._observer = observer
         self._assignments = assignments
@@ -171,7 +171,7 @@ class Transactions:
                 work.assignment.line.appendleft(work)
 
     async def _mended(self, work: InFlightCommand, refusals: Sequence[Refusal]) -> None:
-        """Hold back the partition of a refused message, and no other, until it has another message."""
+        """Keep back the partition of a refused message, and no other, until it has another message."""
         await mend(work, refusals, transacts=True)
         self._mending.discard(work.assignment)
         self.wake()

@@ -72,7 +72,7 @@ class _Known:
         return replace(self, present=self.present | present) if present else self
 
     def within(self, names: Mapping[str, Type]) -> "_Known":
-        """Give what is known in the body of a macro, whose variables hide what has their names."""
+        """Return what is known in the body of a macro, whose variables hide what has their names."""
         seen = frozenset(fact for fact in self.present if fact.steps[0] not in names)
         return _Known({**self.names, **names}, seen)
 
@@ -114,7 +114,7 @@ class _Checker:
         return _BOOL if node.test else found
 
     def _key(self, owner: Type, key: str, node: Select | Call, known: _Known, *, guarded: bool) -> Type:
-        """Give the type of one key; without a guard, one that may be absent is a fault."""
+        """Return the type of one key; without a guard, one that may be absent is a fault."""
         if owner.dynamic:
             return DYNAMIC
         if not owner.may_be(("map",)):
@@ -357,14 +357,14 @@ def _takes(taken: Sequence[frozenset[str] | None], types: Sequence[Type]) -> boo
 
 
 def _comparable(left: Type, right: Type) -> bool:
-    """Say whether two values can be equal. Anything may be compared with null, and numbers with each other."""
+    """Check whether two values can be equal. Anything may be compared with null, and numbers with each other."""
     if left.dynamic or right.dynamic or "null" in left.kinds | right.kinds:
         return True
     return left.may_be(right.kinds) or (left.may_be(NUMBERS) and right.may_be(NUMBERS))
 
 
 def _each(over: Type) -> Iterable[Type]:
-    """Give what the variable of a macro stands for: items of an array, keys of an object."""
+    """Yield what the variable of a macro stands for: items of an array, keys of an object."""
     if over.may_be(("list",)):
         yield over.inner()
     if over.may_be(("map",)):

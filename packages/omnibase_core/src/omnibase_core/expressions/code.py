@@ -60,7 +60,7 @@ def instead_of_null(node: Node, owner: Steps, root: Type, known: Facts) -> str:
 
 
 def _asked(steps: Steps, root: Type, known: Facts, *, to_read: bool = False) -> Iterator[str]:
-    """Give the tests that have to hold before something is looked into, or only read."""
+    """Yield the tests that have to hold before something is looked into, or only read."""
     found = root
     for end in range(2, len(steps) + 1):
         field = found.fields.get(steps[end - 1])
@@ -73,5 +73,5 @@ def _asked(steps: Steps, root: Type, known: Facts, *, to_read: bool = False) -> 
 
 
 def is_field(key: str) -> bool:
-    """Say whether a key may stand after a point; any other stands in brackets."""
+    """Check whether a key may stand after a point; any other stands in brackets."""
     return _FIELD.fullmatch(key) is not None and key not in RESERVED

@@ -45,11 +45,11 @@ class Program:
             raise _explained(str(error), text, names) from error
 
     def tree(self) -> Tree:
-        """Give the expression's tree."""
+        """Return the expression's tree."""
         return read_tree(self._compiled.serialize())
 
     def evaluate(self, scope: Scope) -> Any:
-        """Give the value as JSON. Raises ValueError, which says what went wrong."""
+        """Return the value as JSON. Raises ValueError, which says what went wrong."""
         value = self._value(scope)
         if value.type() == _cel().Type.ERROR and _TOO_LARGE.search(str(value.value())):
             scope.narrow()
@@ -73,7 +73,7 @@ class Program:
 
 
 def syntax_of(text: str, *, names: Sequence[str]) -> Tree | None:
-    """Give the tree of a text whether its types fit or not; None for one that has no tree."""
+    """Return the tree of a text whether its types fit or not; None for one that has no tree."""
     try:
         return read_tree(_environment(tuple(names), _extensions_of(text)).compile(text, disable_check=True).serialize())
     except RuntimeError:
@@ -202,7 +202,7 @@ _ASKED = re.compile(r"""\(\s*(?P<written>(?P<owner>[^()]*?)\[\s*(?P<key>'[^'\\]*
 
 
 def _reason(said: str, names: Iterable[str]) -> tuple[str, int, str | None]:
-    """Give the words, the width of what is meant, and what was probably meant instead."""
+    """Return the words, the width of what is meant, and what was probably meant instead."""
     reason = said.replace("<EOF>", _END)
     if unexpected := _UNEXPECTED.match(reason):
         found = unexpected[1]

@@ -37,7 +37,7 @@ _WORDS: Mapping[re.Pattern[str], str] = {
 
 
 def failure(message: str) -> str:
-    """Say what went wrong in an evaluation, and what to write instead."""
+    """Describe what went wrong in an evaluation, and what to write instead."""
     reason = STATUS.sub("", message).removesuffix(" [INTERNAL]")
     if missing := _NO_KEY.search(reason):
         key = missing[1]
@@ -59,7 +59,7 @@ _KIND_WORDS = {**KINDS, "int64": "integer", "uint64": "unsigned integer", "null_
 
 
 def no_meaning(function: str, kinds: str | None) -> str:
-    """Say which call it is that is not defined, in the words of a contract."""
+    """Describe which call it is that is not defined, in the words of a contract."""
     words = [_worded(kind.strip()) for kind in _split(kinds or "")]
     said = call_in_words(function, words)
     advice = ""

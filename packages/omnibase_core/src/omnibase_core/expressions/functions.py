@@ -19,12 +19,12 @@ class Signature(NamedTuple):
 
 
 def signatures_of(function: str, *, method: bool) -> Sequence[Signature]:
-    """Give every way to call a function; none for one that is worked out elsewhere."""
+    """Return every way to call a function; none for one that is worked out elsewhere."""
     return _SIGNATURES.get(f".{function}" if method else function, ())
 
 
 def call_in_words(function: str, kinds: Sequence[str], *, method: bool = False) -> str:
-    """Say which call it is, much as it is written: `string * integer`, `integer.trim()`."""
+    """Describe which call it is, much as it is written: `string * integer`, `integer.trim()`."""
     form = _FORMS.get(function)
     if form is not None and form.count("{}") == len(kinds):
         return form.format(*kinds)

@@ -45,7 +45,7 @@ def _growth(node: Node) -> int:
 
 
 def _multiplies(node: Comprehension) -> bool:
-    """Say whether a macro is map or optMap: filter only leaves items out, and the others give a boolean."""
+    """Check whether a macro is map or optMap: filter only leaves items out, and the others give a boolean."""
     if isinstance(node.range, ListLiteral) and not node.range.items:
         return True
     appended = [it for it in walk(node.step) if isinstance(it, ListLiteral)]

@@ -22,7 +22,7 @@ _NOTHING: Facts = frozenset()
 
 
 def guards_of(node: Node) -> tuple[Facts, Facts]:
-    """Give what is known if an expression is true, and what if it is false."""
+    """Return what is known if an expression is true, and what if it is false."""
     match node:
         case Select(test=True) if steps := steps_of(replace(node, test=False)):
             return frozenset({Fact(steps)}), _NOTHING
@@ -45,7 +45,7 @@ def guards_of(node: Node) -> tuple[Facts, Facts]:
 
 
 def steps_of(node: Node) -> Steps:
-    """Give the keys that lead to what a node reads; none for what is computed."""
+    """Return the keys that lead to what a node reads; none for what is computed."""
     match node:
         case Name(name=name):
             return (name,)
@@ -57,7 +57,7 @@ def steps_of(node: Node) -> Steps:
 
 
 def steps_through(node: Node) -> Steps:
-    """Give the keys that lead to what a node reads, whether as optionals or not; none for what is computed."""
+    """Return the keys that lead to what a node reads, whether as optionals or not; none for what is computed."""
     match node:
         case Select(operand=operand, field=field, test=False):
             return (*above, field) if (above := steps_through(operand)) else ()

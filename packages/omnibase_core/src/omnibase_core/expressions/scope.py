@@ -39,7 +39,7 @@ FAILURE_TYPE = object_of({"code": _TEXT, "message": _TEXT, "details": FieldType(
 
 
 def request_types(payload: Type) -> Mapping[str, Type]:
-    """Give the types of what may be read before the handler has answered."""
+    """Return the types of what may be read before the handler has answered."""
     return {"payload": payload, "metadata": _METADATA, "envelope": object_of(_ENVELOPE)}
 
 

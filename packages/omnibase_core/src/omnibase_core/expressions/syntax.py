@@ -126,7 +126,7 @@ class Tree:
     source: bytes | None
 
     def offset(self, node: Node) -> int:
-        """Give the place of a node in characters: of an operator its own, of a function that of its bracket."""
+        """Return the place of a node in characters: of an operator its own, of a function that of its bracket."""
         if self.source is None:
             return node.id
         entries = (dict(_fields(entry)) for number, entry in _fields(self.source) if number == _SOURCE_POSITIONS)
@@ -135,7 +135,7 @@ class Tree:
 
 
 def tree_of_path(steps: Sequence[str], text: str) -> Tree:
-    """Give the tree of a text that is a name and fields that follow it."""
+    """Return the tree of a text that is a name and fields that follow it."""
     node: Node = Name(text.index(steps[0]), steps[0])
     for step in steps[1:]:
         node = Select(text.index(".", node.id), node, step, test=False)
@@ -143,7 +143,7 @@ def tree_of_path(steps: Sequence[str], text: str) -> Tree:
 
 
 def read_tree(saved: bytes) -> Tree:
-    """Give the tree of an expression that the engine saved. Raises ValueError for what is none."""
+    """Return the tree of an expression that the engine saved. Raises ValueError for what is none."""
     try:
         message = dict(_fields(saved))
         expression, source = _PARTS[message[_ANY_TYPE]]
@@ -243,7 +243,7 @@ _READERS: Mapping[int, Callable[[bytes, int], Node]] = {
 
 
 def _fields(message: bytes) -> list[tuple[int, Any]]:
-    """Give each field's number with its value: an int, or the bytes of what has a length or a fixed size."""
+    """Return each field's number with its value: an int, or the bytes of what has a length or a fixed size."""
     found: list[tuple[int, Any]] = []
     at, end = 0, len(message)
     while at < end:

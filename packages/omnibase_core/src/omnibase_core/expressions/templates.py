@@ -117,7 +117,7 @@ class Compiler:
     leaves: dict[Path, Type] = field(default_factory=dict)
 
     def reading(self, types: Mapping[str, Type]) -> "Compiler":
-        """Give a compiler of mappings that may read more."""
+        """Return a compiler of mappings that may read more."""
         return replace(self, types={**self.types, **types}, leaves={})
 
     def template(self, tree: Any, at: Path) -> Template:
@@ -179,18 +179,18 @@ class Compiler:
 
 
 def without_braces(text: str) -> str:
-    """Give the text of an expression, written as a leaf `${ ... }` or without."""
+    """Return the text of an expression, written as a leaf `${ ... }` or without."""
     match = _LEAF.fullmatch(text)
     return text if match is None else match[1].strip()
 
 
 def is_expression(written: Any) -> bool:
-    """Say whether a value of a contract is one expression as a whole."""
+    """Check whether a value of a contract is one expression as a whole."""
     return isinstance(written, str) and _LEAF.fullmatch(written) is not None
 
 
 def _field_path(text: str, types: Mapping[str, Type]) -> tuple[str, ...]:
-    """Give the steps of a text that only reads a field; none for any other.
+    """Return the steps of a text that only reads a field; none for any other.
 
     Most leaves do that: Python does it at a tenth of the engine's price, with equal results.
     """
@@ -220,7 +220,7 @@ def _compiled(
 
 
 def _json_type(found: Type, text: str) -> Type:
-    """Give the type of a value once it is JSON, where times are text. Raises InvalidExpression for what has no form."""
+    """Return the type of a value once it is JSON, where times are text. Raises InvalidExpression."""
     formless = _formless(found)
     if formless is None:
         return _as_json(found)
@@ -231,7 +231,7 @@ def _json_type(found: Type, text: str) -> Type:
 
 
 def _formless(found: Type) -> Type | None:
-    """Give the part of a type that JSON has no form for."""
+    """Return the part of a type that JSON has no form for."""
     if found.kinds and found.kinds <= {"bytes", "type", "optional"}:
         return found
     parts = [*(it.type for it in found.fields.values()), *(it for it in (found.item, found.extra) if it is not None)]

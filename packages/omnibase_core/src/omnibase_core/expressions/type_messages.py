@@ -9,24 +9,24 @@ from omnibase_core.expressions.types import NUMBERS, Type
 
 
 def owner_of(node: Select | Call) -> Node:
-    """Give the node whose key is read."""
+    """Return the node whose key is read."""
     return node.operand if isinstance(node, Select) else node.arguments[0]
 
 
 def said(node: Node) -> str:
-    """Say what a node reads, as it is written."""
+    """Describe what a node reads, as it is written."""
     steps = steps_through(node)
     return repr(".".join(steps)) if steps else "this value"
 
 
 def with_article(found: Type) -> str:
-    """Say a type in a sentence: `a string`, `an integer or null`."""
+    """Describe a type in a sentence: `a string`, `an integer or null`."""
     word = str(found)
     return f"{'an' if word[0] in 'aeio' else 'a'} {word}" if word not in ("null", "bytes", "anything") else word
 
 
 def default_in_words(value: str | float, found: Type) -> str:
-    """Say a default as a literal of an expression."""
+    """Describe a default as a literal of an expression."""
     match value:
         case str():
             return "'" + json.dumps(value, ensure_ascii=False)[1:-1].replace('\\"', '"').replace("'", "\\'") + "'"
@@ -39,7 +39,7 @@ _MIXED = frozenset({"_+_", "_-_", "_*_", "_/_"})
 
 
 def advice_on(node: Call, types: Sequence[Type]) -> str:
-    """Say what to write instead, where that is clear."""
+    """Describe what to write instead, where that is clear."""
     kinds = [it.kinds for it in types]
     arguments = node.arguments if node.target is None else (node.target, *node.arguments)
     if {"optional"} in kinds:

@@ -54,15 +54,15 @@ class Type:
     extra: "Type | None" = None
 
     def __str__(self) -> str:
-        """Say it in words: `string or null`."""
+        """Describe it in words: `string or null`."""
         return "anything" if self.dynamic else " or ".join(word for kind, word in KINDS.items() if kind in self.kinds)
 
     def may_be(self, kinds: Iterable[str]) -> bool:
-        """Say whether a value can have one of these kinds."""
+        """Check whether a value can have one of these kinds."""
         return self.dynamic or not self.kinds.isdisjoint(kinds)
 
     def inner(self) -> "Type":
-        """Give what the items of an array, or the value of an optional, are."""
+        """Return what the items of an array, or the value of an optional, are."""
         return DYNAMIC if self.item is None else self.item
 
 
@@ -74,27 +74,27 @@ NOTHING = Type(frozenset({"map"}))
 
 
 def scalar(*kinds: str) -> Type:
-    """Give the type of values without parts."""
+    """Return the type of values without parts."""
     return Type(frozenset(kinds))
 
 
 def list_of(item: Type) -> Type:
-    """Give the type of a list."""
+    """Return the type of a list."""
     return Type(frozenset({"list"}), item=item)
 
 
 def optional_of(value: Type) -> Type:
-    """Give the type of what may hold a value."""
+    """Return the type of what may hold a value."""
     return Type(frozenset({"optional"}), item=value)
 
 
 def object_of(fields: Mapping[str, FieldType], *, extra: Type | None = None) -> Type:
-    """Give the type of an object; without `extra` it has no other keys."""
+    """Return the type of an object; without `extra` it has no other keys."""
     return Type(frozenset({"map"}), fields=fields, extra=extra)
 
 
 def union(types: Iterable[Type]) -> Type:
-    """Give the type of a value that has one of these types."""
+    """Return the type of a value that has one of these types."""
     members = [it for it in types if it.kinds or it.dynamic]
     if not members:
         return NEVER
@@ -137,19 +137,19 @@ _NARROWING = ("allOf", "if", "dependentSchemas", "dependentRequired", "$dynamicR
 
 
 def type_of_schema(schema: Any) -> Type:
-    """Give what a schema (draft 2020-12) says of its values. What is not understood stays dynamic. Never raises."""
+    """Return what a schema (draft 2020-12) says of its values. What is not understood stays dynamic. Never raises."""
     return _Reader(schema).read(schema, 0)
 
 
 def type_of_object(schema: Mapping[str, Any]) -> Type:
-    """Give what a schema says of values that are known to be objects, such as payloads."""
+    """Return what a schema says of values that are known to be objects, such as payloads."""
     named = any(keyword in schema for keyword in ("type", "$ref", "anyOf", "oneOf", "enum", "const"))
     return _Reader(schema).read(schema if named else {"type": "object", **schema}, 0)
 
 
 @cache
 def type_of_model(model: type[BaseModel], *, taken: bool) -> Type:
-    """Give what a model takes (`taken`), or what it is once it is dumped, by the keys that are written."""
+    """Return what a model takes (`taken`), or what it is once it is dumped, by the keys that are written."""
     try:
         schema = model.model_json_schema(mode="validation" if taken else "serialization")
     except PydanticUserError:  # such a model has fields without a form in JSON
@@ -158,7 +158,7 @@ def type_of_model(model: type[BaseModel], *, taken: bool) -> Type:
 
 
 def type_of_annotation(annotation: Any, *, taken: bool) -> Type:
-    """Give what an annotation of a function says of its values; none says nothing."""
+    """Return what an annotation of a function says of its values; none says nothing."""
     if annotation is None:
         return DYNAMIC
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -260,7 +260,7 @@ def _default_of(schema: Any) -> Any:
 
 
 def _kinds_of(schema: Mapping[str, Any]) -> frozenset[str] | None:
-    """Give the kinds that a schema's own keywords allow; None for any."""
+    """Return the kinds that a schema's own keywords allow; None for any."""
     if "type" in schema:
         written = schema["type"]
         names = written if isinstance(written, list) else [written]
@@ -278,7 +278,7 @@ def _kinds_of(schema: Mapping[str, Any]) -> frozenset[str] | None:
 
 
 def kind_of(value: Any) -> str:
-    """Give the kind of a JSON value."""
+    """Return the kind of a JSON value."""
     match value:
         case None:
             return "null"

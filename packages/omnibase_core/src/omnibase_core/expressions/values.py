@@ -23,7 +23,7 @@ _BITS_MAX, _WRITTEN_BITS_MAX = 64, 14_284
 
 
 def coercion_to(declared: Type) -> Coercion | None:
-    """Give what brings numbers to their declared type, so that 3 is a number and 3.0 an integer; None for nothing.
+    """Return what brings numbers to their declared type, so that 3 is a number and 3.0 an integer; None for nothing.
 
     It copies what it changes, takes any value, and doing it twice is doing it once.
     """
@@ -107,7 +107,7 @@ def engine_fault(value: Any) -> str | None:
 
 
 def within_64_bits(value: Any) -> Any:
-    """Give a value in which each integer beyond 64 bits is one that can be passed on and compared, but not reckoned."""
+    """Return a value whose integers beyond 64 bits can be passed on and compared, but not used in arithmetic."""
     match value:
         case bool():
             return value
@@ -121,7 +121,7 @@ def within_64_bits(value: Any) -> Any:
 
 
 def large_integer(value: Any) -> int | None:
-    """Give back an integer that `within_64_bits` took out; None for anything else."""
+    """Return an integer that `within_64_bits` took out; None for anything else."""
     if isinstance(value, bytes | bytearray) and value.startswith(_LARGE):
         try:
             return int(value[len(_LARGE) :], 16)
@@ -131,7 +131,7 @@ def large_integer(value: Any) -> int | None:
 
 
 def holds_nul(value: Any) -> bool:
-    """Say whether there is a text with the character U+0000 in a value."""
+    """Check whether there is a text with the character U+0000 in a value."""
     match value:
         case str():
             return "\x00" in value
@@ -146,7 +146,7 @@ def holds_nul(value: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """Give a value its JSON form: times as in RFC 3339, durations in seconds with an s (as protobuf's JSON does).
+    """Return a value its JSON form: times as in RFC 3339, durations in seconds with an s (as protobuf's JSON does).
 
     Raises ValueError for what has none.
     """

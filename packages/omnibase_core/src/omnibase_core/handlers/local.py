@@ -48,7 +48,7 @@ class LocalHandler:
     """Serves `echo` and `fail`. An InlineHandler."""
 
     def execute_inline(self, call: HandlerCall, /) -> Mapping[str, Any]:
-        """Give the message back, or raise the HandlerError that was asked for."""
+        """Return the message back, or raise the HandlerError that was asked for."""
         match call.request:
             case Echo(message=message):
                 return {"message": message}

@@ -73,7 +73,7 @@ class NodeFunction:
 
 
 def json_object(name: str, result: Any) -> Mapping[str, Any]:
-    """Give what a function has given, if it is a JSON object. Raises HandlerError, which names the function."""
+    """Return what a function has given, if it is a JSON object. Raises HandlerError, which names the function."""
     try:
         return _OBJECT.validate_python(result)
     except ValidationError as error:

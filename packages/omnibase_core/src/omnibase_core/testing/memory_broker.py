@@ -77,7 +77,7 @@ class MemoryBroker:
     """Topics and consumer groups. A topic exists as soon as it is named."""
 
     def __init__(self, *, partitions: int = 4, message_bytes_max: int = 1_000_000) -> None:
-        """Give every topic the same number of partitions to begin with."""
+        """Create every topic with the same number of partitions."""
         self.message_bytes_max = message_bytes_max
         self.commits_to_fail = 0
         """So many commits fail from now on. A client sends what failed again."""
@@ -143,7 +143,7 @@ class MemoryBroker:
             self._begin_again(partition, lambda _: True)
 
     def extend(self, topic: str, partitions: int) -> None:
-        """Give a topic more partitions."""
+        """Return a topic more partitions."""
         self._extended[topic] = partitions
         for group in self._groups:
             self._assign_free(group)
@@ -170,7 +170,7 @@ class MemoryBroker:
         self._rebalance(group)
 
     def commit(self, group: str, member: Membership, offsets: Mapping[Partition, int]) -> bool:
-        """Note offsets for assignments that are in force, and commit; return whether it did not fail."""
+        """Record offsets for assignments that are in force, and commit; return whether it did not fail."""
         for partition, offset in offsets.items():
             if (assignment := member.assignment(partition)) is not None:
                 assignment.noted = max(assignment.noted, offset)

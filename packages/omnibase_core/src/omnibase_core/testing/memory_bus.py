@@ -112,5 +112,5 @@ class RecordingObserver:
         self.events.append((level, name, fields))
 
     def named(self, name: str) -> list[dict[str, object]]:
-        """Give the fields of every event of that name."""
+        """Return the fields of every event of that name."""
         return [fields for _, event, fields in self.events if event == name]

@@ -105,11 +105,11 @@ class SimulatedBus:
         return transaction.outcome
 
     def watch(self, transaction: SimulatedTransaction) -> None:
-        """Give up a client call that never returns, fence what it may still do, and learn what became of it."""
+        """Abandon a client call that never returns, fence what it may still do, and learn what became of it."""
         self._loop.call_later(self._cluster.faults.watchdog_s, self._producer.recover, transaction)
 
     def commit(self, offsets: Mapping[Partition, int], /) -> None:
-        """Note the offsets under the assignments that are in force."""
+        """Record the offsets under the assignments that are in force."""
         if self.crashed or not self._receiving:
             return
         # The runtime cannot know yet which logs are gone.
@@ -176,7 +176,7 @@ class SimulatedBus:
         self._woken.set()
 
     def _heard(self, happening: Assigned | Revoked, tenures: Sequence[Tenure]) -> Happening | None:
-        """Note what the client is given or has to give up, at the moment when the runtime learns it."""
+        """Record what the client is given or has to give up, at the moment when the runtime learns it."""
         if isinstance(happening, Assigned):
             return self.consumer.assigned(tenures)
         mine = [it for it in map(self._held_under, tenures) if it is not None]

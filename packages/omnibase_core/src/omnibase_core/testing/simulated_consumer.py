@@ -92,7 +92,7 @@ class SimulatedConsumer:
         return not (self._asked or self.news)
 
     def note(self, offsets: Mapping[Partition, int]) -> None:
-        """Note offsets to commit: the largest of an assignment wins."""
+        """Record offsets to commit: the largest of an assignment wins."""
         for held in self.current(offsets):
             held.noted = max(held.noted or 0, offsets[held.partition])
 
@@ -138,7 +138,7 @@ class SimulatedConsumer:
         return [Delivery(held.partition, offset, it.key, it.value, *_headers_of(it.headers)) for offset, it in records]
 
     def _note_end(self, held: ConsumedPartition, reached: dict[Partition, int]) -> None:
-        """Tell a gap at the end once. Where nothing was delivered, a committed offset says what is below."""
+        """Report a gap at the end once. Where nothing was delivered, a committed offset says what is below."""
         log = self._cluster.log(held.partition)
         if log is None or log.identity != held.identity or held.position != log.end or held.reached == held.position:
             return

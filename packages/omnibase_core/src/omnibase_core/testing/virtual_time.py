@@ -30,26 +30,26 @@ class Dice:
         self._state = seed & _MASK
 
     def bits(self) -> int:
-        """Give 64 random bits."""
+        """Return 64 random bits."""
         self._state = mixed = (self._state + 0x9E3779B97F4A7C15) & _MASK
         mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
         mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _MASK
         return mixed ^ (mixed >> 31)
 
     def below(self, bound: int) -> int:
-        """Give a whole number from 0 up to, not including, the bound."""
+        """Return a whole number from 0 up to, not including, the bound."""
         return (self.bits() * bound) >> 64
 
     def between(self, low: float, high: float) -> float:
-        """Give a number from `low` up to `high`."""
+        """Return a number from `low` up to `high`."""
         return low + (high - low) * (self.bits() >> 11) * 2.0**-53
 
     def chance(self, share: float) -> bool:
-        """Say yes in this share of the cases."""
+        """Return true in this share of the cases."""
         return self.between(0, 1) < share
 
     def choice(self, options: Sequence[T]) -> T:
-        """Give one of the options."""
+        """Return one of the options."""
         return options[self.below(len(options))]
 
     def shuffle(self, items: MutableSequence[Any]) -> None:
@@ -59,7 +59,7 @@ class Dice:
             items[index], items[other] = items[other], items[index]
 
     def fork(self) -> "Dice":
-        """Give dice of their own to a part of the simulation."""
+        """Return dice of their own to a part of the simulation."""
         return Dice(self.bits())
 
 
@@ -71,15 +71,15 @@ class VirtualClock:
     """The running loop's time as a Clock."""
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
-        """Say which moment the loop's time 0 is."""
+        """Take which moment the loop's time 0 is."""
         self._start = start
 
     def now(self) -> datetime:
-        """Give the moment."""
+        """Return the moment."""
         return self._start + timedelta(seconds=self.monotonic_s())
 
     def monotonic_s(self) -> float:
-        """Give the loop's time."""
+        """Return the loop's time."""
         return asyncio.get_running_loop().time()
 
 
@@ -105,7 +105,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         self.set_task_factory(self._numbered)
 
     def time(self) -> float:
-        """Give the virtual time in seconds."""
+        """Return the virtual time in seconds."""
         return self._now_s
 
     def call_at(
@@ -191,11 +191,11 @@ class FixedClock:
         self._monotonic_s = 0.0
 
     def now(self) -> datetime:
-        """Give the moment at which the clock stands."""
+        """Return the moment at which the clock stands."""
         return self._now
 
     def monotonic_s(self) -> float:
-        """Give the seconds by which the clock was advanced."""
+        """Return the seconds by which the clock was advanced."""
         return self._monotonic_s
 
     def advance(self, seconds: float) -> None:

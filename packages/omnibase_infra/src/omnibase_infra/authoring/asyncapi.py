@@ -110,7 +110,7 @@ class _Host:
         return operations
 
     def _own_topics(self) -> dict[str, tuple[str, str, str]]:
-        """Give the topics that are no node's, by their channels: the topic, its message, what it is for."""
+        """Return the topics that are no node's, by their channels: the topic, its message, what it is for."""
         contract = self._host.contract
         known = {
             "dead-letters": (self._names.dead_letter(contract.pool), "dead-letter", "What could not be served."),
@@ -280,7 +280,7 @@ def _schemas(nodes: Any) -> Iterator[tuple[str, JsonSchema]]:
 
 
 def _output_of(operation: Operation) -> JsonSchema:
-    """Say of an answer without a schema what its mapping says: which fields it has."""
+    """Describe an answer without a schema by what its mapping says: which fields it has."""
     if isinstance(operation.answer, Mapping):
         return {
             "type": "object",

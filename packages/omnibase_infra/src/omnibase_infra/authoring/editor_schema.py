@@ -23,7 +23,7 @@ _JSON_TYPES = ["array", "boolean", "integer", "null", "number", "object", "strin
 
 
 def node_schema(handlers: Mapping[str, HandlerDescription]) -> JsonSchema:
-    """Give the schema of `contract: node/v1`, with the requests of these handlers."""
+    """Return the schema of `contract: node/v1`, with the requests of these handlers."""
     schema, definitions = schema_of(NodeContract)
     called = {name: it for name, it in handlers.items() if name != COMPUTE}
     properties = schema["properties"]
@@ -45,7 +45,7 @@ def node_schema(handlers: Mapping[str, HandlerDescription]) -> JsonSchema:
 
 
 def host_schema(handlers: Mapping[str, HandlerDescription], bus: type[BaseModel]) -> JsonSchema:
-    """Give the schema of `contract: host/v1`, with the settings and targets of these handlers and of the bus."""
+    """Return the schema of `contract: host/v1`, with the settings and targets of these handlers and of the bus."""
     schema, definitions = schema_of(RuntimeHostContract)
     properties = schema["properties"]
     properties["bus"] = {**_model("bus", bus, definitions), **_told(properties["bus"])}
@@ -61,7 +61,7 @@ def host_schema(handlers: Mapping[str, HandlerDescription], bus: type[BaseModel]
 
 
 def schema_of_tests() -> JsonSchema:
-    """Give the schema of `contract: test/v1`."""
+    """Return the schema of `contract: test/v1`."""
     schema, definitions = schema_of(NodeTests)
     return _document(schema, definitions, title="Tests of an ONEX node")
 
@@ -75,7 +75,7 @@ def _document(schema: JsonSchema, definitions: Mapping[str, JsonSchema], **more:
 
 
 def _open_leaves(operation: dict[str, JsonSchema]) -> None:
-    """Say of an operation's open parts what they are: schemas of payloads, and mappings with expressions."""
+    """Describe an operation's open parts: schemas of payloads, and mappings with expressions."""
     operation["input"] = {**_told(operation["input"]), "$ref": "#/$defs/JsonSchema"}
     operation["output"] = {
         **_told(operation["output"]),
@@ -84,7 +84,7 @@ def _open_leaves(operation: dict[str, JsonSchema]) -> None:
 
 
 def _open_rules(rule: JsonSchema) -> None:
-    """Say of an error rule that its condition is an expression, and that it is of a result or of a failure."""
+    """Describe an error rule: its condition is an expression, of a result or of a failure."""
     properties = rule["properties"]
     properties["when"] = {**_told(properties["when"]), "anyOf": [_EXPRESSION, {"type": "null"}]}
     rule["anyOf"] = [{"required": ["when"]}, {"required": ["on"]}]
@@ -179,7 +179,7 @@ def _each_operation(schema: JsonSchema) -> JsonSchema:
 
 
 def _each_rule(on: JsonSchema) -> JsonSchema:
-    """Say of which failures of the handler an error rule can be."""
+    """Describe which failures of the handler an error rule can be for."""
     return {"items": {"properties": {"on": on}}}
 
 
@@ -254,6 +254,6 @@ def _model(name: str, model: type[BaseModel], definitions: dict[str, JsonSchema]
 
 
 def _told(schema: JsonSchema, property_name: str | None = None) -> JsonSchema:
-    """Give what is said of a schema, or of a property of it, and nothing of what it demands."""
+    """Return what is said of a schema, or of a property of it, and nothing of what it demands."""
     part = schema if property_name is None else schema["properties"][property_name]
     return {"description": part["description"]} if "description" in part else {}

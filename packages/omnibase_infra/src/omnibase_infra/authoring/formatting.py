@@ -183,7 +183,7 @@ class _Printer:
     # --- Lines ----------------------------------------------------------------------------------------------------
 
     def _fits(self, node: yaml.CollectionNode, column: int) -> bool:
-        """Say whether a collection stays on one line: it was written so, it is short, and nothing is said within."""
+        """Check whether a collection stays on one line: it was written so, it is short, and nothing is said within."""
         if not node.flow_style:
             return False
         start, end = node.start_mark.line, node.end_mark.line
@@ -203,7 +203,7 @@ class _Printer:
         return "\n".join(self._written(node))
 
     def _written(self, node: yaml.Node) -> list[str]:
-        """Give a plain or quoted text as it was written, its further lines without their indentation."""
+        """Return a plain or quoted text as it was written, its further lines without their indentation."""
         start, end = node.start_mark, node.end_mark
         if start.line == end.line:
             return [self.lines[start.line][start.column : end.column]]
@@ -256,19 +256,19 @@ class _Printer:
 
 
 def _with_next(pairs: Sequence[tuple[yaml.Node, yaml.Node]]) -> Iterator[tuple[yaml.Node, yaml.Node, yaml.Node | None]]:
-    """Give each pair with the node that comes after it."""
+    """Yield each pair with the node that comes after it."""
     for index, (first, second) in enumerate(pairs):
         yield first, second, pairs[index + 1][0] if index + 1 < len(pairs) else None
 
 
 def keys_of(declared: Any) -> list[str]:
-    """Give the keys of a model in their order; none for what is no model."""
+    """Return the keys of a model in their order; none for what is no model."""
     model = _model_of(declared)
     return [] if model is None else [_key(name, model) for name in model.model_fields]
 
 
 def below(declared: Any, key: str | None) -> Any:
-    """Give what is declared for a key of a mapping, or for the items of a list."""
+    """Return what is declared for a key of a mapping, or for the items of a list."""
     model = _model_of(declared)
     if model is not None:
         fields = {_key(name, model): it.annotation for name, it in model.model_fields.items()}

@@ -40,7 +40,7 @@ _OF_NAMED = ("$defs", "definitions", "dependentSchemas", "patternProperties", "p
 
 
 def schema_of(model: type[BaseModel], *, prefix: str = "") -> tuple[JsonSchema, dict[str, JsonSchema]]:
-    """Give a model's schema, and those that it refers to as `#/$defs/<prefix><name>`, by these names.
+    """Return a model's schema, and those that it refers to as `#/$defs/<prefix><name>`, by these names.
 
     What a docstring says of a field is the field's description. Titles are left out: they only repeat names.
     """
@@ -50,13 +50,13 @@ def schema_of(model: type[BaseModel], *, prefix: str = "") -> tuple[JsonSchema, 
 
 
 def tidy(schema: JsonSchema) -> JsonSchema:
-    """Say in a model's schema what pydantic knows and leaves out, and leave out what tells nobody anything."""
+    """Describe in a model's schema what pydantic knows and leaves out, and leave out what tells nobody anything."""
     result: JsonSchema = mapped(schema, _tidied)
     return result
 
 
 def mapped(schema: Any, change: Callable[[JsonSchema], JsonSchema]) -> Any:
-    """Give a schema with each schema within it changed, the innermost first."""
+    """Return a schema with each schema within it changed, the innermost first."""
     if not isinstance(schema, Mapping):
         return schema
     result = dict(schema)
@@ -83,7 +83,7 @@ def resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str,
 
 
 def told_of_fields(docstring: str) -> Iterator[tuple[str, str]]:
-    """Give what a docstring says of each `field`: its item of the list, or the sentences that name it."""
+    """Yield what a docstring says of each `field`: its item of the list, or the sentences that name it."""
     headed: set[str] = set()
     sentences: list[str] = []
     for part in _paragraphs(docstring):
@@ -124,12 +124,12 @@ def _described(properties: Mapping[str, JsonSchema], docstring: str) -> dict[str
 
 
 def _form(schema: Mapping[str, Any]) -> list[str]:
-    """Give what the form of a name is, where that is all that was said so far."""
+    """Return what the form of a name is, where that is all that was said so far."""
     return [str(schema["description"])] if "description" in schema else []
 
 
 def _unwrapped(docstring: str) -> str:
-    """Give a docstring with a line for each paragraph and item, as an editor shows it."""
+    """Return a docstring with a line for each paragraph and item, as an editor shows it."""
     return "\n".join(_paragraphs(docstring))
 
 
@@ -151,7 +151,7 @@ def _at(root: Mapping[str, Any], reference: str) -> Mapping[str, Any]:
 
 
 def sample(schema: Any, root: Mapping[str, Any] | None = None) -> Any:
-    """Give the first example, or a value with every required part and no other.
+    """Return the first example, or a value with every required part and no other.
 
     Patterns are beyond it: text that has to match one is given as `text`, and may not fit.
     """

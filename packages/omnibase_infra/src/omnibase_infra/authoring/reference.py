@@ -61,7 +61,7 @@ ENGINE: Mapping[str, EngineError] = {
 
 
 def failures_of(node: CompiledNode) -> dict[str, EngineError]:
-    """Give the codes that can come of a node: one that calls nobody, or waits for nobody, has fewer."""
+    """Return the codes that can come of a node: one that calls nobody, or waits for nobody, has fewer."""
     without = set()
     if len(node.contract.operations) == 1:
         without.add("operation_missing")
@@ -80,7 +80,7 @@ def reference(
     handlers: Mapping[str, HandlerDescription],
     answers: Mapping[tuple[str, str], Mapping[str, Any]],
 ) -> dict[str, str]:
-    """Give the pages by their file names. `answers` are known answers to examples, by node and operation."""
+    """Return the pages by their file names. `answers` are known answers to examples, by node and operation."""
     pages = {INDEX: _index(nodes, hosts)}
     for node in nodes:
         known = {operation: it for (name, operation), it in answers.items() if name == node.contract.name}
@@ -89,7 +89,7 @@ def reference(
 
 
 def example_payload(operation: CompiledOperation) -> Any:
-    """Give the payload that shows how an operation is asked: the first example of its input, or one made up."""
+    """Return the payload that shows how an operation is asked: the first example of its input, or one made up."""
     made = sample(operation.input_schema)
     return made if isinstance(made, dict) else {}
 
@@ -208,7 +208,7 @@ def _rules(operation: Operation) -> str:
 
 
 def _condition(rule: ErrorRule) -> str:
-    """Say of which failure a rule is, if of any, and under which condition it holds, if under any."""
+    """Describe which failure a rule is for, and under which condition it holds."""
     parts = [] if rule.on is None else [f"the handler fails with {_code(rule.on)}"]
     if rule.when is not None:
         parts.append(_written(rule.when))

@@ -107,7 +107,7 @@ def host(
 
 
 def function_path(name: str) -> PurePath:
-    """Give where the function of a compute node goes."""
+    """Return where the function of a compute node goes."""
     return PurePath(LOGIC_PACKAGE) / f"{_function_name(name)}.py"
 
 
@@ -150,7 +150,7 @@ def _example_of(schema: Mapping[str, Any]) -> Any:
 
 
 def _type_of_field(asked: OperationDescription, name: str) -> Document:
-    """Say of a payload's field what the request's field of that name takes; text where there is none."""
+    """Return what the request's field of that name takes for a payload's field; text where there is none."""
     schema = asked.request.model_json_schema()
     if name not in schema.get("properties", {}):
         return {"type": "string"}

@@ -34,12 +34,12 @@ class FieldRow:
 
 
 def fields_of(schema: Mapping[str, Any]) -> list[FieldRow]:
-    """Give the fields of an object and of the objects within it, in the order of the schema."""
+    """Return the fields of an object and of the objects within it, in the order of the schema."""
     return list(_fields(schema, schema, "", _DEPTH_MAX))
 
 
 def type_of(schema: Any, root: Mapping[str, Any]) -> str:
-    """Say in a few words what a value may be."""
+    """Describe in a few words what a value may be."""
     if not isinstance(schema, Mapping):
         return "anything" if schema else "nothing"
     schema = resolved(schema, root)

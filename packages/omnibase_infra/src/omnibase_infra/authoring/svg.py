@@ -244,7 +244,7 @@ def _rows(scene: HostTopology) -> Iterator[NodeRow]:
 
 
 def _split(topic: str) -> tuple[str, str]:
-    """Give what the topics of a column share, and the rest: the node and its major version."""
+    """Return what the topics of a column share, and the rest: the node and its major version."""
     shared, node, version = topic.rsplit(".", 2)
     return f"{shared}.", f"{node}.{version}"
 

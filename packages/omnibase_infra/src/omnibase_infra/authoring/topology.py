@@ -51,7 +51,7 @@ class HostTopology:
 
 
 def landscape(hosts: Sequence[LoadedHost]) -> list[HostTopology]:
-    """Give a scene for each host: handlers and what is asked of them by name, nodes in the host's order."""
+    """Return a scene for each host: handlers and what is asked of them by name, nodes in the host's order."""
     return [_scene(host) for host in hosts]
 
 

@@ -21,14 +21,14 @@ class Comment:
 
 
 def compose(text: str) -> yaml.Node:
-    """Give the root node of a document that has no problems, and so is a mapping."""
+    """Return the root node of a document that has no problems, and so is a mapping."""
     root = yaml.compose(text, Loader=_LOADER)
     assert root is not None  # noqa: S101 - narrows the type; an empty document is a problem
     return root
 
 
 def lines_of(text: str) -> list[str]:
-    """Give the lines that the marks of nodes count."""
+    """Return the lines that the marks of nodes count."""
     return [line.removesuffix("\r") for line in text.split("\n")]
 
 
@@ -61,7 +61,7 @@ def _comment_at(line: str, words: Iterable[tuple[int, int]]) -> int | None:
 
 
 def all_comments(text: str) -> list[str]:
-    """Give the comments of a text, whatever their order: what formatting may move, and not lose."""
+    """Return the comments of a text, whatever their order: what formatting may move, and not lose."""
     own, behind = comments_of(lines_of(text), compose(text))
     return sorted([*(it.text for it in own), *behind.values()])
 
@@ -78,7 +78,7 @@ def _scalars(node: Any) -> Iterator[yaml.ScalarNode]:
 
 
 def _spans(lines: Sequence[str], node: yaml.ScalarNode) -> Iterator[tuple[int, int, int]]:
-    """Give the parts of lines that a scalar covers: the head of a block text too, since its comment is its own."""
+    """Yield the parts of lines that a scalar covers: the head of a block text too, since its comment is its own."""
     start, end = node.start_mark, node.end_mark
     for line in range(start.line, end.line + 1):
         first = start.column if line == start.line else 0
@@ -87,10 +87,10 @@ def _spans(lines: Sequence[str], node: yaml.ScalarNode) -> Iterator[tuple[int, i
 
 
 def spaced(comment: Comment, *, first: bool) -> list[str]:
-    """Give the comment, below an empty line if it was, and is not the first."""
+    """Return the comment, below an empty line if it was, and is not the first."""
     return [comment.text] if first or not comment.after_blank else ["", comment.text]
 
 
 def is_blank(lines: Sequence[str], number: int) -> bool:
-    """Say whether there is such a line, and nothing on it."""
+    """Check whether there is such a line, and nothing on it."""
     return number >= 0 and not lines[number].strip()

@@ -54,7 +54,7 @@ class TargetSlots:
         self._places.give_back()
 
     def _wait_s(self, rate_per_s: float, now_s: float, ends_s: float) -> float:
-        """Give a call a moment of its own, as far from all others as the rate wants; return how far off that is."""
+        """Return a call a moment of its own, as far from all others as the rate wants; return how far off that is."""
         begins_s = max(now_s, self._next_s)
         if begins_s > ends_s:
             rate = f"{rate_per_s:g} calls a second (limits.{self._name}.rate_per_s) are taken"
@@ -68,7 +68,7 @@ class LimitedHandler:
     """Lets calls through to a handler in the turns of their targets. A Handler."""
 
     def __init__(self, handler: Handler, limits: Mapping[str, TargetLimits]) -> None:
-        """Hold the handler, and the limits of each of its targets."""
+        """Keep the handler, and the limits of each of its targets."""
         self._handler = handler
         self._turns = {name: TargetSlots(name, of_target) for name, of_target in limits.items()}
 

@@ -45,7 +45,7 @@ class MeasuredHandler:
     """Does what a handler does, and counts it. A Handler."""
 
     def __init__(self, handler: Handler, figures: dict[CallLabels, CallFigures]) -> None:
-        """Hold the handler, and where its figures go."""
+        """Keep the handler, and where its figures go."""
         self._handler = handler
         self._figures = figures
 

@@ -12,7 +12,7 @@ class RedactingHandler:
     """Lets another do each call, and redacts what it raises: message and details. A Handler."""
 
     def __init__(self, handler: Handler, redactor: Redactor) -> None:
-        """Hold both."""
+        """Take both."""
         self._handler = handler
         self._redactor = redactor
 

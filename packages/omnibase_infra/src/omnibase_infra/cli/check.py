@@ -57,7 +57,7 @@ def check(paths: tuple[Path, ...], form: Format, *, live: bool) -> None:
 
 
 def _nodes_with_unread_functions(registry: FileRegistry) -> Sequence[str]:
-    """Give the nodes whose functions were not looked at: it is a host that says which packages may be imported."""
+    """Return the nodes whose functions were not looked at: it is a host that says which packages may be imported."""
     listed = {node.contract.name for host in registry.hosts.values() for node in host.nodes}
     contracts = [it.contract for it in registry.nodes.values()]
     with_functions = {it.name for it in contracts if any(operation.logic for operation in it.operations.values())}

@@ -21,12 +21,12 @@ _NODE_WIDTH = 33
 
 
 def counted(number: int, noun: str) -> str:
-    """Give `1 case`, `2 cases`."""
+    """Return `1 case`, `2 cases`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def file_lines(outcome: FileOutcome) -> Iterator[str]:
-    """Give a line for a file, and below it what is not as expected."""
+    """Yield a line for a file, and below it what is not as expected."""
     verdict = f"{outcome.failed} failed" if outcome.failed else "ok"
     yield f"{_cut(outcome.path):<{_PATH_WIDTH}} {counted(len(outcome.cases), 'case'):>9}  {verdict}"
     for case in outcome.cases:
@@ -39,13 +39,13 @@ def file_lines(outcome: FileOutcome) -> Iterator[str]:
 
 
 def failure_lines(line: int, failure: FailedExpectation) -> Iterator[str]:
-    """Give one failure: what it is, the line of the expectation, and the difference."""
+    """Yield one failure: what it is, the line of the expectation, and the difference."""
     yield f"line {line}: {failure.message}"
     yield from (f"    {it}" for it in failure.lines)
 
 
 def total_line(outcomes: Sequence[FileOutcome], took_s: float) -> str:
-    """Give the sum of all."""
+    """Return the sum of all."""
     cases: list[CaseOutcome] = [case for outcome in outcomes for case in outcome.cases]
     failed = sum(outcome.failed for outcome in outcomes)
     where = f"{counted(len(cases), 'case')} in {counted(len(outcomes), 'file')}"
@@ -53,7 +53,7 @@ def total_line(outcomes: Sequence[FileOutcome], took_s: float) -> str:
 
 
 def coverage_lines(coverage: Mapping[str, Coverage]) -> Iterator[str]:
-    """Give a table of the nodes, and what is not shown of each."""
+    """Yield a table of the nodes, and what is not shown of each."""
     yield f"{'node':<{_NODE_WIDTH}} {'operations':>10} {'rules':>9} {'errors':>9} {'shown':>8}"
     for name, shown in coverage.items():
         operations, rules, errors = ("{}/{}".format(*shown.count(kind)) for kind in KINDS)

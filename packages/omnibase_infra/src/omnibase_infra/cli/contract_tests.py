@@ -110,7 +110,7 @@ def load_contract_tests(paths: Iterable[Path]) -> ContractTests:
 
 
 def documents_at(path: Path, found: Sequence[ContractDocument]) -> Iterator[ContractDocument]:
-    """Give what a path means of what its folder holds, hosts aside."""
+    """Yield what a path means of what its folder holds, hosts aside."""
     if path.is_dir():
         yield from (it for it in found if "host/v1" not in it.text or not is_host(it))
         return
@@ -135,7 +135,7 @@ def _tree(document: ContractDocument) -> Mapping[str, Any]:
 def _with_functions(
     tests: NodeTests, document: Document, node: CompiledNode, written: Document, hosts: Sequence[Mapping[str, Any]]
 ) -> tuple[CompiledNode, list[Problem]]:
-    """Give the node as it is with its functions. The tests, or a host of the node, allow their package."""
+    """Return the node as it is with its functions. The tests, or a host of the node, allow their package."""
     of_hosts = [it for host in hosts if tests.node in _listed(host, "nodes") for it in _listed(host, "logic_packages")]
     packages = [*tests.logic_packages, *of_hosts]
     functions: dict[str, NodeFunction] = {}
@@ -157,6 +157,6 @@ def _with_functions(
 
 
 def _listed(tree: Mapping[str, Any], key: str) -> Sequence[Any]:
-    """Give a list of a contract that nobody has checked."""
+    """Return a list of a contract that nobody has checked."""
     found = tree.get(key)
     return found if isinstance(found, list) else ()

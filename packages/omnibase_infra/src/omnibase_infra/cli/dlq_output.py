@@ -23,7 +23,7 @@ _NAME_WIDTH = 18
 
 
 def lines_of(letters: Sequence[DeadLetter]) -> Iterator[str]:
-    """Give one line a letter: place, time, code, key, message. Letters that were redriven say so."""
+    """Yield one line a letter: place, time, code, key, message. Letters that were redriven say so."""
     rows = [
         (str(it.place), clock(it.failed_at), clean(it.code) or "-", key_text(it.key), clean(_said(it)))
         for it in letters
@@ -36,7 +36,7 @@ def lines_of(letters: Sequence[DeadLetter]) -> Iterator[str]:
 
 
 def whole(letter: DeadLetter) -> Iterator[str]:
-    """Give everything of one letter, line by line."""
+    """Yield everything of one letter, line by line."""
     yield _named("place", str(letter.place))
     yield _named("node", clean(letter.node))
     for name, fact in letter.facts.items():
@@ -53,7 +53,7 @@ def whole(letter: DeadLetter) -> Iterator[str]:
 
 
 def as_json(letter: DeadLetter) -> dict[str, Any]:
-    """Give a letter without its value and its headers, for programs."""
+    """Return a letter without its value and its headers, for programs."""
     source = letter.source
     return {
         "place": str(letter.place),
@@ -100,7 +100,7 @@ def figures_of(letters: Iterable[DeadLetter]) -> dict[tuple[str, str], Figures]:
 
 
 def figures_lines(figures: Mapping[tuple[str, str], Figures]) -> Iterator[str]:
-    """Give a table: a line a node, and below it a line a code."""
+    """Yield a table: a line a node, and below it a line a code."""
     head = ("waiting", "redriven", "oldest", "newest")
     yield f"{'node, code':<{_FIGURES_CODE_WIDTH}} {head[0]:>7} {head[1]:>8} {head[2]:<17} {head[3]:<17}".rstrip()
     last = None
@@ -116,7 +116,7 @@ def figures_lines(figures: Mapping[tuple[str, str], Figures]) -> Iterator[str]:
 
 
 def figures_json(figures: Mapping[tuple[str, str], Figures]) -> Iterator[dict[str, Any]]:
-    """Give the same as the table, an object a node and code."""
+    """Yield the same as the table, an object a node and code."""
     for (node, code), it in figures.items():
         yield {
             "node": node,
@@ -129,7 +129,7 @@ def figures_json(figures: Mapping[tuple[str, str], Figures]) -> Iterator[dict[st
 
 
 def clock(moment: datetime) -> str:
-    """Give a time in a form that `--since` takes."""
+    """Return a time in a form that `--since` takes."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -139,12 +139,12 @@ def clean(text: str) -> str:
 
 
 def key_text(value: bytes | None) -> str:
-    """Give a key, a header or a fact as text."""
+    """Return a key, a header or a fact as text."""
     return "-" if value is None else clean(value.decode(errors="backslashreplace"))
 
 
 def columns(text: str) -> int:
-    """Give how many columns a text takes in a terminal."""
+    """Return how many columns a text takes in a terminal."""
     return len(text) if text.isascii() else sum(2 if east_asian_width(it) in "WF" else 1 for it in text)
 
 
@@ -159,13 +159,13 @@ def cut(text: str, width: int) -> str:
 
 
 def padded(text: str, width: int) -> str:
-    """Give a cell of a table: cut or filled up to a width."""
+    """Return a cell of a table: cut or filled up to a width."""
     found = cut(text, width)
     return found + " " * (width - columns(found))
 
 
 def hex_dump(data: bytes) -> Iterator[str]:
-    """Give lines of offset, sixteen bytes in hexadecimal, and the same as ASCII."""
+    """Yield lines of offset, sixteen bytes in hexadecimal, and the same as ASCII."""
     for begin in range(0, len(data), 16):
         row = data[begin : begin + 16]
         text = "".join(chr(it) if 32 <= it < 127 else "." for it in row)

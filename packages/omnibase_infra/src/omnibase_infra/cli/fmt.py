@@ -54,7 +54,7 @@ def fmt(paths: tuple[Path, ...], *, check: bool, diff: bool) -> None:
 
 
 def _refuse_faulty(documents: Iterable[ContractDocument]) -> None:
-    """Tell what `check` would tell of each contract that is no contract. Raises InvalidContracts."""
+    """Report what `check` would tell of each contract that is no contract. Raises InvalidContracts."""
     problems: list[Problem] = []
     for document in documents:
         if _is_faulty(document):

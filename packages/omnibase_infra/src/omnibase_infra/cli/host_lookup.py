@@ -55,14 +55,14 @@ def host_of(node: str | None, host: Path | None, broker: str | None) -> LoadedHo
 
 
 def bus_of(loaded: LoadedHost) -> KafkaSettings:
-    """Give the settings of a host's bus, secrets and all."""
+    """Return the settings of a host's bus, secrets and all."""
     settings = resolved(loaded.settings.bus, process_secrets(loaded.contract.secrets))
     assert isinstance(settings, KafkaSettings)  # noqa: S101 - narrows the type; the registry validated it
     return settings
 
 
 def major_of(loaded: LoadedHost, node: str) -> int:
-    """Give the major version in which a host serves a node. Raises NodeNotServed, which names the nearest."""
+    """Return the major version in which a host serves a node. Raises NodeNotServed, which names the nearest."""
     majors = {it.contract.name: it.contract.major for it in loaded.nodes}
     if node not in majors:
         hint, _ = suggestion(node, majors)

@@ -113,7 +113,7 @@ def _check_name(name: str, parameter: str) -> None:
 
 
 def _valid(name: str) -> str:
-    """Give the nearest name that is allowed; nothing where too little is left."""
+    """Return the nearest name that is allowed; nothing where too little is left."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
     words = re.sub(r"[^a-z0-9]+", "-", parted).strip("-0123456789")
     return words[:SLUG_LENGTH_MAX].rstrip("-")
@@ -166,7 +166,7 @@ def _has_host(folder: Path) -> bool:
 
 
 def _has_host_without(folder: Path, name: str) -> bool:
-    """Say whether the folder's hosts leave the node out; hosts with problems are not looked into."""
+    """Check whether the folder's hosts leave the node out; hosts with problems are not looked into."""
     try:
         hosts = registry_of(_documents_in(folder)).hosts.values()
     except InvalidContracts:

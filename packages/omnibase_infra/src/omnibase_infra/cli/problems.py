@@ -27,7 +27,7 @@ _CUT = "..."
 
 
 def report(problems: Sequence[Problem], form: Format, *, width: int) -> str:
-    """Give all problems in one of the formats; `width` is that of the terminal, in columns, for text."""
+    """Return all problems in one of the formats; `width` is that of the terminal, in columns, for text."""
     match form:
         case "text":
             told = "\n\n".join(_as_text(problem, width=width) for problem in problems)
@@ -41,12 +41,12 @@ def report(problems: Sequence[Problem], form: Format, *, width: int) -> str:
 
 
 def terminal_width() -> int:
-    """Give the columns that there are to fill; beside a terminal, 80."""
+    """Return the columns that there are to fill; beside a terminal, 80."""
     return min(shutil.get_terminal_size((_WIDTH_ELSEWHERE, 0)).columns, _WIDTH_MOST)
 
 
 def summary(problems: Sequence[Problem]) -> str:
-    """Say how many problems there are and, in as many words, where more is said about them."""
+    """Describe how many problems there are and, in as many words, where more is said about them."""
     files = len({problem.path for problem in problems})
     codes = sorted({problem.code for problem in problems})
     more = codes[0] if len(codes) == 1 else "CODE"
@@ -57,7 +57,7 @@ def summary(problems: Sequence[Problem]) -> str:
 
 
 def _as_text(problem: Problem, *, width: int) -> str:
-    """Give `file:line:column: message [code]`, then the line as it is written, and a caret below what is meant."""
+    """Return `file:line:column: message [code]`, then the line as it is written, and a caret below what is meant."""
     width = max(width, _WIDTH_LEAST)
     said = f"{problem.message} [{problem.code}]"
     place = f"{problem.path}:{problem.line}:{problem.column}:"
@@ -135,7 +135,7 @@ def _as_json(problem: Problem) -> dict[str, Any]:
 
 
 def _as_github(problem: Problem) -> str:
-    """Give a workflow command, which GitHub shows at the line of a pull request."""
+    """Return a workflow command, which GitHub shows at the line of a pull request."""
     properties = {
         "file": problem.path,
         "line": problem.line,
@@ -153,7 +153,7 @@ def _escaped(text: str, also: str) -> str:
 
 
 def _as_sarif(problems: Sequence[Problem]) -> dict[str, Any]:
-    """Give a log as of https://docs.oasis-open.org/sarif/sarif/v2.1.0/. Every code is a rule, with its page as help."""
+    """Return a log as of https://docs.oasis-open.org/sarif/sarif/v2.1.0/: each code is a rule with its page."""
     rules = list(pages())
     driver = {
         "name": "runtime-host check",

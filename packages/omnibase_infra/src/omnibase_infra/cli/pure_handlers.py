@@ -38,7 +38,7 @@ class _Generous:
 
 @contextmanager
 def pure_handlers() -> Iterator[Mapping[str, InlineHandler]]:
-    """Give them by type. Functions are watched, and interrupted as in production, if later: on the main thread only."""
+    """Yield them by type. Functions are watched, and on the main thread interrupted as in production."""
     with alarm_budget() as budget:
         compute = ComputeHandler(guarded_import(), budget=_Generous(budget), workers=_NoWorkers())
         yield {COMPUTE: compute, LOCAL_DESCRIPTION.handler_type: LocalHandler()}

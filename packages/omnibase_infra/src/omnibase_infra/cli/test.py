@@ -89,7 +89,7 @@ def _run(rehearsals: ContractTests) -> list[FileOutcome]:
 
 
 def _arguments(paths: tuple[Path, ...], *, junit: Path | None, coverage: bool, fail_under: float | None) -> list[str]:
-    """Give the command line again, without --watch."""
+    """Return the command line again, without --watch."""
     options = [f"--junit={junit}"] if junit is not None else []
     options += ["--coverage"] if coverage else []
     options += [f"--fail-under={fail_under}"] if fail_under is not None else []

@@ -39,7 +39,7 @@ def watch(arguments: Sequence[str], paths: Sequence[Path]) -> None:
 
 
 def _seen(folders: Iterable[Path], modules: Iterable[Path]) -> Mapping[Path, tuple[int, int]]:
-    """Give each file with its time and size."""
+    """Return each file with its time and size."""
     found: dict[Path, tuple[int, int]] = {}
     for file in (*(it for folder in folders for it in _contracts_below(folder)), *modules):
         try:
@@ -51,14 +51,14 @@ def _seen(folders: Iterable[Path], modules: Iterable[Path]) -> Mapping[Path, tup
 
 
 def _contracts_below(folder: Path) -> Iterator[Path]:
-    """Give the files that may be contracts or tests. They are looked at several times a second, and so not opened."""
+    """Yield the files that may be contracts or tests. They are looked at several times a second, and so not opened."""
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(place, name) for name in names if name.endswith((".yaml", ".yml")))
 
 
 def _modules_named_in(folder: Path) -> Iterator[Path]:
-    """Give the modules of every package that a host or a test of a folder allows."""
+    """Yield the modules of every package that a host or a test of a folder allows."""
     try:
         documents = [it for it in read_with_tests(folder) if "logic_packages" in it.text]
     except InvalidContracts:
@@ -70,7 +70,7 @@ def _modules_named_in(folder: Path) -> Iterator[Path]:
 
 
 def _modules(package: str) -> Iterator[Path]:
-    """Give the files of a package, without importing more of it than what is above it."""
+    """Yield the files of a package, without importing more of it than what is above it."""
     try:
         spec = find_spec(package)
     except (ImportError, ValueError):

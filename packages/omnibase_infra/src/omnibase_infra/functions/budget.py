@@ -50,7 +50,7 @@ class AlarmBudget:
 
 @contextmanager
 def alarm_budget() -> Iterator[AlarmBudget]:
-    """Give a budget for as long as the context is open; it takes the process's SIGALRM. On the main thread only."""
+    """Yield a budget for as long as the context is open; it takes the process's SIGALRM. On the main thread only."""
     budget = AlarmBudget()
     before = signal.signal(signal.SIGALRM, budget.alarm)
     try:

@@ -45,7 +45,7 @@ def find_with_tests(path: PurePath, /) -> ContractFiles:
 
 
 def is_test(path: PurePath) -> bool:
-    """Say whether a file is named as the tests of a contract are."""
+    """Check whether a file is named as the tests of a contract are."""
     return path.suffix in _SUFFIXES and path.stem.endswith(".test")
 
 

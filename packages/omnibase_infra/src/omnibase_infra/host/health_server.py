@@ -50,7 +50,7 @@ Pages = Mapping[str, Callable[[], Awaitable[Page]]]
 
 
 def json_page(document: Any, status: int = 200, *headers: tuple[str, str]) -> Page:
-    """Give a page of JSON, in ASCII: half a surrogate pair, which an error's text may hold, has no form in UTF-8."""
+    """Return a page of JSON, in ASCII: half a surrogate pair, which an error's text may hold, has no form in UTF-8."""
     return Page(status, "application/json", json.dumps(document), headers)
 
 
@@ -224,7 +224,7 @@ def _written(http: h11.Connection, page: Page, *, ends: bool, with_body: bool = 
 
 
 async def _part(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Say that nothing more comes, and let the client hang up first: one that is hung up on may lose the answer."""
+    """Report that nothing more comes, and let the client hang up first: one that is hung up on may lose the answer."""
     writer.write_eof()
     async with asyncio.timeout(_LINGER_S):
         while await reader.read(_READ_BYTES):

@@ -20,12 +20,12 @@ class NotAHost(OnexError):
 
 
 def contracts_dir_of(host_path: Path) -> Path:
-    """Give the folder with a host's nodes: the one that holds `hosts/`, else the one that holds the file."""
+    """Return the folder with a host's nodes: the one that holds `hosts/`, else the one that holds the file."""
     return contracts_dir_above(host_path.parent)
 
 
 def contracts_dir_above(folder: Path) -> Path:
-    """Give the folder of all contracts for one that may be its `hosts` or its `nodes`."""
+    """Return the folder of all contracts for one that may be its `hosts` or its `nodes`."""
     if folder.resolve().name not in ("hosts", "nodes"):
         return folder
     return folder.parent if folder.name else folder / ".."
@@ -55,7 +55,7 @@ _CONTRACT = re.compile(r"^contract:[ ]+[\"']?(\w+)", re.MULTILINE)
 
 
 def is_host(document: ContractDocument) -> bool:
-    """Say whether a document calls itself a host contract."""
+    """Check whether a document calls itself a host contract."""
     # What stands at the start of a line can be nothing else. To parse each file twice would take as long again.
     if match := _CONTRACT.search(document.text):
         return match[1] == "host"

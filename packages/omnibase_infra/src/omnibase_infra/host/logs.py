@@ -35,7 +35,7 @@ _Line = Mapping[str, object]
 
 
 def utc_now() -> datetime:
-    """Give the time in UTC."""
+    """Return the time in UTC."""
     return datetime.now(UTC)
 
 
@@ -77,7 +77,7 @@ class LogObserver:
     """
 
     def __init__(self, emit: Callable[[str, str, Mapping[str, object]], None], *, level: str) -> None:
-        """Hold what logs an event of a level, by its name and fields, and the lowest level that is logged."""
+        """Keep what logs an event of a level, by its name and fields, and the lowest level that is logged."""
         self.verbose = level == "debug"
         self._emit = emit
         self._logged = frozenset(_LEVELS[_LEVELS.index(level) :])
@@ -207,7 +207,7 @@ def _told(error: BaseException, *, with_traceback: bool) -> dict[str, str]:
 
 
 def _plain(value: object) -> object:
-    """Give a value as JSON says it; what it cannot say becomes text."""
+    """Return a value as JSON says it; what it cannot say becomes text."""
     if isinstance(value, str):
         return value
     with suppress(Exception):
@@ -218,12 +218,12 @@ def _plain(value: object) -> object:
 
 
 def _as_json(line: _Line) -> str:
-    """Give one line of ASCII: no value can break it, nor the encoding of the stream."""
+    """Return one line of ASCII: no value can break it, nor the encoding of the stream."""
     return json.dumps(line)
 
 
 def _as_text(line: _Line, *, coloured: bool) -> str:
-    """Give a line for a reader: `12:00:00Z info    host_started host=demo nodes=6`, wrapped at 80 columns."""
+    """Return a line for a reader: `12:00:00Z info    host_started host=demo nodes=6`, wrapped at 80 columns."""
     time, level = f"{line['timestamp']}"[11:19] + "Z", str(line["level"])
     shown = [f"{key}={_shown(value)}" for key, value in line.items() if key not in _SHOWN_APART]
     text = textwrap.fill(
@@ -243,7 +243,7 @@ _SHOWN_APART = frozenset({"timestamp", "level", "event", "traceback"})
 
 
 def _shown(value: object) -> str:
-    """Give a field's value as one word, or in quotes."""
+    """Return a field's value as one word, or in quotes."""
     text = _visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
     return text if (text and not set(text) & set(" =\"'")) or not isinstance(value, str) else f'"{text}"'
 

@@ -43,7 +43,7 @@ class LocalHandlerFactory:
 
     @asynccontextmanager
     async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[InlineHandler]:  # noqa: ARG002 - it has nothing to set
-        """Give the handler."""
+        """Yield the handler."""
         yield LocalHandler()
 
 
@@ -53,12 +53,12 @@ class ComputeHandlerFactory:
     description: HandlerDescription = COMPUTE_DESCRIPTION
 
     def __init__(self, *, strict: bool = False) -> None:
-        """Say whether functions are watched while they run."""
+        """Take whether functions are watched while they run."""
         self._strict = strict
 
     @asynccontextmanager
     async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[InlineHandler]:  # noqa: ARG002 - it has no targets
-        """Give the handler. On the loop, a signal interrupts functions; workers are started as they are needed."""
+        """Yield the handler. On the loop, a signal interrupts functions; workers are started as they are needed."""
         assert isinstance(settings, ComputeSettings)  # noqa: S101 - narrows the type; the registry validated it
         with (
             alarm_budget() as budget,
@@ -81,12 +81,12 @@ class ComputeHandlerFactory:
 
 
 def bus_factory() -> BusFactory:
-    """Give the one bus that there is."""
+    """Return the one bus that there is."""
     return KafkaBusFactory()
 
 
 def handler_factories(*, strict: bool = False, place: RequestContext | None = None) -> Mapping[str, HandlerFactory]:
-    """Give every handler by its type; with `strict`, functions are watched while they run.
+    """Return every handler by its type; with `strict`, functions are watched while they run.
 
     `place` is that of the host: whoever opens handlers gives it.
 
@@ -171,12 +171,12 @@ class _MadeWhenAsked(Mapping[str, T]):
 
 
 def store_factories() -> Mapping[str, StoreFactory]:
-    """Give every store in which nodes with `idempotency` may keep their answers, by its name."""
+    """Return every store in which nodes with `idempotency` may keep their answers, by its name."""
     return {"memory": MemoryStoreFactory(), "postgres": PostgresStoreFactory()}
 
 
 def catalog() -> Catalog:
-    """Give what contracts may refer to on this machine."""
+    """Return what contracts may refer to on this machine."""
     factories = handler_factories()
 
     def described(name: str) -> HandlerDescription:
@@ -192,7 +192,7 @@ def catalog() -> Catalog:
 
 
 def function_reader() -> Callable[[str, Sequence[str]], Sequence[Problem]]:
-    """Give what reads functions that can be imported, each once, for what is not pure."""
+    """Return what reads functions that can be imported, each once, for what is not pure."""
 
     @cache
     def findings() -> Callable[..., Iterable[Finding]]:

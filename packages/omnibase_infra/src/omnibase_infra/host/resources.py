@@ -49,7 +49,7 @@ class HostResources:
         calls: dict[CallLabels, CallFigures],
         tracer: "OtelTracer | None",
     ) -> None:
-        """Hold what is needed to open; nothing is opened yet."""
+        """Keep what is needed to open; nothing is opened yet."""
         self._loaded = loaded
         self._secrets = secrets
         self._rotation = rotation
@@ -65,7 +65,7 @@ class HostResources:
         return sorted(asked | {it.watch.handler for it in self._loaded.watches})
 
     def names_of_secrets(self) -> frozenset[str]:
-        """Give every secret that is needed here: what no node of the host uses is not opened."""
+        """Return every secret that is needed here: what no node of the host uses is not opened."""
         of_handlers = [it for name in self.handler_types for it in self._settings_of(name)]
         store = [] if self._loaded.settings.store is None else [self._loaded.settings.store]
         vaults = vaults_of(self._loaded).values()
@@ -84,7 +84,7 @@ class HostResources:
 
     @asynccontextmanager
     async def handler(self, factory: HandlerFactory) -> AsyncIterator[Handler | InlineHandler]:
-        """Give a handler that stays open, whatever becomes of its secrets; count its calls and limit them."""
+        """Yield a handler that stays open, whatever becomes of its secrets; count its calls and limit them."""
         handler_type = factory.description.handler_type
         open_ = partial(self._opened, factory)
         secrets = frozenset().union(*map(secrets_of, self._settings_of(handler_type)))
@@ -105,7 +105,7 @@ class HostResources:
 
     @asynccontextmanager
     async def store(self) -> AsyncIterator[IdempotencyStore]:
-        """Give the store of answers that the host contract names, whatever becomes of its secrets."""
+        """Yield the store of answers that the host contract names, whatever becomes of its secrets."""
         binding, settings = self._loaded.contract.idempotency, self._loaded.settings.store
         assert binding is not None  # noqa: S101 - the registry saw to it
         assert settings is not None  # noqa: S101 - likewise
@@ -146,21 +146,21 @@ class HostResources:
         return {name: written.get(name, TargetLimits()) for name in targets if name in written or name not in asked}
 
     def _settings_of(self, handler_type: str) -> list[BaseModel]:
-        """Give what the host contract says of a handler: its settings, and each of its targets."""
+        """Return what the host contract says of a handler: its settings, and each of its targets."""
         written = self._loaded.settings
         settings = written.handlers.get(handler_type)
         return [*([settings] if settings else []), *written.targets.get(handler_type, {}).values()]
 
 
 def vaults_of(loaded: LoadedHost) -> dict[str, VaultTarget]:
-    """Give the targets in which secrets of the host itself are."""
+    """Return the targets in which secrets of the host itself are."""
     needed = {it.vault for it in loaded.contract.secrets.values() if isinstance(it, VaultSecret)}
     targets = loaded.settings.targets.get(VAULT, {})
     return {name: it for name, it in targets.items() if name in needed and isinstance(it, VaultTarget)}
 
 
 def configured_tracer() -> "OtelTracer | None":
-    """Give what tells of spans where OpenTelemetry is set up in this process; else it is not even imported."""
+    """Return what tells of spans where OpenTelemetry is set up in this process; else it is not even imported."""
     if "opentelemetry.trace" not in sys.modules:
         return None
     from omnibase_infra.host.tracing import configured_tracer as of_provider

@@ -61,7 +61,7 @@ def worker_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str
 
 
 def process_secrets(sources: Mapping[str, SecretSource]) -> "EnvironmentSecrets":
-    """Give the secrets of a host contract, and of this process."""
+    """Return the secrets of a host contract, and of this process."""
     return EnvironmentSecrets(os.environ, sources)
 
 
@@ -89,7 +89,7 @@ class EnvironmentSecrets:
         self._sources = sources or {}
 
     def resolve(self, name: str, /) -> str:
-        """Give the secret. Raises SecretMissing, which says what to set."""
+        """Return the secret. Raises SecretMissing, which says what to set."""
         match self._sources.get(name):
             case EnvironmentSecret(env=variable):
                 if value := self._environ.get(variable):
@@ -102,7 +102,7 @@ class EnvironmentSecrets:
         return self._of_process(name)
 
     def _in_place_of_vault(self, name: str) -> str:
-        """Give what the environment has: who asks here is no host, and has no session with Vault."""
+        """Return what the environment has: who asks here is no host, and has no session with Vault."""
         try:
             return self._of_process(name)
         except SecretMissing as error:

@@ -24,7 +24,7 @@ class Shutdown:
     """
 
     def __init__(self, stop_s: float, *, observer: Observer, abandon: Callable[[], None]) -> None:
-        """Hold what is needed; `begin` starts the time."""
+        """Keep what is needed; `begin` starts the time."""
         self.phase = ""
         self.in_time = True
         self.begun = False
@@ -42,11 +42,11 @@ class Shutdown:
         self._timer = get_running_loop().call_later(self._stop_s, self._at_deadline)
 
     def enter(self, phase: str) -> None:
-        """Note what is about to end."""
+        """Record what is about to end."""
         self.phase = phase
 
     def end(self) -> None:
-        """Note that everything has ended."""
+        """Record that everything has ended."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -60,7 +60,7 @@ class Shutdown:
         return max(0.0, min(drain_s, self._deadline_s - self._kept_s - time.monotonic()))
 
     def passed(self) -> None:
-        """Say, once, that the phase did not end in time."""
+        """Report, once, that the phase did not end in time."""
         if self.in_time:
             self.in_time = False
             meaning = "what is not committed is served again by the next owner of its partition"

@@ -161,7 +161,7 @@ def _check_folder(state_dir: Path) -> None:
 
 
 def _read(path: Path) -> HostState | None:
-    """Give what a file of this user says; None where it is another's, no file, too large, or says nothing."""
+    """Return what a file of this user says; None where it is another's, no file, too large, or says nothing."""
     try:
         # Not through a link, and without waiting for whoever would write into a pipe.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -23,7 +23,7 @@ _W3C = TraceContextTextMapPropagator()
 
 
 def configured_tracer() -> "OtelTracer | None":
-    """Give a tracer where somebody has set up a provider of them, and None where the library is merely imported."""
+    """Return a tracer where somebody has set up a provider of them, and None where the library is merely imported."""
     provider = trace.get_tracer_provider()
     return None if isinstance(provider, ProxyTracerProvider) else OtelTracer(provider)
 
@@ -39,7 +39,7 @@ class OtelTracer:
     """Tells of attempts and calls by OpenTelemetry. A Tracer."""
 
     def __init__(self, provider: TracerProvider) -> None:
-        """Say who makes the spans."""
+        """Take who makes the spans."""
         self._tracer = provider.get_tracer(_SCOPE)
 
     @contextmanager
@@ -74,7 +74,7 @@ class OtelTracer:
             yield AttemptSpan(span)
 
     def traced(self, handler: Handler) -> Handler:
-        """Give a handler each of whose calls is a span."""
+        """Return a handler each of whose calls is a span."""
         return _TracedHandler(handler, self._tracer)
 
 
@@ -85,7 +85,7 @@ class AttemptSpan:
     span: Span
 
     def carried(self, headers: Headers, /) -> Headers:
-        """Give the headers with this span as the context of the trace."""
+        """Return the headers with this span as the context of the trace."""
         context: dict[str, str] = {}
         _W3C.inject(context, trace.set_span_in_context(self.span))
         if not context:
@@ -94,7 +94,7 @@ class AttemptSpan:
         return [*(it for it in headers if it[0] not in _W3C.fields), *own]
 
     def failed(self, code: str, /) -> None:
-        """Note the code of the failure."""
+        """Record the code of the failure."""
         _fail(self.span, code)
 
 

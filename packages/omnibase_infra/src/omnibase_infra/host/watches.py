@@ -46,7 +46,7 @@ class Watcher:
         publish: Publish,
         observer: Observer,
     ) -> None:
-        """Hold what the watch needs."""
+        """Keep what the watch needs."""
         self.name = compiled.name
         self.state = "elsewhere"
         self._compiled = compiled

@@ -161,7 +161,7 @@ class Connections:
 
     @asynccontextmanager
     async def _one(self, peer: Peer) -> "AsyncIterator[HttpConnection]":
-        """Give a connection for one exchange, as soon as there is one. Raising inside throws it away."""
+        """Yield a connection for one exchange, as soon as there is one. Raising inside throws it away."""
         async with self._places:
             connection = await self._kept(peer) or self._fresh(peer)
             try:
@@ -283,7 +283,7 @@ class _Network(httpcore.AsyncNetworkBackend):
 def tls_context(
     what: str, *, needed: bool, ca_file: str | None, cert_file: str | None, key_file: str | None
 ) -> ssl.SSLContext:
-    """Give what connections trust, by default the system's authorities, and what they show.
+    """Return what connections trust, by default the system's authorities, and what they show.
 
     Raises HandlerError `tls_ca_file_unusable` or `tls_cert_file_unusable`.
     """

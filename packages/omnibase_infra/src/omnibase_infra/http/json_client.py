@@ -11,7 +11,7 @@ from omnibase_infra.http.json_messages import RestReply, RestRequest, RestServer
 
 @asynccontextmanager
 async def rest_client(server: RestServer) -> AsyncIterator["RestClient"]:
-    """Give a client of the server; nothing connects before the first request.
+    """Yield a client of the server; nothing connects before the first request.
 
     Raises HandlerError `tls_ca_file_unusable` or `tls_cert_file_unusable`.
     """
@@ -47,7 +47,7 @@ class RestClient:
     """
 
     def __init__(self, server: RestServer, connections: Connections) -> None:
-        """Hold what `rest_client` opens."""
+        """Keep what `rest_client` opens."""
         self._server = server
         self._connections = connections
 

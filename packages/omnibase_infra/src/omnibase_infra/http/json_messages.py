@@ -61,7 +61,7 @@ class RestServer:
         return urlsplit(self.url).netloc
 
     def redacted(self, text: str) -> str:
-        """Give a text without the secrets: servers like to repeat what they were sent."""
+        """Return a text without the secrets: servers like to repeat what they were sent."""
         for secret in sorted(self.secrets, key=len, reverse=True):
             if len(secret) >= _SECRET_LENGTH_MIN:
                 text = text.replace(secret, "***")
@@ -129,7 +129,7 @@ class RestReply:
 
 
 def json_content(value: object) -> bytes:
-    """Give a value as the body of a request."""
+    """Return a value as the body of a request."""
     return to_json(value)
 
 

@@ -28,7 +28,7 @@ def leads_elsewhere(path: str) -> bool:
 
 
 def checked_segments(segments: Iterable[str]) -> list[str]:
-    """Hold path segments to what stays in its place, however a server unescapes it. Raises ValueError."""
+    """Check that path segments stay in their place, however a server unescapes it. Raises ValueError."""
     checked = list(segments)
     for segment in checked:
         if not segment or _SLASH.search(segment) or leads_elsewhere(segment):
@@ -40,7 +40,7 @@ def checked_segments(segments: Iterable[str]) -> list[str]:
 
 
 def form_of_path(path: Any) -> str:
-    """Tell apart the two forms of a path: `segments`, or one `text`."""
+    """Distinguish the two forms of a path: `segments`, or one `text`."""
     return "segments" if isinstance(path, list | tuple) else "text"
 
 

@@ -16,7 +16,7 @@ class BlockingCalls:
 
     @contextmanager
     def on(self, name: str) -> Iterator[None]:
-        """Note that the thread waits for something. The innermost counts: a call may call back."""
+        """Record that the thread waits for something. The innermost counts: a call may call back."""
         before = self._stack
         self._stack = (*before, (name, time.monotonic()))
         try:

@@ -44,7 +44,7 @@ class KafkaBusFactory:
     async def open(
         self, *, settings: BaseModel, host: RuntimeHostContract, topics: Sequence[str], observer: Observer
     ) -> AsyncIterator["KafkaBus"]:
-        """Give the bus; with `bootstrap_servers: embedded`, the broker too."""
+        """Yield the bus; with `bootstrap_servers: embedded`, the broker too."""
         assert isinstance(settings, KafkaSettings)  # noqa: S101 - narrows the type; the registry validated it
         if settings.embedded and host.guarantee is Guarantee.EXACTLY_ONCE:
             raise BusError(
@@ -136,7 +136,7 @@ class KafkaBus:
         return self._transactor.transact(messages, offsets)
 
     def commit(self, offsets: Mapping[Partition, int], /) -> None:
-        """Note the offsets: they are committed twice a second, on revoke and when the iterator is closed."""
+        """Record the offsets: they are committed twice a second, on revoke and when the iterator is closed."""
         if self._consumers is not None:
             self._consumers.note(offsets)
 
@@ -173,7 +173,7 @@ class KafkaBus:
     async def listen(
         self, topics: Collection[str], *, hear: Callable[[Sequence[bytes]], None], listening: Callable[[str], None]
     ) -> AsyncIterator[None]:
-        """Give what is new on these topics to `hear`, on the loop, while the context is open.
+        """Yield what is new on these topics to `hear`, on the loop, while the context is open.
 
         `listening` is told each topic once, when nothing that comes from then on is missed.
         """

@@ -30,7 +30,7 @@ class Troubles:
     """What the connection last complained of: it tells more than that an operation timed out. Any thread's."""
 
     def __init__(self, address: str) -> None:
-        """Say where the broker is."""
+        """Take where the broker is."""
         self.count = 0
         self._address = address
         self._last: str | None = None

@@ -60,14 +60,14 @@ class BrokerConnectivity:
         return True
 
     def lost(self, error: KafkaError) -> None:
-        """Note that the broker cannot be reached."""
+        """Record that the broker cannot be reached."""
         if not self.down:
             self.down = True
             reason = self._why or error.str()
             self._tell("error", "broker_unreachable", address=self._address, reason=reason, next="trying on")
 
     def found(self) -> None:
-        """Note that the broker answered."""
+        """Record that the broker answered."""
         self._suspect = False
         self._why = ""
         self._told.clear()

@@ -104,7 +104,7 @@ class ConsumerThread:
         return not self._thread.is_alive()
 
     def note(self, offsets: Mapping[Partition, int]) -> None:
-        """Note what may be committed. Called by the loop."""
+        """Record what may be committed. Called by the loop."""
         self.owned.note(offsets)
 
     def pause(self, partitions: Iterable[Partition]) -> None:

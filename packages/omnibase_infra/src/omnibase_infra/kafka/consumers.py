@@ -123,7 +123,7 @@ class Consumers:
         self._of_topic[topic].identified(topic, topic_id)
 
     def note(self, offsets: Mapping[Partition, int]) -> None:
-        """Note what may be committed."""
+        """Record what may be committed."""
         for thread, partitions in self._dealt(offsets).items():
             thread.note({it: offsets[it] for it in partitions})
 

@@ -48,7 +48,7 @@ class DeadLetterPosition(NamedTuple):
         return cls(int(parts[0]) if len(parts) > 1 else None, int(parts[-1]))
 
     def is_at(self, delivery: Delivery) -> bool:
-        """Say whether this is where a message is."""
+        """Check whether this is where a message is."""
         return self.offset == delivery.offset and self.partition in (None, delivery.partition.number)
 
 
@@ -79,7 +79,7 @@ class Mark:
         )
 
     def message(self, topic: str, node: str) -> Message:
-        """Give the mark as it is written. It belongs into the partition of its letter."""
+        """Return the mark as it is written. It belongs into the partition of its letter."""
         facts = {
             "redriven": str(self.letter),
             "redriven-at": self.redriven_at.isoformat() if self.redriven_at else "",
@@ -160,7 +160,7 @@ class DeadLetter:
         return "cut" in self.facts
 
     def without_value(self) -> Self:
-        """Give what a list needs: letters may be large, and many."""
+        """Return what a list needs: letters may be large, and many."""
         return replace(self, value=None, headers=())
 
 
@@ -174,7 +174,7 @@ class Selection:
     places: tuple[DeadLetterPosition, ...] = ()
 
     def has(self, letter: DeadLetter) -> bool:
-        """Say whether a letter is meant; its place was looked at before."""
+        """Check whether a letter is meant; its place was looked at before."""
         return (
             self.node in (None, letter.node)
             and (not self.codes or letter.code in self.codes)
@@ -190,7 +190,7 @@ class DeadLetters:
         self._reader = TopicReader(settings, address=address, topic=topic, client_id=CLIENT_ID)
 
     def __enter__(self) -> "DeadLetters":
-        """Give the letters."""
+        """Return the letters."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -198,7 +198,7 @@ class DeadLetters:
         self._reader.__exit__()
 
     def chosen(self, selection: Selection) -> Iterator[DeadLetter]:
-        """Give the letters that are there now, redriven ones with their mark, in the order of each partition.
+        """Yield the letters that are there now, redriven ones with their mark, in the order of each partition.
 
         The topic is read twice, marks first: a mark stands behind its letter, and no letter has to be kept for it.
         """
@@ -219,7 +219,7 @@ class DeadLetters:
                 yield letter
 
     def at(self, node: str, *places: DeadLetterPosition) -> list[DeadLetter]:
-        """Give a node's letters at places, each once. Raises NoSuchDeadLetter for places with none, or with several."""
+        """Return a node's dead letters at places, each once. Raises NoSuchDeadLetter for none, or several."""
         found = list(self.chosen(Selection(node=node, places=places)))
         faults = []
         for place in dict.fromkeys(places):
@@ -238,7 +238,7 @@ class DeadLetters:
 
 
 def _around(places: tuple[DeadLetterPosition, ...], there: Spans) -> Spans:
-    """Give the part of each partition that holds the places which may be in it."""
+    """Return the part of each partition that holds the places which may be in it."""
     spans = {}
     for number, (begin, end) in there.items():
         meant = [it.offset for it in places if it.partition in (None, number) and begin <= it.offset < end]

@@ -118,7 +118,7 @@ class GroupWait:
     times: GroupTimes
 
     def described(self, now_s: float) -> str:
-        """Say it in one sentence."""
+        """Describe it in one sentence."""
         for_s = f"{now_s - self.since_s:.0f} s"
         joins = f"it has been joining the group {self.group} for {for_s}"
         if self.view.dealing:
@@ -170,7 +170,7 @@ class GroupWatch:
         return self._wait is not None
 
     def survey(self, owned: int) -> str | None:
-        """Say what the host, which owns so many partitions now, waits for; None: nothing. Any thread's.
+        """Describe what the host, which owns so many partitions now, waits for; None: nothing. Any thread's.
 
         A rebalance that leaves it its partitions is worth saying once it takes long.
         """

@@ -45,7 +45,7 @@ class OwnedPartition:
     jump: tuple[int, int] | None = None
 
     def note_jump(self, offset: int) -> None:
-        """Note a step over offsets without messages; what retention took is such a step, and so is a marker."""
+        """Record a step over offsets without messages; what retention took is such a step, and so is a marker."""
         before = self.position
         if before is not None and (self.jump is None or offset - before > self.jump[1] - self.jump[0]):
             self.jump = (before, offset)
@@ -103,7 +103,7 @@ class OwnedPartitions:
             return list(self._records.values())
 
     def identify(self, topic: str, topic_id: str) -> list[Partition]:
-        """Note a topic's id where it was not known, and return the partitions that were assigned under another."""
+        """Record a topic's id where it was not known, and return the partitions that were assigned under another."""
         of_topic = [it for it in self.all() if it.partition.topic == topic]
         for owned in of_topic:
             if owned.topic_id is None:
@@ -122,7 +122,7 @@ class OwnedPartitions:
     # --- Commits --------------------------------------------------------------------------------------------------
 
     def note(self, offsets: Mapping[Partition, int]) -> None:
-        """Note what may be committed: within an assignment, the largest offset wins."""
+        """Record what may be committed: within an assignment, the largest offset wins."""
         with self._lock:
             for partition, offset in offsets.items():
                 owned = self.of(partition)

@@ -80,7 +80,7 @@ def _went_back(owned: OwnedPartition, offset: int, arrivals: PollResults) -> boo
 
 
 def _reach(owned: OwnedPartition, end: int, arrivals: PollResults) -> None:
-    """Note the end of a partition, where it is beyond the last message: markers and aborted messages are there."""
+    """Record the end of a partition, where it is beyond the last message: markers and aborted messages are there."""
     if end > (owned.position or 0):
         arrivals.reached[owned.partition] = end
     owned.position = end

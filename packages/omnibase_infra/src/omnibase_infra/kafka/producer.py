@@ -187,5 +187,5 @@ def unqueued(error: Exception) -> PublishFailed:
 
 
 def translated(error: KafkaError) -> PublishFailed:
-    """Give what the client says of a message in our own words."""
+    """Return what the client says of a message in our own words."""
     return PublishFailed(_CODES.get(error.code(), "publish_refused"), error.str())

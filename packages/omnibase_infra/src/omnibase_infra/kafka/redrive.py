@@ -97,7 +97,7 @@ class Redrive:
         )
 
     def __enter__(self) -> "Redrive":
-        """Give the redrive."""
+        """Return the redrive."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -107,7 +107,7 @@ class Redrive:
         self._source.__exit__()
 
     def plan(self, letter: DeadLetter) -> Resend:
-        """Say what is to be sent for a letter. Raises NotRedrivable."""
+        """Describe what is to be sent for a letter. Raises NotRedrivable."""
         if letter.headers_error is not None:
             raise NotRedrivable(f"it does not say where it came from: its {letter.headers_error}")
         if letter.source is None or not letter.code:
@@ -235,5 +235,5 @@ class Redrive:
 
 
 def _own(headers: Headers) -> list[tuple[str, bytes | None]]:
-    """Give the headers that the sender wrote, without those by which dead letters and redrives are told."""
+    """Return the headers that the sender wrote, without those by which dead letters and redrives are told."""
     return [header for header in headers if header[0] != REDRIVE and not header[0].startswith(PREFIX)]

@@ -56,7 +56,7 @@ _ADDRESS = re.compile(
 
 
 def check_addresses(text: str) -> str:
-    """Give the addresses of brokers back. Raises ValueError, which says how they are written."""
+    """Return the addresses of brokers back. Raises ValueError, which says how they are written."""
     for address in text.split(","):
         if _ADDRESS.fullmatch(address.strip()) is None:
             expected = "expected host:port, several of them joined by commas, or embedded"
@@ -149,7 +149,7 @@ class KafkaSettings(BaseModel):
         )
 
     def _membership(self, release_s: float) -> dict[str, Property]:
-        """Say after how long a host is taken for dead. With KIP-848 the broker decides on its session."""
+        """Configure after how long a host counts as dead. With KIP-848 the broker decides on its session."""
         poll_ms = max(POLL_INTERVAL_MS, int(release_s * 1000) + _POLL_BEYOND_MS)
         if self.group_protocol == "consumer":
             return {"max.poll.interval.ms": poll_ms}
@@ -244,7 +244,7 @@ class KafkaSettings(BaseModel):
 
 @contextmanager
 def embedded_broker() -> Iterator[str]:
-    """Give the broker's address for as long as the context is open."""
+    """Yield the broker's address for as long as the context is open."""
     holder = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "embedded", "log_level": 2})
     brokers = holder.list_topics(timeout=_ANSWERS_WITHIN_S).brokers.values()
     yield ",".join(f"{broker.host}:{broker.port}" for broker in brokers)

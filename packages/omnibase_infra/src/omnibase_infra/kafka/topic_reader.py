@@ -56,7 +56,7 @@ class TopicReader:
         )
 
     def __enter__(self) -> "TopicReader":
-        """Give the reader."""
+        """Return the reader."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -64,7 +64,7 @@ class TopicReader:
         self._consumer.close()
 
     def spans(self) -> Spans:
-        """Give what there is now. Raises TopicNotThere."""
+        """Return what there is now. Raises TopicNotThere."""
         # Not asked for by its name: some brokers would create it.
         metadata = self._asked(lambda: self._consumer.list_topics(timeout=_PATIENCE_S)).topics.get(self._topic)
         if metadata is None:
@@ -72,7 +72,7 @@ class TopicReader:
         return {number: self._span(number) for number in sorted(metadata.partitions)}
 
     def since(self, moment: datetime, spans: Spans) -> Spans:
-        """Give what of the spans was written at that moment or later."""
+        """Return what of the spans was written at that moment or later."""
         then_ms = max(0, int(moment.timestamp() * 1000))
         found = {}
         for number, (begin, end) in spans.items():
@@ -84,7 +84,7 @@ class TopicReader:
         return found
 
     def read(self, spans: Spans) -> Iterator[Delivery]:
-        """Give the messages of the spans, in the order of each partition. One reading at a time."""
+        """Yield the messages of the spans, in the order of each partition. One reading at a time."""
         left = {number: end for number, (begin, end) in spans.items() if begin < end}
         self._consumer.assign([TopicPartition(self._topic, number, spans[number][0]) for number in left])
         while left:

@@ -102,7 +102,7 @@ class Surveyor:
             return 0.0 if since_s is None else time.monotonic() - since_s
 
     def _look_for_expired(self, known: Sequence[tuple[OffsetProgress, Ends]], before: Mapping[Partition, int]) -> None:
-        """Tell of messages that retention took before they were read.
+        """Report messages that retention took before they were read.
 
         Either the partition has stood before the log's beginning for a whole round, or it stood there until the client
         went on at the beginning: then its offsets have a jump across it. Other jumps are markers and the like.
@@ -117,7 +117,7 @@ class Surveyor:
             self._begins_told[standing.owned] = start
 
     def _expire(self, standing: OffsetProgress, start: int, begin: int) -> int:
-        """Tell of the messages between two offsets, if there are any, and return up to where they are told."""
+        """Report the messages between two offsets, if there are any, and return up to where they are told."""
         if start >= begin:
             return start
         partition, count = standing.owned.partition, begin - start

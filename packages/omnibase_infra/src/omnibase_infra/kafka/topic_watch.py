@@ -134,7 +134,7 @@ class TopicWatch:
             self._group.look(self._admin, self._members())
 
     def _look_at_waits(self) -> None:
-        """Tell once of each wait that is so long that the client may never come back from it."""
+        """Report each wait, once, that is so long that the client may never come back from it."""
         now_s = time.monotonic()
         current = [wait for it in self._waits if (wait := it.current) is not None]
         long = {wait for wait in current if now_s - wait[1] >= _LONG_WAIT_S}

@@ -57,7 +57,7 @@ class TransactionOutcome(NamedTuple):
 
 
 def call_s_max(transaction_s: float) -> float:
-    """Say when a call counts as one that never returns.
+    """Describe when a call counts as one that never returns.
 
     It is safe to be wrong here: a client that is given up is fenced by its successor. So the bound is not far above
     the time-out that the call itself was told, and never above twice that of transactions.

@@ -101,7 +101,7 @@ class GuardedThread:
         return not self._thread.is_alive()
 
     def _given_up_for(self) -> RunningCall | None:
-        """Give the thread up if its call has taken too long, and return that call."""
+        """Return the thread up if its call has taken too long, and return that call."""
         with self._lock:
             # Under the lock, so that a call which returns right now is either in time, or ends the thread.
             running = self.running

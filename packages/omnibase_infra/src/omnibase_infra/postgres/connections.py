@@ -47,13 +47,13 @@ class NoConnection(Exception):
     """There was no connection to be had. The message says why, and holds neither user nor password."""
 
     def __init__(self, absence: Absence, message: str) -> None:
-        """Say of what kind that is."""
+        """Take of what kind that is."""
         super().__init__(message)
         self.absence = absence
 
 
 def conninfo(dsn: str, *, what: str, connect_timeout_s: float, **settings: str) -> str:
-    """Give libpq's settings: the `dsn`, bounds for connecting, and others that win over the `dsn`.
+    """Return libpq's settings: the `dsn`, bounds for connecting, and others that win over the `dsn`.
 
     Raises InvalidDsn, which calls the `dsn` `what`.
     """
@@ -89,7 +89,7 @@ async def opened_pool(
     connection: Mapping[str, Any],
     configure: Callable[[Connection], Awaitable[None]] | None = None,
 ) -> AsyncIterator["ConnectionPool"]:
-    """Give a pool: no connection is waited for. `connection` is how psycopg makes each and `configure` prepares it.
+    """Yield a pool: no connection is waited for. `connection` is how psycopg makes each and `configure` prepares it.
 
     Closing waits for what somebody still waits for, which ends in its own time, and for nothing else.
     """
@@ -127,7 +127,7 @@ class Connector:
     attempts: set["asyncio.Task[Connection]"] = field(default_factory=set)
 
     async def connect(self, conninfo: str, **_: Any) -> Connection:
-        """Give a connection. Raises psycopg.Error."""
+        """Return a connection. Raises psycopg.Error."""
         attempt = asyncio.create_task(_connected(conninfo, self.options))
         self.attempts.add(attempt)
         attempt.add_done_callback(self.attempts.discard)
@@ -144,11 +144,11 @@ class Connector:
         return connection
 
     def absence(self) -> NoConnection:
-        """Say why the last attempt failed."""
+        """Describe why the last attempt failed."""
         return NoConnection("refused" if _REFUSED.search(self.reason) else "unreachable", self.reason)
 
     def close(self) -> None:
-        """Give up what is being connected."""
+        """Abandon what is being connected."""
         self.closed = True
         for attempt in self.attempts:
             attempt.cancel()
@@ -220,7 +220,7 @@ class ConnectionPool:
             task.cancel()
 
     async def take(self, *, wait_s: float) -> Connection:
-        """Give a connection that is well, as far as is known here, and has to be put back. Raises NoConnection."""
+        """Return a connection that is well, as far as is known here, and has to be put back. Raises NoConnection."""
         wait_s = max(0.001, min(wait_s, self._bounds.connect_timeout_s))
         until_s = asyncio.get_running_loop().time() + wait_s
         if not self._places.take():
@@ -293,7 +293,7 @@ class ConnectionPool:
             self._returning.discard(task)
 
     def absence(self, waited_s: float) -> NoConnection:
-        """Say why there was no connection in that time."""
+        """Describe why there was no connection in that time."""
         if self._connector.reason:
             return self._connector.absence()
         if len(self._taken) >= self._bounds.connections_max:
@@ -349,7 +349,7 @@ async def _connected(conninfo: str, options: Mapping[str, Any]) -> Connection:
 
 
 def _told(error: psycopg.Error, conninfo: str) -> str:
-    """Give libpq's reason in one line. It names the user, which may be a secret."""
+    """Return libpq's reason in one line. It names the user, which may be a secret."""
     text = " ".join(str(error).split())
     for secret in (conninfo_to_dict(conninfo).get(name) for name in ("user", "password")):
         text = text.replace(f'"{secret}"', '"..."') if secret else text

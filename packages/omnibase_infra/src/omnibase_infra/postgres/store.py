@@ -72,7 +72,7 @@ delete from onex_idempotency where key in (
 async def postgres_store(
     dsn: str, *, timeout_s: float, connections_max: int, sweep_every_s: float = _SWEEP_EVERY_S
 ) -> AsyncIterator["PostgresStore"]:
-    """Give the store with connections of its own; none is waited for here. Raises InvalidDsn."""
+    """Yield the store with connections of its own; none is waited for here. Raises InvalidDsn."""
     settings = conninfo(dsn, what="idempotency.settings.dsn", connect_timeout_s=timeout_s)
     bounds = PoolBounds(connections_min=1, connections_max=connections_max, connect_timeout_s=timeout_s)
 
@@ -89,7 +89,7 @@ class PostgresStore:
     """An IdempotencyStore. Safe for any number of hosts; what it has confirmed is as durable as the server makes it."""
 
     def __init__(self, pool: ConnectionPool, *, timeout_s: float) -> None:
-        """Hold the pool; the table is looked at when first asked."""
+        """Keep the pool; the table is looked at when first asked."""
         self._pool = pool
         self._timeout_s = timeout_s
         self._created = False

@@ -20,7 +20,7 @@ class SecretReader(Protocol):
     """Reads secrets where they are kept. A place that is away is a SecretMissing of each secret that is there."""
 
     async def read(self, names: Sequence[str], /, *, anew: bool) -> Reading:
-        """Give each of them as it is now; without `anew`, what was read a moment ago will do."""
+        """Return each of them as it is now; without `anew`, what was read a moment ago will do."""
 
 
 class ResolvingReader:
@@ -31,7 +31,7 @@ class ResolvingReader:
         self._resolver = resolver
 
     async def read(self, names: Sequence[str], /, *, anew: bool) -> Reading:  # noqa: ARG002 - it always reads anew
-        """Give each of them as it is now."""
+        """Return each of them as it is now."""
         return await asyncio.to_thread(self._read, names)
 
     def _read(self, names: Sequence[str]) -> Reading:
@@ -59,7 +59,7 @@ class CurrentSecrets:
         self._values: dict[str, str] = {}
 
     def resolve(self, name: str, /) -> str:
-        """Give the value that was read last. Raises SecretMissing for a secret that was not loaded."""
+        """Return the value that was read last. Raises SecretMissing for a secret that was not loaded."""
         if name not in self._values:
             raise SecretMissing(f"secret {name} was not loaded")
         return self._values[name]
@@ -120,12 +120,12 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def secrets_of(settings: BaseModel) -> frozenset[str]:
-    """Give the names of the secrets that settings refer to."""
+    """Return the names of the secrets that settings refer to."""
     return frozenset(name for _, name in references_in(_written(settings)) if name)
 
 
 def resolved(settings: Model, secrets: SecretResolver) -> Model:
-    """Give a host's settings with every secret reference replaced.
+    """Return a host's settings with every secret reference replaced.
 
     Raises SecretUnfit where the settings refuse a value, and what `resolve_secrets` does.
     """
@@ -141,7 +141,7 @@ def resolved(settings: Model, secrets: SecretResolver) -> Model:
 
 
 def resolve_secrets(tree: Any, secrets: SecretResolver) -> Any:
-    """Give a copy of a JSON-like tree in which each string `${secret.NAME}` is replaced by its secret.
+    """Return a copy of a JSON-like tree in which each string `${secret.NAME}` is replaced by its secret.
 
     Raises MalformedSecretReference or SecretMissing, with every such fault of the tree.
     """
@@ -161,7 +161,7 @@ def _written(settings: BaseModel) -> Any:
 
 
 def _revealed(tree: Any) -> Any:
-    """Give a tree with its SecretStr as text: before it is resolved, what they hold is a reference."""
+    """Return a tree with its SecretStr as text: before it is resolved, what they hold is a reference."""
     if isinstance(tree, Mapping):
         return {key: _revealed(child) for key, child in tree.items()}
     if isinstance(tree, list | tuple):

@@ -60,7 +60,7 @@ class Encodings:
                 self._by_gram[spelling.gram].add(spelling)
 
     def replaced(self, text: str, mask: str) -> str:
-        """Give a text with a mask in place of each of them."""
+        """Return a text with a mask in place of each of them."""
         grams = {(), *zip(text, text[1:], text[2:], text[3:], strict=False)} & self._by_gram.keys()
         near = [it for gram in grams for it in self._by_gram[gram] if it.may_be_in(text)]
         # The longest first: a text within another must not take a piece out of it.
@@ -80,7 +80,7 @@ class _Spelling:
         self.gram = tuple(longest[:_GRAM_LENGTH]) if len(longest) >= _GRAM_LENGTH else ()
 
     def may_be_in(self, text: str) -> bool:
-        """Say whether all runs are there: the longest alone is often one that many texts hold, such as `postgresql`."""
+        """Check whether all runs are there: many texts hold the longest alone, such as `postgresql`."""
         return all(run in text for run in self._runs)
 
     @cached_property
@@ -112,14 +112,14 @@ def _spellings(text: str) -> Sequence[_Spelling]:
 
 
 def _forms(text: str) -> set[str]:
-    """Give what may have been put into base64: the text itself, or escaped, or in base64 before."""
+    """Return what may have been put into base64: the text itself, or escaped, or in base64 before."""
     encoded = b64encode(text.encode(errors="replace")).decode()
     twice = {encoded, encoded.translate(_TO_URL_SAFE)}
     return {*_escaped(text), *twice, *(it.rstrip("=") for it in twice)}
 
 
 def _escaped(text: str) -> set[str]:
-    """Give a text as it is, and in the escapes of which each writer does all or none."""
+    """Return a text as it is, and in the escapes of which each writer does all or none."""
     dumped = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
     slashed = {it.replace("/", r"\/") for it in dumped}
     percent = quote(text, safe="", errors="replace")
@@ -134,7 +134,7 @@ def _escaped(text: str) -> set[str]:
 
 
 def _base64(text: str) -> Iterator[tuple[str, bool]]:
-    """Give a text's base64, and those of its characters that are the same whatever stands before and behind it.
+    """Yield a text's base64, and those of its characters that are the same whatever stands before and behind it.
 
     So it is found within the credentials of Basic, whoever the user is, and within a document.
     """
@@ -166,7 +166,7 @@ def _is_plain(sign: str) -> bool:
 
 @cache
 def _ways(sign: str, depth: int) -> Sequence[str]:
-    """Give the expressions for a sign that was escaped up to so often, the longest first."""
+    """Return the expressions for a sign that was escaped up to so often, the longest first."""
     own = re.escape(sign)
     if depth == 0 or _is_plain(sign):
         return [own]

@@ -85,7 +85,7 @@ class HostReader:
         self._fields = {name: it.field for name, it in sources.items() if isinstance(it, VaultSecret)}
 
     async def read(self, names: Sequence[str], /, *, anew: bool) -> Reading:
-        """Give each of them as it is now."""
+        """Return each of them as it is now."""
         found = dict(await self._local.read([name for name in names if name not in self._places], anew=anew))
         wanted = {
             id(place): (vault, place) for vault, place in (self._places[it] for it in names if it in self._places)
@@ -123,7 +123,7 @@ class HostReader:
             place.due_s = now_s + 1.0
 
     async def _session(self, vault: _Vault) -> "Session":
-        """Give the session, opened with what its own secrets are now."""
+        """Return the session, opened with what its own secrets are now."""
         settings = await asyncio.to_thread(resolved, vault.target, self._resolver)
         if vault.opening is None or settings != vault.settings:
             former = vault.opening

@@ -101,14 +101,14 @@ class Redactor:
             self._known.keep(set().union(*self._parts.values()))
 
     def redacted(self, text: str) -> str:
-        """Give a text with each secret in it replaced by three asterisks."""
+        """Return a text with each secret in it replaced by three asterisks."""
         text = self._known.replaced(text, MASK)
         for shape in _SHAPES:
             text = shape.sub(_masked, text)
         return text
 
     def redacted_tree(self, tree: object) -> object:
-        """Give a copy of a JSON-like tree whose texts are redacted, and whose keys that name a secret have none."""
+        """Return a copy of a JSON-like tree whose texts are redacted, and whose keys that name a secret have none."""
         if isinstance(tree, str):
             return self.redacted(tree)
         if isinstance(tree, Mapping):
@@ -130,7 +130,7 @@ def _masked(match: re.Match[str]) -> str:
 
 
 def _parts(value: str) -> Iterator[str]:
-    """Give a secret, and what of it is one by itself: long lines of a key file, the password of an address."""
+    """Yield a secret, and what of it is one by itself: long lines of a key file, the password of an address."""
     yield value
     yield from (line for line in value.splitlines() if len(line) >= _LINE_LENGTH_MIN and not line.startswith("-----"))
     for shape in _SHAPES:

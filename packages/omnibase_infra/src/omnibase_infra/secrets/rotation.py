@@ -71,7 +71,7 @@ class Rotation:
         return {**fixed, **{name: Upkeep(reopened=it.reopened, stale=it.stale) for name, it in self._kept.items()}}
 
     def hold(self, name: str, *, secrets: frozenset[str]) -> None:
-        """Tell of something that cannot be reopened when its secrets change."""
+        """Report something that cannot be reopened when its secrets change."""
         if secrets:
             self._fixed[name] = secrets
 
@@ -85,7 +85,7 @@ class Rotation:
     async def handler(
         self, name: str, open_: Open[Handler | InlineHandler], *, secrets: frozenset[str], drain_s: float
     ) -> AsyncIterator[Handler | InlineHandler]:
-        """Give a handler that is reopened when one of these secrets changes; closing it closes every opening of it."""
+        """Yield a handler that is reopened when one of these secrets changes; closing it closes every opening of it."""
         async with self._keep(name, open_, secrets, drain_s) as kept:
             inline = is_inline(kept.current.resource)
             yield RotatingInlineHandler(kept) if inline else RotatingHandler(kept, self._look)
@@ -94,7 +94,7 @@ class Rotation:
     async def store(
         self, name: str, open_: Open[IdempotencyStore], *, secrets: frozenset[str], drain_s: float
     ) -> AsyncIterator[IdempotencyStore]:
-        """Give a store likewise."""
+        """Yield a store likewise."""
         async with self._keep(name, open_, secrets, drain_s) as kept:
             yield RotatingStore(kept)
 
@@ -216,7 +216,7 @@ class RotatingHandler:
     """The handler that is current at the time of each call. A Handler."""
 
     def __init__(self, kept: Kept[Any], look: asyncio.Event) -> None:
-        """Hold what is kept, and by what the secrets are read again at once."""
+        """Take what is kept, and by what the secrets are read again at once."""
         self._kept = kept
         self._look = look
 
@@ -239,7 +239,7 @@ class RotatingInlineHandler:
     """The handler that is current at the time of each call. An InlineHandler."""
 
     def __init__(self, kept: Kept[Any]) -> None:
-        """Hold what is kept."""
+        """Take what is kept."""
         self._kept = kept
 
     def execute_inline(self, call: HandlerCall, /) -> Mapping[str, Any]:
@@ -252,7 +252,7 @@ class RotatingStore:
     """The store that is current at the time of each question. An IdempotencyStore."""
 
     def __init__(self, kept: Kept[IdempotencyStore]) -> None:
-        """Hold what is kept."""
+        """Take what is kept."""
         self._kept = kept
 
     async def claim(self, key: str, /, *, owner: str, lease_s: float) -> Granted | Recorded | Taken:

@@ -14,14 +14,14 @@ Learn = Callable[[str, str], None]
 
 
 def _nobody(_name: str, _value: str, /) -> None:
-    """Tell nobody: there is no host."""
+    """Report to nobody: there is no host."""
 
 
 _LEARN: ContextVar[Learn] = ContextVar("omnibase_infra.secrets.runtime_secrets", default=_nobody)
 
 
 def learner() -> Learn:
-    """Give what is to be told of each secret that is received, from an opening on."""
+    """Return what is to be told of each secret that is received, from an opening on."""
     return _LEARN.get()
 
 

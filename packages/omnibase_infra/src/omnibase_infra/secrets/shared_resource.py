@@ -17,7 +17,7 @@ class SharedResource(Generic[T]):
     """
 
     def __init__(self, resource: "asyncio.Future[T]", drain_s: float) -> None:
-        """Hold what `begin` opens."""
+        """Keep what `begin` opens."""
         self._resource = resource
         self._drain_s = drain_s
         self._users = 0

@@ -26,7 +26,7 @@ class MemoryStoreFactory:
 
     @asynccontextmanager
     async def open(self, *, settings: BaseModel, observer: Observer) -> AsyncIterator[IdempotencyStore]:
-        """Give the store, and say what it cannot do."""
+        """Yield the store, and say what it cannot do."""
         assert isinstance(settings, MemoryStoreSettings)  # noqa: S101 - narrows the type; the registry validated it
         meaning = "answers are forgotten when this process ends, and other hosts of the pool do not know them"
         observer.event("warning", "idempotency_in_memory", meaning=meaning)

@@ -34,7 +34,7 @@ class PostgresStoreFactory:
 
     @asynccontextmanager
     async def open(self, *, settings: BaseModel, observer: Observer) -> AsyncIterator[IdempotencyStore]:  # noqa: ARG002 - what goes wrong is raised, and told by the runtime
-        """Give the store; closing it closes its connections. Raises InvalidDsn."""
+        """Yield the store; closing it closes its connections. Raises InvalidDsn."""
         # psycopg takes its time to import: a host without this store does without it.
         from omnibase_infra.postgres.store import postgres_store
 

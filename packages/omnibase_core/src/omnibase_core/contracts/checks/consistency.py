@@ -65,12 +65,12 @@ def unused_bindings(
 
 
 def is_of_package(function: str, package: str) -> bool:
-    """Say whether `package.module:function` is a function of a package, or of one below it."""
+    """Check whether `package.module:function` is a function of a package, or of one below it."""
     return function.startswith((f"{package}.", f"{package}:"))
 
 
 def _call_bounds(contract: NodeContract, *, inline: bool) -> Sequence[str]:
-    """Give the keys that bound one call of what serves the node, the one of the whole call first."""
+    """Return the keys that bound one call of what serves the node, the one of the whole call first."""
     if contract.kind is not NodeKind.COMPUTE:
         return () if inline else ("timeout_s",)
     if all(it.logic is None for it in contract.operations.values()):
@@ -135,7 +135,7 @@ def _crossed(model: ContractModel, document: Document, at: Path, low: str, high:
 
 
 def _unreachable(delivery: DeliveryPolicy, document: Document) -> Iterator[Problem]:
-    """Hold the attempts to the deadline, as if each failed at once and waited as shortly as it may."""
+    """Check the attempts against the deadline, as if each failed at once and waited as shortly as it may."""
     retry = delivery.retry
     policy = retry.policy
     waits = [policy.delay_s(attempt, chance=0.0) for attempt in range(1, retry.attempts)]

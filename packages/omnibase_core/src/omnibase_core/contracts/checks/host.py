@@ -125,7 +125,7 @@ class SettingsOfHost:
     problems: list[Problem] = field(default_factory=list)
 
     def read(self) -> HostSettings | None:
-        """Give the settings; None where there are problems."""
+        """Return the settings; None where there are problems."""
         bus = self._validated(("bus",), self.catalog.bus, self.contract.bus)
         handlers: dict[str, Any] = {}
         targets: dict[str, dict[str, Any]] = {}
@@ -187,7 +187,7 @@ class SettingsOfHost:
 def misfits(
     contract: RuntimeHostContract, document: Document, settings: HostSettings, catalog: Catalog, nodes: Shelf
 ) -> Iterator[Problem]:
-    """Hold what nodes do with their targets to what these targets are for."""
+    """Check what nodes do with their targets against what these targets are for."""
     for index, name in enumerate(contract.nodes):
         node = nodes[name][0] if name in nodes else None
         if node is None or node.contract.target is None or node.handler_type not in catalog.handlers:
@@ -211,7 +211,7 @@ def _clashes(
     target: BaseModel,
     offered: Mapping[str, OperationDescription],
 ) -> Iterator[Problem]:
-    """Hold what a node's requests say to its target: in the host contract alone there is nothing wrong with either."""
+    """Check what a node's requests say against its target: neither of the two is wrong by itself."""
     for name, operation in node.operations.items():
         described = None if operation.call is None else offered.get(operation.call.operation)
         if described is None or described.clashes is None:

@@ -25,7 +25,7 @@ PURE = frozenset({COMPUTE, LOCAL_DESCRIPTION.handler_type})
 def faults_of_cases(
     tests: NodeTests, document: Document, node: CompiledNode, handlers: Mapping[str, HandlerDescription]
 ) -> Iterator[Problem]:
-    """Give every fault of a node's tests, at its place."""
+    """Yield every fault of a node's tests, at its place."""
     checker = _Checker(document, node, handlers)
     yield from checker.repeated((("cases", index), case.name) for index, case in enumerate(tests.cases))
     for index, case in enumerate(tests.cases):
@@ -136,7 +136,7 @@ class _Checker:
 
 
 def _name_of(given: Given, node: CompiledNode) -> str | None:
-    """Give the operation that a command is for; None where it had to be named."""
+    """Return the operation that a command is for; None where it had to be named."""
     if given.operation is None and len(node.operations) == 1:
         return next(iter(node.operations))
     return given.operation

@@ -191,7 +191,7 @@ class _Compiler:
         return key
 
     def _input(self, at: Path, operation: Operation, function: NodeFunction | None) -> Mapping[str, Any]:
-        """Give the schema of the payload: the contract's, else that of the model that its function takes."""
+        """Return the schema of the payload: the contract's, else that of the model that its function takes."""
         if operation.input is not None:
             return operation.input
         if operation.logic is None or operation.request is not None:
@@ -204,7 +204,7 @@ class _Compiler:
         return function.takes.model_json_schema()
 
     def _output(self, operation: Operation, function: NodeFunction | None) -> Mapping[str, Any] | None:
-        """Give the schema of the answer: the contract's, else that of the model that its function gives."""
+        """Return the schema of the answer: the contract's, else that of the model that its function gives."""
         if operation.output is None and operation.answer is None and function is not None and function.gives:
             return function.gives.model_json_schema(mode="serialization")
         return operation.output
@@ -292,7 +292,7 @@ class _Compiler:
         return answer
 
     def _request_keys(self, at: Path, request: Any, model: type[BaseModel]) -> None:
-        """Hold the keys of a request that is written out to the model: what nothing reads is an error."""
+        """Check the keys of a request that is written out against the model: what nothing reads is an error."""
         if not isinstance(request, Mapping):
             if not is_expression(request):
                 self._fault(at, f"found {shown(request)}, expected a mapping or an expression", code="wrong-type")
@@ -309,7 +309,7 @@ class _Compiler:
                 self._fault(at, f"missing key {name!r} in the request of {model.__name__}", code="missing-key")
 
     def _request_values(self, at: Path, request: Any, model: type[BaseModel], leaves: Mapping[Path, Type]) -> None:
-        """Hold the values of a request to the model, as far as they are known."""
+        """Check the values of a request against the model, as far as they are known."""
         expected = type_of_model(model, taken=True)
         if is_expression(request):
             self._fit(misfits(request, leaves, expected, at))
@@ -337,6 +337,6 @@ class _Compiler:
         self._tell(self.document.problem(at, message, code=code, key=key, nearest=nearest))
 
     def _tell(self, problem: Problem) -> None:
-        """Tell a fault once, though what is of all operations is looked at with each."""
+        """Report a fault once, though what is of all operations is looked at with each."""
         if problem not in self.problems:
             self.problems.append(problem)

@@ -127,7 +127,7 @@ def _fault(at: Path, message: str, *, key: bool = False, nearest: str | None = N
 
 
 def _unknown(word: str, value: Any, schema: Mapping[str, Any], at: Path) -> TypeProblem:
-    """Tell a word that there is not. What was meant is a word that is not there yet, and can have this value."""
+    """Report a word that there is not. What was meant is a word that is not there yet, and can have this value."""
     told = f"unknown keyword {word!r}; "
     if (foreign := _FOREIGN.get(word)) is not None:
         example = f"examples: [{shown(value)}]" if not isinstance(value, Mapping | list) else "examples: [...]"
@@ -176,7 +176,7 @@ def _of_pattern(word: str, value: Any, at: Path) -> Iterator[TypeProblem]:
 
 
 def _older(word: str, value: Any, schema: Mapping[str, Any]) -> str | None:
-    """Say what draft 2020-12 writes for a word of an older one; None where it has the word in this sense."""
+    """Describe what draft 2020-12 writes for a word of an older one; None where it has the word in this sense."""
     if word == "$schema" and isinstance(value, str) and not _DRAFTS.fullmatch(value):
         return f"found {shown(value)}, but schemas here are of draft 2020-12; remove $schema"
     if word == "$ref" and isinstance(value, str) and value.startswith("#/components/"):

@@ -45,7 +45,7 @@ def _misfit(reference: str, named: Mapping[str, Any], at: Path) -> TypeProblem:
 
 
 def _name(reference: str) -> str:
-    """Give the name that what is referred to has, or could have, under `$defs`."""
+    """Return the name that what is referred to has, or could have, under `$defs`."""
     last = re.split(r"[/#]", reference.rstrip("/#"))[-1]
     stem = re.sub(r"\.(?:schema|json|ya?ml)\b.*", "", last)
     return re.sub(r"[^\w.-]+", "-", stem, flags=re.ASCII) or "name"

@@ -25,7 +25,7 @@ class TypeProblem:
 
 
 def misfits(tree: Any, leaves: Mapping[Path, Type], expected: Type, at: Path) -> Iterator[TypeProblem]:
-    """Give what is certain not to fit in a mapping; `leaves` has the types of its expressions."""
+    """Yield what is certain not to fit in a mapping; `leaves` has the types of its expressions."""
     if expected.dynamic:
         return
     if at in leaves:
@@ -41,12 +41,12 @@ def misfits(tree: Any, leaves: Mapping[Path, Type], expected: Type, at: Path) ->
 
 
 def misfits_of_leaves(tree: Any, leaves: Mapping[Path, Type], expected: Type, at: Path) -> Iterator[TypeProblem]:
-    """Give what is certain not to fit of the expressions in a mapping, where another looks at the rest."""
+    """Return what is certain not to fit of the expressions in a mapping, where another looks at the rest."""
     return (misfit for misfit in misfits(tree, leaves, expected, at) if misfit.at in leaves)
 
 
 def misfits_of_constants(request: Mapping[str, Any], model: type[BaseModel], at: Path) -> Iterator[TypeProblem]:
-    """Give what a model refuses of the keys of a request that hold no expression, and of one where none does."""
+    """Yield what a model refuses of the keys of a request that hold no expression, and of one where none does."""
     known = {field.alias or name for name, field in model.model_fields.items()}
     constant = {key: value for key, value in request.items() if key in known and not _holds_expression(value)}
     is_whole = len(constant) == len(request)
@@ -63,7 +63,7 @@ def misfits_of_constants(request: Mapping[str, Any], model: type[BaseModel], at:
 
 
 def clash(found: Type, expected: Type) -> str | None:
-    """Say why no value of one type is one of another; None where one may be."""
+    """Describe why no value of one type is one of another; None where one may be."""
     if found.dynamic or expected.dynamic or not found.kinds:
         return None
     if not any(_fits(kind, expected) for kind in found.kinds):

@@ -38,11 +38,11 @@ class Watches:
     handlers: Mapping[str, HandlerDescription]
 
     def compiled(self) -> list[CompiledWatch]:
-        """Give the watches that have no fault."""
+        """Return the watches that have no fault."""
         return [it for name, watch in self.contract.watches.items() if (it := self._compiled(name, watch)) is not None]
 
     def problems(self) -> Iterable[Problem]:
-        """Give every fault."""
+        """Yield every fault."""
         for name, watch in self.contract.watches.items():
             at: Path = ("watches", name)
             yield from self._faults_of_node(at, watch)
@@ -120,7 +120,7 @@ class Watches:
             yield from problems_of(self.document, error, model=model, at=at)
 
     def _unknown(self, at: Path, what: str, word: str, known: Iterable[str], *, code: ProblemCode) -> Problem:
-        """Say that there is no such thing, and what could be meant or what there is."""
+        """Report that there is no such thing, and what could be meant or what there is."""
         hint, near = suggestion(word, known)
         return self.document.problem(at, f"{what}; {hint}", code=code, nearest=near)
 

@@ -79,7 +79,7 @@ class Document:
         return self.problem_at(TextPosition(line, column, width), message, code=code, nearest=error.nearest)
 
     def renamed(self, path: Path, name: str) -> "Document":
-        """Give the document as if another name were written for a key: the places stay where they are."""
+        """Return the document as if another name were written for a key: the places stay where they are."""
         owner, key = path[:-1], path[-1]
 
         def moved(at: Path) -> Path:
@@ -130,7 +130,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def suggestion(word: str, known: Iterable[str], *, otherwise: str | None = None) -> tuple[str, str | None]:
-    """Say what was probably meant, or else what there is (or what is `otherwise` of use); and give what was meant."""
+    """Describe what was probably meant, or else what there is (or `otherwise`); and return what was meant."""
     choices = list(known)
     if (near := nearest(word, choices)) is not None:
         return f"did you mean {near!r}?", near
@@ -215,7 +215,7 @@ class _Reader:
         return items
 
     def _key(self, event: yaml.Event, at: Path) -> str | None:
-        """Give a key's text, faulty or not; None for what is no scalar."""
+        """Return a key's text, faulty or not; None for what is no scalar."""
         if not isinstance(event, yaml.ScalarEvent):
             self._fault(event, f"found {_kind(event)} as a key; write a key as text", code="bad-key")
             self._skip(event, (*at, ""))
@@ -281,7 +281,7 @@ def _kind(event: yaml.Event) -> str:
 
 
 def _is_of_the_language(word: str, at: Path) -> bool:
-    """Say whether a key is the `on` of an error rule: the language's own, it can be meant for nothing else."""
+    """Check whether a key is the `on` of an error rule: the language's own, it can be meant for nothing else."""
     match at:
         case ("operations", _, "errors", int()):
             return word == "on"

@@ -12,7 +12,7 @@ _DIGIT = re.compile(r"\d")
 
 
 def spot_in_scalar(lines: Sequence[str], line: int, column: int, value: str, offset: int) -> tuple[int, int] | None:
-    """Give line and column of the character at an offset of a scalar's value.
+    """Return line and column of the character at an offset of a scalar's value.
 
     The scalar starts at `line` and `column` of the file; all of them count from 1, the offset from 0. None where the
     file does not hold the value as it is read here.
@@ -77,7 +77,7 @@ def _block(text: str, at: int, value: str) -> Iterator[int]:
 
 
 def _indent(text: str, at: int) -> int:
-    """Give how far a block is indented: as far as its first line that holds something."""
+    """Return how far a block is indented: as far as its first line that holds something."""
     for line in text[at:].split("\n"):
         if line.strip():
             return len(line) - len(line.lstrip(" "))

@@ -51,7 +51,7 @@ _MISREAD = tuple(
 
 
 def read_plain(word: str) -> tuple[Scalar, Fault | None]:
-    """Give what a plain scalar stands for and, where that is unclear, the fault; the value is then the word itself."""
+    """Return what a plain scalar stands for and, where that is unclear, the problem beside the word itself."""
     if _NOT_TEXT.match(word) is None:
         return word, None
     if not word:
@@ -107,7 +107,7 @@ def _fault_of_text(word: str) -> Fault | None:
 
 
 def _decimal(word: str) -> str | None:
-    """Give a number as JSON writes it; None where readers differ on which number it is (`017`), and for a long one."""
+    """Return a number as JSON writes it; None where readers differ on it (`017`), and for a long one."""
     digits = word.replace("_", "").removeprefix("+")
     if _OTHER_BASE.fullmatch(digits):
         number = int(digits, 0)

@@ -69,7 +69,7 @@ _NO_UTF_8 = 0xDC00
 
 
 def syntax_problem(path: str, lines: Sequence[str], error: Any) -> Problem:
-    """Say what libyaml reports (a MarkedYAMLError), at the place where it can be mended."""
+    """Describe what libyaml reports (a MarkedYAMLError), at the place where it can be mended."""
     said = str(error.problem)
     place, found = _found(lines, error.problem_mark)
     if error.context_mark is not None and (found == _END or said == _LATE):
@@ -92,7 +92,7 @@ def syntax_problem(path: str, lines: Sequence[str], error: Any) -> Problem:
 
 
 def _found(lines: Sequence[str], mark: Any) -> tuple[TextPosition, str]:
-    """Give the place of a mark and what stands there. The end of the file may be marked one line too far."""
+    """Return the place of a mark and what stands there. The end of the file may be marked one line too far."""
     line = min(mark.line, len(lines) - 1)
     column = mark.column if line == mark.line else len(lines[line])
     rest = lines[line][column:]

@@ -83,7 +83,7 @@ class Calls:
         self._world = world
 
     def call(self, value: Value, arguments: Arguments, scope: FunctionScope) -> Value:
-        """Give what calling a value may give."""
+        """Return what calling a value may give."""
         return joined(self._call(atom, arguments, scope) for atom in value) | (
             self._handed_on(arguments) if not value else DATA
         )
@@ -176,7 +176,7 @@ class Calls:
         return made
 
     def _library(self, name: str, arguments: Arguments, scope: FunctionScope) -> Value:
-        """Give what a function gives that is known by its name."""
+        """Return what a function gives that is known by its name."""
         node = arguments.node
         if name in LOCAL_TIME and arguments.count < LOCAL_TIME[name]:
             impurity = Impurity.RANDOMNESS if name.startswith("random.") else Impurity.CLOCK

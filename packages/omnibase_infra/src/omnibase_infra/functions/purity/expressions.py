@@ -54,7 +54,7 @@ class Expressions:
         self._read_tops: set[tuple[str, str]] = set()
 
     def value(self, node: ast.AST | None, scope: FunctionScope) -> Value:
-        """Give what an expression may stand for, and judge what it refers to."""
+        """Return what an expression may stand for, and judge what it refers to."""
         match node:
             case None | ast.Constant():
                 return DATA
@@ -107,7 +107,7 @@ class Expressions:
                 return DATA
 
     def closure(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, scope: FunctionScope) -> Value:
-        """Give a function that is defined inside of another; its defaults are of the moment."""
+        """Return a function that is defined inside of another; its defaults are of the moment."""
         inner = self.world.inner(node, scope)
         of = node.args
         positional = [it.arg for it in (*of.posonlyargs, *of.args)]
@@ -122,7 +122,7 @@ class Expressions:
         self._judge.refer(value, scope, node)
 
     def iterated(self, value: Value, node: ast.AST, scope: FunctionScope) -> None:
-        """Note that the order of a value shows."""
+        """Record that the order of a value shows."""
         if is_set(value):
             self.world.found(scope, node, Impurity.ORDER, f"{text_of(node)} is a set, whose order shows here")
 

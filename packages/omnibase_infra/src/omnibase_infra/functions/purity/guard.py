@@ -77,7 +77,7 @@ class Guard:
         sys.addaudithook(self._audit)
 
     def guarded(self, function: PureFunction, *, name: str) -> PureFunction:
-        """Give a function that does the same, and raises ImpureFunction where it is not pure."""
+        """Return a function that does the same, and raises ImpureFunction where it is not pure."""
 
         @wraps(function)  # its models are read from its annotations
         def watched(argument: Any) -> Any:
@@ -164,7 +164,7 @@ class Guard:
             self._tell(frame, f"{event} {arguments!r:.80}", impurity)
 
     def _tell(self, frame: FrameType, what: str, impurity: Impurity) -> None:
-        """Say where the node's own code, rather than the library's, came to it."""
+        """Describe where the node's own code, rather than the library's, came to it."""
         at: FrameType | None = frame
         while at is not None and not (_is_users(at) and not at.f_code.co_filename.startswith(_UNWRITTEN)):
             at = at.f_back
@@ -174,35 +174,35 @@ class Guard:
 
 
 def guarded_import() -> Callable[[str], PureFunction]:
-    """Give an `import_function` whose functions are watched while they run."""
+    """Return an `import_function` whose functions are watched while they run."""
     return lambda name: _guard().guarded(import_function(name), name=name)
 
 
 @cache
 def _guard() -> Guard:
-    """Give the one of this process: nothing takes an audit hook away again."""
+    """Return the one of this process: nothing takes an audit hook away again."""
     return Guard()
 
 
 def _caller(frame: FrameType) -> FrameType:
-    """Give the nearest frame that is not the machinery of imports."""
+    """Return the nearest frame that is not the machinery of imports."""
     while frame.f_code.co_filename.startswith(_IMPORTLIB) and frame.f_back is not None:
         frame = frame.f_back
     return frame
 
 
 def _is_users(frame: FrameType) -> bool:
-    """Say whether a frame is not of the standard library: what that does inside of a call is its own affair."""
+    """Check whether a frame is not of the standard library: what that does inside of a call is its own affair."""
     return verdict(_module_of(frame)) is Impurity.UNKNOWN
 
 
 def _is_told_anyhow(frame: FrameType) -> bool:
-    """Say whether it matters even where the library calls it: `random.Random()` does, and `os.environ.get`."""
+    """Check whether it matters even where the library calls it: `random.Random()` does, and `os.environ.get`."""
     return _is_unseeded(frame) or _name_of_code(frame).startswith("os._Environ.")
 
 
 def _is_unseeded(frame: FrameType) -> bool:
-    """Say whether a frame is `random.Random.seed` without a seed."""
+    """Check whether a frame is `random.Random.seed` without a seed."""
     is_seed = frame.f_code.co_name == "seed" and isinstance(frame.f_locals.get("self"), random.Random)
     return is_seed and frame.f_locals.get("a") is None
 

@@ -151,7 +151,7 @@ class Judge:
 
 
 def is_generated(function: FunctionType) -> bool:
-    """Say whether the standard library wrote a method for a class: of a dataclass or a named tuple."""
+    """Check whether the standard library wrote a method for a class: of a dataclass or a named tuple."""
     return function.__name__.startswith("__") and function.__code__.co_filename.startswith("<")
 
 
@@ -160,7 +160,7 @@ def _keeps_state(owner: Any) -> bool:
 
 
 def _called_by_python(kind: type) -> Iterator[tuple[Any, Known | Fresh]]:
-    """Give the methods of a class that no call names: operators, validators, factories of fields."""
+    """Yield the methods of a class that no call names: operators, validators, factories of fields."""
     for name, member in vars(kind).items():
         function = getattr(member, "__func__", member)
         if isinstance(function, FunctionType) and name.startswith("__") and not is_generated(function):
@@ -176,7 +176,7 @@ def _called_by_python(kind: type) -> Iterator[tuple[Any, Known | Fresh]]:
 
 
 def _validators(kind: type) -> Iterator[Any]:
-    """Give the functions that pydantic calls for a model."""
+    """Yield the functions that pydantic calls for a model."""
     decorators = getattr(kind, "__pydantic_decorators__", None)
     for field in fields(decorators) if decorators is not None else ():
         found = getattr(decorators, field.name)

@@ -122,7 +122,7 @@ _HELD = {
 
 
 def verdict(name: str) -> Impurity | None:
-    """Say why what has this name is impure, or UNKNOWN; None where it is known to be pure."""
+    """Describe why what has this name is impure, or UNKNOWN; None where it is known to be pure."""
     parts = name.split(".")
     for length in range(len(parts), 0, -1):
         stem = ".".join(parts[:length])
@@ -134,7 +134,7 @@ def verdict(name: str) -> Impurity | None:
 
 
 def name_of(thing: Any) -> str:
-    """Give the name of a function, method, class or module, or that of an object's class."""
+    """Return the name of a function, method, class or module, or that of an object's class."""
     if isinstance(thing, ModuleType):
         return _canonical(thing.__name__)
     if isinstance(thing, FunctionType):
@@ -156,13 +156,13 @@ def name_of(thing: Any) -> str:
 
 
 def method_name(owner: type, name: str) -> str:
-    """Give the name of a method by the class that defines it: a subclass of datetime has the same clock."""
+    """Return the name of a method by the class that defines it: a subclass of datetime has the same clock."""
     defining = next((it for it in owner.__mro__ if name in vars(it)), owner)
     return f"{name_of(defining)}.{name}"
 
 
 def module_of(thing: Any) -> str:
-    """Give the name of the module that a function or class, or the class of an object, was written in."""
+    """Return the name of the module that a function or class, or the class of an object, was written in."""
     if isinstance(thing, ModuleType):
         return thing.__name__
     if isinstance(thing, FunctionType):

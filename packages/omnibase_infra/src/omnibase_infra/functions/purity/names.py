@@ -29,7 +29,7 @@ def resolved(name: str, scope: FunctionScope) -> tuple[Value, bool]:
 
 
 def origins_of(name: str, top: ast.Module, names: Mapping[str, Any]) -> Iterator[ast.expr | ImportOrigin]:
-    """Give the expressions that the top of a module assigns to a name, or where it imports it from."""
+    """Yield the expressions that the top of a module assigns to a name, or where it imports it from."""
     for statement in _statements(top.body):
         match statement:
             case ast.Assign(targets=targets, value=written) if name in _names_in(targets):
@@ -41,7 +41,7 @@ def origins_of(name: str, top: ast.Module, names: Mapping[str, Any]) -> Iterator
 
 
 def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """Give what runs at the top of a module, under conditions too."""
+    """Yield what runs at the top of a module, under conditions too."""
     for statement in body:
         yield statement
         if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

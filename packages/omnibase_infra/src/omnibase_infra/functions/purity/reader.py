@@ -37,7 +37,7 @@ from omnibase_infra.functions.purity.world import (
 
 
 def findings_of(function: object, *, name: str, packages: Sequence[str], sources: FunctionSources) -> Sequence[Finding]:
-    """Give every finding on the way from a node's function, in the order of their places.
+    """Return every finding on the way from a node's function, in the order of their places.
 
     `name` is that of the contract, `package.module:function`. The code of `packages` is read; what belongs to others is
     judged by its name.
@@ -61,7 +61,7 @@ def findings_of(function: object, *, name: str, packages: Sequence[str], sources
 
 
 def _place(function: object, name: str) -> tuple[str, int]:
-    """Give where a node's function is written, as far as it says so; else the top of its module."""
+    """Return where a node's function is written, as far as it says so; else the top of its module."""
     written = unwrap(function) if isinstance(function, FunctionType | _lru_cache_wrapper) else function
     if isinstance(written, FunctionType):
         return written.__code__.co_filename, written.__code__.co_firstlineno
@@ -228,7 +228,7 @@ class Statements:
             self._world.learn(at, name, value)
 
     def _changed(self, target: ast.AST, scope: FunctionScope) -> None:
-        """Note that an attribute or an element is set or deleted: a finding, if its object outlives the call."""
+        """Record that an attribute or an element is set or deleted: a finding, if its object outlives the call."""
         if isinstance(target, ast.Name):
             self._bind_name(target.id, target, DATA, scope)
         if isinstance(target, ast.Attribute | ast.Subscript):
@@ -248,7 +248,7 @@ def _module_of(node: ast.ImportFrom, package: str) -> str:
 
 
 def _can_change(atom: Known, target: ast.Attribute | ast.Subscript) -> bool:
-    """Say whether the change can be of this object: nobody sets an attribute of a list, or an item of a tuple."""
+    """Check whether the change can be of this object: nobody sets an attribute of a list, or an item of a tuple."""
     if isinstance(target, ast.Attribute):
         return not isinstance(atom.thing, (*CHANGEABLE, tuple, frozenset))
     return hasattr(type(atom.thing), "__setitem__")

@@ -80,7 +80,7 @@ DATA: Value = frozenset()
 
 
 def known(thing: Any) -> Value:
-    """Give the value of an object that is there already. Numbers and text are data."""
+    """Return the value of an object that is there already. Numbers and text are data."""
     if isinstance(thing, _PLAIN):
         return DATA
     if isinstance(thing, MethodType):
@@ -91,7 +91,7 @@ def known(thing: Any) -> Value:
 
 
 def elements_of(container: Any) -> Value:
-    """Give what a container that is there already holds, other than data."""
+    """Return what a container that is there already holds, other than data."""
     if not isinstance(container, CONTAINERS) or isinstance(container, bytearray):
         return DATA
     parts: Iterable[Any] = container
@@ -101,17 +101,17 @@ def elements_of(container: Any) -> Value:
 
 
 def joined(values: Iterable[Value]) -> Value:
-    """Give the value that may be any of these."""
+    """Return the value that may be any of these."""
     return frozenset().union(*values)
 
 
 def held(value: Value) -> Value:
-    """Give a new container that holds a value."""
+    """Return a new container that holds a value."""
     return frozenset(atom if isinstance(atom, Inside) else Inside(atom) for atom in value)
 
 
 def elements(value: Value) -> Value:
-    """Give what may come out of a container."""
+    """Return what may come out of a container."""
     found: set[Atom] = set()
     for atom in value:
         if isinstance(atom, Inside):
@@ -123,7 +123,7 @@ def elements(value: Value) -> Value:
 
 
 def is_set(value: Value) -> bool:
-    """Say whether it may be a set."""
+    """Check whether it may be a set."""
     kinds = (it.kind if isinstance(it, Fresh) else type(it.thing) for it in value if isinstance(it, Fresh | Known))
     return any(issubclass(kind, set | frozenset) for kind in kinds)
 
@@ -148,7 +148,7 @@ def looked_up(kind: type, name: str) -> Any:
 
 
 def attribute_of(atom: Known | Fresh, name: str) -> Value | Getter:
-    """Give what an attribute of an object stands for, without running any code of it."""
+    """Return what an attribute of an object stands for, without running any code of it."""
     if isinstance(atom, Fresh):
         return _bound(looked_up(atom.kind, name), atom.kind, atom)
     thing = atom.thing
@@ -182,7 +182,7 @@ def _bound(raw: Any, kind: type, owner: Known | Fresh | None) -> Value | Getter:
 
 
 def _own(thing: Any) -> Mapping[str, Any]:
-    """Give an object's own attributes, past any `__getattr__` of it."""
+    """Return an object's own attributes, past any `__getattr__` of it."""
     try:
         found: Mapping[str, Any] = object.__getattribute__(thing, "__dict__")
     except AttributeError:
@@ -198,13 +198,13 @@ def _slot(raw: MemberDescriptorType | GetSetDescriptorType, thing: Any) -> Any:
 
 
 def owner_of(thing: Any) -> Any:
-    """Give the object that a method written in C belongs to; None where it belongs to a module or a class."""
+    """Return the object that a method written in C belongs to; None where it belongs to a module or a class."""
     owner = getattr(thing, "__self__", None) if isinstance(thing, BuiltinFunctionType | MethodWrapperType) else None
     return None if isinstance(owner, ModuleType | type) else owner
 
 
 def callables_in(thing: Any) -> Iterator[Any]:
-    """Give the functions that a function of the standard library calls on behalf of who made it."""
+    """Yield the functions that a function of the standard library calls on behalf of who made it."""
     if isinstance(thing, partial):
         yield from (thing.func, *thing.args, *thing.keywords.values())
         return

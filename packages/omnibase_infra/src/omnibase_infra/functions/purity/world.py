@@ -24,12 +24,12 @@ class FunctionSources:
     """The trees of modules, each parsed once."""
 
     def __init__(self) -> None:
-        """Hold none yet."""
+        """Keep none yet."""
         self._trees: dict[str, ast.Module | None] = {}
         self._definitions: dict[str, dict[int, list[Definition]]] = {}
 
     def definitions(self, function: FunctionType) -> Sequence[Definition]:
-        """Give where a function is written: several, if lambdas share the line; none, if there is no source."""
+        """Return where a function is written: several, if lambdas share the line; none, if there is no source."""
         code: CodeType = function.__code__
         if code.co_filename not in self._definitions:
             tree = self.tree(code.co_filename, function.__globals__)
@@ -51,7 +51,7 @@ class FunctionSources:
 
 @cache
 def text_of(node: ast.AST) -> str:
-    """Give the text of an expression, cut where it gets long."""
+    """Return the text of an expression, cut where it gets long."""
     text = ast.unparse(node)
     return text if len(text) <= _TEXT_MAX else f"{text[: _TEXT_MAX - 3]}..."
 
@@ -132,11 +132,11 @@ class World:
         self._places: set[tuple[str, int, int, Impurity]] = set()
 
     def reads(self, module: str) -> bool:
-        """Say whether the code of a module is read rather than judged by name."""
+        """Check whether the code of a module is read rather than judged by name."""
         return any(module == it or module.startswith(f"{it}.") for it in self.packages)
 
     def unread(self) -> Iterator[FunctionScope]:
-        """Give the scopes that are to be read, as long as there are any: again, when what they depend on has grown."""
+        """Yield the scopes that are to be read, as long as there are any: again, when what they depend on has grown."""
         while self._unread:
             self._reading = self._unread.pop()
             if self._reading >= 0:
@@ -144,18 +144,18 @@ class World:
                 self.spend()
 
     def attribute(self, kind: type, name: str) -> Value | None:
-        """Give what was set as an attribute of the objects of a class; None if nothing was."""
+        """Return what was set as an attribute of the objects of a class; None if nothing was."""
         self._readers.setdefault((kind, name), set()).add(self._reading)
         return self.attributes.get((kind, name))
 
     def spend(self) -> None:
-        """Note a step. Raises TooMuch at the end of all patience: a function of a node is not as large as that."""
+        """Record a step. Raises TooMuch at the end of all patience: a function of a node is not as large as that."""
         self._spent += 1
         if self._spent > _STEPS_MAX:
             raise StepLimitExceeded
 
     def found(self, scope: FunctionScope, node: ast.AST, impurity: Impurity, text: str) -> None:
-        """Note a finding; the first way that leads to a place is the one that is told."""
+        """Record a finding; the first way that leads to a place is the one that is told."""
         line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1
         if (place := (scope.path, line, column, impurity)) in self._places:
             return
@@ -163,7 +163,7 @@ class World:
         self.findings.add(Finding(scope.path, line, column, impurity, text, scope.through))
 
     def functions(self, function: FunctionType, user: FunctionScope | None) -> Sequence[FunctionScope]:
-        """Give the scopes of a function that is there: several, if its place is ambiguous; none without source."""
+        """Return the scopes of a function that is there: several, if its place is ambiguous; none without source."""
         key = (id(function),)
         if key not in self._numbers:
             self._kept.append(function)
@@ -179,7 +179,7 @@ class World:
         return [self.scopes[number] for number in self._numbers[key]]
 
     def inner(self, node: Definition, parent: FunctionScope) -> FunctionScope:
-        """Give the scope of a function that is defined inside of another."""
+        """Return the scope of a function that is defined inside of another."""
         key = (id(node), parent.number)
         if key not in self._numbers:
             name = "lambda" if isinstance(node, ast.Lambda) else node.name
@@ -188,7 +188,7 @@ class World:
         return self.scopes[self._numbers[key][0]]
 
     def module(self, names: Mapping[str, Any], user: FunctionScope) -> FunctionScope | None:
-        """Give the scope of the top of a module; None without source."""
+        """Return the scope of the top of a module; None without source."""
         path = str(names.get("__file__", ""))
         tree = self.sources.tree(path, names)
         if tree is None:
@@ -199,21 +199,21 @@ class World:
         return self.scopes[self._numbers[key][0]]
 
     def learn(self, scope: FunctionScope, name: str, value: Value) -> None:
-        """Note what a name of a scope may stand for."""
+        """Record what a name of a scope may stand for."""
         before = scope.values.get(name, DATA)
         if not value <= before:
             scope.values[name] = before | value
             self._read_again(scope.number)
 
     def learn_attribute(self, kind: type, name: str, value: Value) -> None:
-        """Note what an attribute of the objects of a class may stand for."""
+        """Record what an attribute of the objects of a class may stand for."""
         before = self.attributes.get((kind, name))
         if before is None or not value <= before:
             self.attributes[kind, name] = (before or DATA) | value
             self._unread |= self._readers.get((kind, name), set())
 
     def learn_return(self, scope: FunctionScope, value: Value) -> None:
-        """Note what a function may give."""
+        """Record what a function may give."""
         if not value <= scope.returns:
             scope.returns |= value
             self._unread |= self._callers.get(scope.number, set())

@@ -29,7 +29,7 @@ class WorkerPool:
     """
 
     def __init__(self, *, workers: int, worker_bytes_max: int, environment: Mapping[str, str], strict: bool) -> None:
-        """Hold no worker yet. They have the variables of `environment` alone; with `strict`, they watch functions."""
+        """Keep no worker yet. They have the variables of `environment` alone; with `strict`, they watch functions."""
         self._environment = environment
         self._strict = strict
         self._seats = [_Seat() for _ in range(workers)]
@@ -93,7 +93,7 @@ class WorkerPool:
         self._pass_on(seat)
 
     def _pass_on(self, seat: _Seat) -> None:
-        """Give a seat to the function whose turn it is, or to nobody: then it is free."""
+        """Return a seat to the function whose turn it is, or to nobody: then it is free."""
         while self._waiting:
             function, turns = self._waiting.popitem(last=False)
             turn = turns.popleft()
@@ -124,7 +124,7 @@ class WorkerPool:
 def worker_pool(
     *, workers: int, worker_bytes_max: int, environment: Mapping[str, str] | None = None, strict: bool = False
 ) -> Iterator[WorkerPool]:
-    """Give a pool for as long as the context is open; with `strict`, of workers that watch functions as they run.
+    """Yield a pool for as long as the context is open; with `strict`, of workers that watch functions as they run.
 
     `environment` holds all variables that its workers have, by default none.
     """

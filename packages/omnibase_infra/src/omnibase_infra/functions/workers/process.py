@@ -215,7 +215,7 @@ class WorkerProcess:
         return bytes(read)
 
     async def _status(self) -> int:
-        """Give how the process ended: its exit status, or the number of a signal below zero."""
+        """Return how the process ended: its exit status, or the number of a signal below zero."""
         for _ in range(_EXIT_LOOKS):
             if (status := self._process.poll()) is not None:
                 return status
@@ -234,7 +234,7 @@ def _ending(status: int) -> str:
 
 
 def _raised(told: Mapping[str, Any]) -> OnexError:
-    """Give what a function raised, as if it had done so here."""
+    """Return what a function raised, as if it had done so here."""
     code, message, details = told["code"], told["message"], told.get("details")
     if told.get("rejected"):
         return CommandRejected(code, message, details=details)

@@ -110,7 +110,7 @@ def _take_over_input() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _memory() -> Callable[[], int]:
-    """Give what tells how many bytes are resident; 0 where the system does not say."""
+    """Return what tells how many bytes are resident; 0 where the system does not say."""
     try:
         statm, page_bytes = os.open("/proc/self/statm", os.O_RDONLY), os.sysconf("SC_PAGE_SIZE")
     except OSError:
@@ -152,7 +152,7 @@ def _call(function: Callable[[Any], Any], argument: Any) -> dict[str, Any]:
 
 
 def _told(error: BaseException) -> dict[str, Any]:
-    """Give an error as the host would see it; those that core defines are told apart by core, if it is here at all."""
+    """Return an error as the host would see it; core, if it is here at all, knows those that it defines."""
     ours = sys.modules.get("omnibase_core.errors")
     if ours is None or not isinstance(error, ours.CommandRejected | ours.CommandFailed):
         return {"code": "internal_error", "message": _described(error)}
@@ -174,7 +174,7 @@ def _described(error: BaseException) -> str:
 
 
 def _fault(value: Any, at: tuple[object, ...]) -> str | None:
-    """Say what JSON would refuse, or change without a word: tuples, and keys that are no text."""
+    """Describe what JSON would refuse, or change without a word: tuples, and keys that are no text."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str):

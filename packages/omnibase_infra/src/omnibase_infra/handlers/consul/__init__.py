@@ -80,7 +80,7 @@ class ConsulHandlerFactory:
 
     @asynccontextmanager
     async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[Handler]:  # noqa: ARG002 - there is nothing to set
-        """Give the handler; closing it closes its connections. Raises HandlerError for an unusable TLS file."""
+        """Yield the handler; closing it closes its connections. Raises HandlerError for an unusable TLS file."""
         # The HTTP library takes long to import: `check` and `send`, which call nobody, do not wait for it.
         from omnibase_infra.handlers.consul.client import consul_handler
 

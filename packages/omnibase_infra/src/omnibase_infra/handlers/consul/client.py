@@ -15,7 +15,7 @@ from omnibase_infra.http.json_client import RestClient, rest_client
 
 @asynccontextmanager
 async def consul_handler(targets: Mapping[str, ConsulTarget]) -> AsyncIterator["ConsulHandler"]:
-    """Give the handler with connections of its own for each target; nothing connects before the first call."""
+    """Yield the handler with connections of its own for each target; nothing connects before the first call."""
     async with AsyncExitStack() as stack:
         agents: dict[str, _Agent] = {}
         for name, target in targets.items():
@@ -37,7 +37,7 @@ class ConsulHandler:
     """
 
     def __init__(self, agents: "Mapping[str, _Agent]") -> None:
-        """Hold the agents by the names under which nodes know them."""
+        """Keep the agents by the names under which nodes know them."""
         self._agents = agents
 
     async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:

@@ -298,7 +298,7 @@ class _WireEntry(Wire):
     lock_index: int = 0
 
     def fields(self, read: Read, reply: ConsulReply) -> dict[str, JsonValue]:
-        """Give the fields of an Entry."""
+        """Return the fields of an Entry."""
         told: dict[str, JsonValue] = self.model_dump(by_alias=False, exclude={"value"})
         try:
             return told | {read: _read(b64decode(self.value or "", validate=True), read)}

@@ -71,13 +71,13 @@ class ConsulReply:
             raise self.refused(error) from error
 
     def refused(self, error: ValidationError) -> HandlerError:
-        """Give the error for a reply that a model refuses."""
+        """Return the error for a reply that a model refuses."""
         fault = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, fault["loc"])) or "the reply"
         return self.broken(f"{where}: {fault['msg']}")
 
     def broken(self, why: str) -> HandlerError:
-        """Give the error for a reply that is not what Consul documents."""
+        """Return the error for a reply that is not what Consul documents."""
         return HandlerError("invalid_response", f"{self.what}: the reply is none of Consul's: {why}")
 
 
@@ -85,7 +85,7 @@ _FLAG = TypeAdapter(bool)
 
 
 def read(operation: ConsulOperation, answer: ConsulReply) -> Mapping[str, Any]:
-    """Give the result as JSON values. Raises HandlerError `invalid_response`, also for what no Consul would say."""
+    """Return the result as JSON values. Raises HandlerError `invalid_response`, also for what no Consul would say."""
     try:
         return operation.result(answer).model_dump(mode="json", by_alias=True)
     except ValidationError as error:
@@ -93,7 +93,7 @@ def read(operation: ConsulOperation, answer: ConsulReply) -> Mapping[str, Any]:
 
 
 def following(request: Any, result: Mapping[str, Any]) -> Query:
-    """Give the query that waits for what comes after a result.
+    """Return the query that waits for what comes after a result.
 
     An index that went back, as it does when a snapshot is restored, says nothing of what follows: the query starts
     over. An index of 0 would not wait at all.
@@ -105,7 +105,7 @@ def following(request: Any, result: Mapping[str, Any]) -> Query:
 
 
 def refused(what: str, request: RestRequest, reply: RestReply, *, said: str) -> HandlerError:
-    """Give the error for a status that is no result; `said` is the body, without secrets."""
+    """Return the error for a status that is no result; `said` is the body, without secrets."""
     status, why = reply.status, said.strip()[:_EXCERPT_LENGTH_MAX]
     code, retryable = _verdict(status, why.lower(), repeatable=request.repeatable)
     message = f"{what}: status {status}" + (f": {why}" if why else "")
@@ -119,7 +119,7 @@ def refused(what: str, request: RestRequest, reply: RestReply, *, said: str) -> 
 
 
 def late(request: ConsulOperation, timeout_s: float) -> HandlerError:
-    """Give the error that the handler raises when the time is over."""
+    """Return the error that the handler raises when the time is over."""
     message = request.message(timeout_s)
     return HandlerError("timeout", f"{message}: not done within {timeout_s:g} s", retryable=message.repeatable)
 

@@ -65,7 +65,7 @@ class TtlCheck(_Check):
     ttl_s: Seconds
 
     def written(self) -> dict[str, JsonValue]:
-        """Give it in the words of the API."""
+        """Return it in the words of the API."""
         return self._written({"TTL": duration(self.ttl_s)})
 
 
@@ -76,7 +76,7 @@ class HttpCheck(_Probe):
     url: Annotated[str, Field(pattern=r"^https?://[!-~]+$")]
 
     def written(self) -> dict[str, JsonValue]:
-        """Give it in the words of the API."""
+        """Return it in the words of the API."""
         return self._written({"HTTP": self.url})
 
 
@@ -87,7 +87,7 @@ class TcpCheck(_Probe):
     address: Annotated[str, Field(pattern=r"^[!-~]+:[0-9]{1,5}$")]
 
     def written(self) -> dict[str, JsonValue]:
-        """Give it in the words of the API."""
+        """Return it in the words of the API."""
         return self._written({"TCP": self.address})
 
 
@@ -130,7 +130,7 @@ class Register(ConsulOperation):
         )
 
     def result(self, reply: ConsulReply) -> Registered:  # noqa: ARG002 - Consul says nothing
-        """Give the id."""
+        """Return the id."""
         return Registered(id=self.id or self.name)
 
 

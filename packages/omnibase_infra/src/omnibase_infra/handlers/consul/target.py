@@ -53,7 +53,7 @@ class ConsulTarget(ConsulModel):
         return self
 
     def server(self, name: str) -> RestServer:
-        """Give the server that this is, under the name by which nodes know it."""
+        """Return the server that this is, under the name by which nodes know it."""
         token = self.token.get_secret_value() if self.token else None
         return RestServer(
             name=f"consul target {name!r}",
@@ -70,7 +70,7 @@ class ConsulTarget(ConsulModel):
         )
 
     def query(self, *, reads: bool) -> list[tuple[str, str | None]]:
-        """Give what every request says of where it means."""
+        """Return what every request says of where it means."""
         where = {"dc": self.datacenter, "ns": self.namespace, "partition": self.partition}
         said: list[tuple[str, str | None]] = [(name, value) for name, value in where.items() if value is not None]
         return [*said, (self.consistency, None)] if reads and self.consistency != "default" else said

@@ -61,17 +61,17 @@ def faults_of_keys(written: Any) -> Iterator[tuple[tuple[str | int, ...], Invali
 
 
 def segments_of(key: str | list[str]) -> list[str]:
-    """Give a key as segments of a path."""
+    """Return a key as segments of a path."""
     return key.split("/") if isinstance(key, str) else list(key)
 
 
 def segments_of_prefix(prefix: str | list[str]) -> list[str]:
-    """Give a prefix as segments of a path: a list means the folder of that name."""
+    """Return a prefix as segments of a path: a list means the folder of that name."""
     return prefix.split("/") if isinstance(prefix, str) else [*prefix, ""]
 
 
 def duration(seconds: float) -> str:
-    """Give seconds as Consul reads them."""
+    """Return seconds as Consul reads them."""
     return f"{round(seconds * 1000)}ms"
 
 
@@ -100,7 +100,7 @@ class Query(ConsulModel):
     wait_s: Annotated[float, Field(ge=0.001, le=WAIT_MAX_S)] | None = None
 
     def waiting(self, timeout_s: float) -> list[tuple[str, str | None]]:
-        """Give what Consul is told of it; `timeout_s` is the call's."""
+        """Return what Consul is told of it; `timeout_s` is the call's."""
         if not self.index:
             return []
         wait_s = min(timeout_s * _WAIT_SHARE, WAIT_MAX_S) if self.wait_s is None else self.wait_s

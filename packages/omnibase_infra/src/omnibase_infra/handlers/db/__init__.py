@@ -61,7 +61,7 @@ class DbHandlerFactory:
 
     @asynccontextmanager
     async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[Handler]:  # noqa: ARG002 - nothing is set for all targets
-        """Give the handler; closing it closes its connections. Raises InvalidDsn."""
+        """Yield the handler; closing it closes its connections. Raises InvalidDsn."""
         # psycopg takes its time to import: a host without a database does without it.
         from omnibase_infra.handlers.db.connections import db_handler
 

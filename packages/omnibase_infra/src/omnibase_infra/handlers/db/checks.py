@@ -90,7 +90,7 @@ class WrittenStatement:
 
 
 def statements_of(written: Any) -> Iterator[WrittenStatement]:
-    """Give every statement of a request that passed the check."""
+    """Yield every statement of a request that passed the check."""
     if not isinstance(written, Mapping):
         return
     if isinstance(table := written.get("table"), str):

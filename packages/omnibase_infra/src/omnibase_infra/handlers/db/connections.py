@@ -30,7 +30,7 @@ from omnibase_infra.postgres.connections import (
 
 @asynccontextmanager
 async def opened_target(name: str, target: DbTarget) -> AsyncIterator["OpenDatabase"]:
-    """Give a target with a pool of its own; no connection is waited for. Raises InvalidDsn."""
+    """Yield a target with a pool of its own; no connection is waited for. Raises InvalidDsn."""
     bounds = PoolBounds(
         connections_min=target.connections_min,
         connections_max=target.connections_max,
@@ -44,7 +44,7 @@ async def opened_target(name: str, target: DbTarget) -> AsyncIterator["OpenDatab
 
 @asynccontextmanager
 async def lone_connection(name: str, target: DbTarget) -> AsyncIterator[Connection]:
-    """Give a connection apart from any pool, whose transactions read only. Raises HandlerError, InvalidDsn."""
+    """Yield a connection apart from any pool, whose transactions read only. Raises HandlerError, InvalidDsn."""
     connector = Connector(_CONNECTION)
     try:
         connection = await connector.connect(_conninfo(name, target))
@@ -138,7 +138,7 @@ def _conninfo(name: str, target: DbTarget) -> str:
 
 @asynccontextmanager
 async def db_handler(targets: Mapping[str, DbTarget]) -> AsyncIterator["DbHandler"]:
-    """Give the handler with a pool for each target; no connection is waited for. Raises InvalidDsn."""
+    """Yield the handler with a pool for each target; no connection is waited for. Raises InvalidDsn."""
     async with AsyncExitStack() as stack:
         opened = {
             name: await stack.enter_async_context(opened_target(name, target)) for name, target in targets.items()
@@ -158,7 +158,7 @@ class DbHandler:
     """
 
     def __init__(self, targets: Mapping[str, OpenDatabase]) -> None:
-        """Hold the opened targets by the names under which nodes know them."""
+        """Keep the opened targets by the names under which nodes know them."""
         self._targets = targets
 
     async def execute(self, call: HandlerCall, /) -> Result:

@@ -37,7 +37,7 @@ class DbTransaction:
     """One transaction, which the commands `begins` open. All of it raises psycopg.Error, as a cursor does."""
 
     def __init__(self, connection: Connection, begins: Sequence[str]) -> None:
-        """Say nothing to the server yet."""
+        """Send nothing to the server yet."""
         self.connection = connection
         self.committed = False
         self._begins = [it.encode() for it in begins]

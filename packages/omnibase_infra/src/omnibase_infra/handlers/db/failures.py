@@ -73,12 +73,12 @@ def failure_of(
 
 
 def absent(none: NoConnection, *, where: str) -> HandlerError:
-    """Say why there was no connection."""
+    """Describe why there was no connection."""
     return HandlerError(_ABSENCES[none.absence], f"{where}: {none}", retryable=True)
 
 
 def commit_timeout(where: str, timeout_s: float, *, repeatable: bool) -> HandlerError:
-    """Say that COMMIT was sent, and not answered in time."""
+    """Report that COMMIT was sent, and not answered in time."""
     message = f"{where}: COMMIT was not answered within {timeout_s:g} s: it may be done or not"
     return HandlerError("commit_unknown", message, retryable=repeatable)
 
@@ -95,7 +95,7 @@ def _code(error: psycopg.Error, state: str) -> tuple[str, bool]:
 
 
 def _name(error: psycopg.Error) -> str:
-    """Give the server's name of a condition: `UniqueViolation` is `unique_violation`."""
+    """Return the server's name of a condition: `UniqueViolation` is `unique_violation`."""
     name = type(error).__name__ if getattr(errors, type(error).__name__, None) else ""
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
 

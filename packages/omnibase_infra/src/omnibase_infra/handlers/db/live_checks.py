@@ -22,7 +22,7 @@ _NOT_PREPARED = ("call",)
 async def live_faults(
     name: str, target: DbTarget, statements: Sequence[WrittenStatement]
 ) -> list[tuple[WrittenStatement, str]]:
-    """Give what the database refuses of each statement. Raises HandlerError where it cannot be asked."""
+    """Return what the database refuses of each statement. Raises HandlerError where it cannot be asked."""
     faults: list[tuple[WrittenStatement, str]] = []
     async with lone_connection(name, target) as connection:
         for written in statements:
@@ -58,7 +58,7 @@ async def _faults(connection: Connection, written: WrittenStatement) -> list[str
 
 
 async def _columns(connection: Connection) -> list[tuple[str, str]]:
-    """Give the columns of what was prepared, each with its type: not every server has a view that tells them."""
+    """Return the columns of what was prepared, each with its type: not every server has a view that tells them."""
     connection.pgconn.send_describe_prepared(b"onex_checked")
     [described] = await connection.wait(generators.execute(connection.pgconn))
     places = range(described.nfields)
@@ -69,7 +69,7 @@ async def _columns(connection: Connection) -> list[tuple[str, str]]:
 
 
 def _of(statement: Statement, name: str, kind: str) -> list[str]:
-    """Hold what a parameter is to the database to how its values are written out."""
+    """Check what a parameter is to the database against how its values are written."""
     expected = "json" if kind in ("json", "jsonb") else "array" if kind.endswith("[]") else "scalar"
     if expected == statement.forms[name] or expected == "scalar":
         return []

@@ -36,7 +36,7 @@ class BoundedResults:
         """Whether libpq holds no part of a row, for which it would have made room already."""
 
     def result(self, bytes_max: int) -> PQGen[PGresult | None]:
-        """Give the next result, or None after the last one of a command.
+        """Yield the next result, or None after the last one of a command.
 
         Raises psycopg.Error, and TooMuch when over `bytes_max` have arrived for it, besides what libpq had room for.
         """

@@ -61,7 +61,7 @@ def bound(bind: Callable[[Any], Any], request: BaseModel) -> Any:
 
 
 def unexpected_rows(step: Step, row_count: int) -> HandlerError | None:
-    """Give the error for a statement that touched other rows than it was to; None where it did not."""
+    """Return the error for a statement that touched other rows than it was to; None where it did not."""
     expected = step.expect_rows
     if expected is None or row_count == expected:
         return None
@@ -70,28 +70,28 @@ def unexpected_rows(step: Step, row_count: int) -> HandlerError | None:
 
 
 def unfit_row(step: Step, row: Mapping[str, Any]) -> HandlerError | None:
-    """Give the error for a row that is not as its shape says; None where it is, or where nothing is said."""
+    """Return the error for a row that is not as its shape says; None where it is, or where nothing is said."""
     fault = None if step.row is None else row_fault(row, step.row)
     return None if fault is None else HandlerError("result_invalid", f"{fault}; nothing was done")
 
 
 def refusal_of_rows(request: QueryRequest | ExecuteRequest, result: Rows) -> HandlerError | None:
-    """Give the error that the handler raises in place of rows; None where it gives them."""
+    """Return the error that the handler raises in place of rows; None where it gives them."""
     return _refusal(lambda: _refused(bound(bound_step, request), result))
 
 
 def refusal_of_batch(request: BatchRequest, _: BaseModel) -> HandlerError | None:
-    """Give the error of a batch whose values cannot be bound."""
+    """Return the error of a batch whose values cannot be bound."""
     return _refusal(lambda: bound(bound_sets, request) and None)
 
 
 def refusal_of_copy(request: CopyRequest, _: BaseModel) -> HandlerError | None:
-    """Give the error of a copy whose values cannot be written out."""
+    """Return the error of a copy whose values cannot be written out."""
     return _refusal(lambda: bound(bound_rows, request) and None)
 
 
 def refusal_of_transaction(request: TransactionRequest, result: TransactionResult) -> HandlerError | None:
-    """Give the error of the first statement whose rows are not as expected."""
+    """Return the error of the first statement whose rows are not as expected."""
 
     def judged() -> HandlerError | None:
         steps: Mapping[str, Step] = bound(bound_steps, request)
@@ -102,7 +102,7 @@ def refusal_of_transaction(request: TransactionRequest, result: TransactionResul
 
 
 def late(_: BaseModel, timeout_s: float) -> HandlerError:
-    """Give the error that the handler raises when the time is over, and COMMIT was not sent."""
+    """Return the error that the handler raises when the time is over, and COMMIT was not sent."""
     return HandlerError("timeout", f"not done within {timeout_s:g} s", retryable=True)
 
 

@@ -49,7 +49,7 @@ _OF_DATABASE: Mapping[str, tuple[JsonType, ...]] = {
 
 
 def shape_faults(written: Any, statement: Statement) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Hold a shape, as a contract writes it, to its statement: the faults, each at its path in the shape."""
+    """Check a shape, as a contract writes it, against its statement: the faults, each at its path in the shape."""
     if not isinstance(written, Mapping) or not written:
         yield (), "expected the columns of a row with their types, such as {id: integer, name: [string, 'null']}"
         return
@@ -66,7 +66,7 @@ def shape_faults(written: Any, statement: Statement) -> Iterator[tuple[tuple[str
 
 
 def row_fault(row: Mapping[str, Any], shape: RowShape) -> str | None:
-    """Say what of a row is not as its shape says; None: nothing. No value is repeated."""
+    """Describe what of a row is not as its shape says; None: nothing. No value is repeated."""
     if row.keys() != shape.keys():
         return f"a row has the columns {', '.join(row)}; its shape says {', '.join(shape)}"
     for column, value in row.items():
@@ -77,7 +77,7 @@ def row_fault(row: Mapping[str, Any], shape: RowShape) -> str | None:
 
 
 def live_shape_faults(shape: RowShape, columns: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Hold a shape to the columns of a statement, each with the type that it is of to the database."""
+    """Check a shape against the columns of a statement, each with the type that it is of to the database."""
     for column, database_type in columns:
         possible = ("array",) if database_type.endswith("[]") else _OF_DATABASE.get(database_type, ("string",))
         if column in shape and not any(_allows(shape[column], it) for it in possible):
@@ -88,13 +88,13 @@ def live_shape_faults(shape: RowShape, columns: Sequence[tuple[str, str]]) -> It
 
 
 def result_of_rows(written: Any) -> type[BaseModel]:
-    """Give what a query or an execute gives, as far as its contract tells. It may be wrong: `checks` tells of that."""
+    """Return what a query or an execute gives, as far as its contract tells; `checks` finds what is wrong."""
     row = _row_model(written)
     return Rows if row is None else create_model("TypedRows", __base__=Rows, rows=(list[row], ...))  # type: ignore[valid-type]
 
 
 def result_of_transaction(written: Any) -> type[BaseModel]:
-    """Give what a transaction gives, likewise: only the results of its statements are there."""
+    """Return what a transaction gives, likewise: only the results of its statements are there."""
     statements = written.get("statements") if isinstance(written, Mapping) else None
     if not isinstance(statements, Mapping) or not all(isinstance(name, str) for name in statements):
         return TransactionResult

@@ -24,20 +24,20 @@ _AS_TEXT = ("numeric", "uuid", "date", "time", "timetz", "interval", "inet", "ci
 
 class _Text(Loader):
     def load(self, data: Buffer) -> Any:
-        """Give the text."""
+        """Return the text."""
         return bytes(data).decode()
 
 
 class _Float(Loader):
     def load(self, data: Buffer) -> Any:
-        """Give a number, or the name of what JSON has no number for."""
+        """Return a number, or the name of what JSON has no number for."""
         number = float(bytes(data))
         return number if isfinite(number) else bytes(data).decode()
 
 
 class _Json(Loader):
     def load(self, data: Buffer) -> Any:
-        """Give what the JSON holds. Raises HandlerError for what no envelope can hold."""
+        """Return what the JSON holds. Raises HandlerError for what no envelope can hold."""
         try:
             value = from_json(bytes(data))
         except ValueError:
@@ -50,13 +50,13 @@ class _Json(Loader):
 
 class _Bytes(Loader):
     def load(self, data: Buffer) -> Any:
-        """Give the bytes in base64; they come in hexadecimal."""
+        """Return the bytes in base64; they come in hexadecimal."""
         return base64.b64encode(bytes.fromhex(bytes(data)[2:].decode())).decode()
 
 
 class _Timestamp(Loader):
     def load(self, data: Buffer) -> Any:
-        """Give a time as in RFC 3339; what has no such form (infinity, years BC) is as the server writes it."""
+        """Return a time as in RFC 3339; what has no such form (infinity, years BC) is as the server writes it."""
         text = bytes(data).decode()
         if not text[:1].isdigit() or text.endswith("BC"):
             return text
@@ -64,7 +64,7 @@ class _Timestamp(Loader):
 
 
 def row_adapters() -> AdaptersMap:
-    """Give the table by which a connection turns values of PostgreSQL into JSON values."""
+    """Return the table by which a connection turns values of PostgreSQL into JSON values."""
     table = AdaptersMap(adapters)
     loaders: Mapping[type[Loader], Sequence[str]] = {
         _Text: _AS_TEXT,
@@ -94,7 +94,7 @@ def named_rows(columns: Iterable[str]) -> Callable[[Sequence[Any]], dict[str, An
 
 
 def size_of(value: Any) -> int:
-    """Give about how many bytes a value is: text in UTF-8, and eight for anything else."""
+    """Return about how many bytes a value is: text in UTF-8, and eight for anything else."""
     return sum(_length(it) if isinstance(it, str) else 8 for it in _leaves(value))
 
 
@@ -103,7 +103,7 @@ def _length(text: str) -> int:
 
 
 def _leaves(value: Any) -> Iterator[Any]:
-    """Give everything in a value that is no list and no object, keys too; without recursion, however deep it is."""
+    """Yield everything in a value that is no list and no object, keys too; without recursion, however deep it is."""
     waiting = [value]
     while waiting:
         match waiting.pop():

@@ -49,7 +49,7 @@ class Statement:
     """The names of the columns of its rows, where the text tells them: not those of `*`, nor of what has no name."""
 
     def bound(self, parameters: Mapping[str, Any]) -> list[str | None]:
-        """Give the values in the order of their places. Raises UnboundValue."""
+        """Return the values in the order of their places. Raises UnboundValue."""
         if unknown := [name for name in parameters if name not in self.forms]:
             raise UnboundValue(f"the statement has no placeholder %({unknown[0]})s")
         if missing := [name for name in self.names if name not in parameters]:
@@ -87,7 +87,7 @@ def statement_of(written: str) -> Statement:
 
 
 def column_of(written: str) -> tuple[str, Form] | None:
-    """Give a column of a COPY and the form of its values; None where it is no name of a column."""
+    """Return a column of a COPY and the form of its values; None where it is no name of a column."""
     match = _COLUMN.fullmatch(written)
     return None if match is None else (match["name"], _form(match))
 
@@ -116,7 +116,7 @@ def _described(
 
 
 def _given(kind: str, node: Any) -> list[Any] | None:
-    """Give what its rows are made of; None where it has none."""
+    """Return what its rows are made of; None where it has none."""
     if kind not in _READS:
         return node.get("returningList") or None
     while "larg" in node:  # the columns of a union are those of its first select
@@ -134,14 +134,14 @@ def _all_known(columns: Sequence[str | None]) -> tuple[str, ...] | None:
 
 
 def _twice(gives: Sequence[Any], columns: Sequence[str | None]) -> str | None:
-    """Give a name that two columns have; nobody gave one to those that PostgreSQL calls `?column?`."""
+    """Return a name that two columns have; nobody gave one to those that PostgreSQL calls `?column?`."""
     unnamed = (not _NAMELESS.isdisjoint(it["ResTarget"]["val"]) for it in gives)
     names = [name or ("?column?" if is_unnamed else None) for name, is_unnamed in zip(columns, unnamed, strict=True)]
     return next((name for name, count in Counter(names).items() if name is not None and count > 1), None)
 
 
 def _named(value: Mapping[str, Any]) -> str | None:
-    """Give the name that PostgreSQL gives to a column without `as`, where it is plain to see."""
+    """Return the name that PostgreSQL gives to a column without `as`, where it is plain to see."""
     match value:
         case {"ColumnRef": {"fields": [*_, {"String": {"sval": str(name)}}]}}:
             return name
@@ -153,7 +153,7 @@ def _named(value: Mapping[str, Any]) -> str | None:
 
 
 def _nodes(tree: Any) -> Iterator[tuple[str, Any]]:
-    """Give every node of a parse tree with its name, in no order."""
+    """Yield every node of a parse tree with its name, in no order."""
     waiting = [tree]
     while waiting:
         part = waiting.pop()
@@ -199,7 +199,7 @@ def _numbered(written: str, numbers: Mapping[str, int]) -> tuple[str, list[_Span
 
 
 def _before(place: int, spans: Sequence[_Span]) -> int:
-    """Give the place in the written text of one in the text with numbers."""
+    """Return the place in the written text of one in the text with numbers."""
     passed = [span for span in spans if span.at <= place]
     if not passed:
         return place
@@ -208,7 +208,7 @@ def _before(place: int, spans: Sequence[_Span]) -> int:
 
 
 def _refuse_strangers(written: str, text: str, spans: Sequence[_Span], parsed: Any) -> None:
-    """Hold that each placeholder is one to PostgreSQL too, and that there are no others."""
+    """Check that each placeholder is one to PostgreSQL too, and that there are no others."""
     references = (node for name, node in _nodes(parsed) if name == "ParamRef")
     found = {_characters(text, node.get("location", 0)): node.get("number", 0) for node in references}
     for at in sorted(found.keys() - {span.at for span in spans}):
@@ -221,7 +221,7 @@ def _refuse_strangers(written: str, text: str, spans: Sequence[_Span], parsed: A
 
 
 def _refuse_uncast_lists(written: str, names: Sequence[str], text: str, spans: Sequence[_Span], parsed: Any) -> None:
-    """Hold that what `any` and `all` compare with is written out as an array."""
+    """Check that what `any` and `all` compare with is written out as an array."""
     for kind, node in _nodes(parsed):
         if kind == "A_Expr" and node.get("kind") in _OVER_LISTS and "ParamRef" in node["rexpr"]:
             reference = node["rexpr"]["ParamRef"]
@@ -232,7 +232,7 @@ def _refuse_uncast_lists(written: str, names: Sequence[str], text: str, spans: S
 
 
 def _advice(written: str, place: int) -> str:
-    """Say what to write in place of what other drivers take, or of a placeholder where no value can stand."""
+    """Describe what to write in place of what other drivers take, or of a placeholder where no value can stand."""
     rest = written[place:]
     if foreign := _FOREIGN.match(rest):
         return f"; found {foreign[0]}, expected a placeholder by name: %(name)s"
@@ -246,7 +246,7 @@ def _advice(written: str, place: int) -> str:
 
 
 def _characters(text: str, byte: int) -> int:
-    """Give the place of a byte in characters: the parse tree counts in UTF-8."""
+    """Return the place of a byte in characters: the parse tree counts in UTF-8."""
     return byte if text.isascii() else len(text.encode(errors="surrogatepass")[:byte].decode(errors="replace"))
 
 

@@ -24,7 +24,7 @@ class UnboundValue(ValueError):
 
 
 def text_of(value: Any, form: Form, *, name: str) -> str | None:
-    """Give a JSON value as PostgreSQL reads it. Raises UnboundValue, which names the parameter and not the value."""
+    """Return a JSON value as PostgreSQL reads it. Raises UnboundValue, which names the parameter and not the value."""
     try:
         return _WRITERS[form](value)
     except UnicodeEncodeError:

@@ -64,12 +64,12 @@ class HttpHandlerFactory:
     )
 
     def __init__(self, *, resolve: Callable[[str, int], Awaitable[Sequence[str]]] | None = None) -> None:
-        """Hold the resolver."""
+        """Keep the resolver."""
         self._resolve = resolve
 
     @asynccontextmanager
     async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[Handler]:
-        """Give the handler; closing it closes its connections. Raises HandlerError for an unusable TLS file."""
+        """Yield the handler; closing it closes its connections. Raises HandlerError for an unusable TLS file."""
         # httpcore takes long to import: `check` and `send`, which call nobody, do not wait for it.
         from omnibase_infra.handlers.http.client import http_handler, system_resolve
 

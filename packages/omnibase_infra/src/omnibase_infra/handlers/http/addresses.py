@@ -62,7 +62,7 @@ def _is_private(address: IPv4Address | IPv6Address) -> bool:
 
 
 def _innermost(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """Give the IPv4 address within, where there is one: it is what packets reach in the end."""
+    """Return the IPv4 address within, where there is one: it is what packets reach in the end."""
     if isinstance(address, IPv4Address) or address.is_loopback or address.is_unspecified:
         return address
     if (within := address.ipv4_mapped or address.sixtofour) is not None:

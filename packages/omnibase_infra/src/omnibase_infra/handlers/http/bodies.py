@@ -26,13 +26,13 @@ _CHARSETS = frozenset(
 
 
 def query_of(request: HttpRequest) -> str:
-    """Give the query with its question mark, or nothing."""
+    """Return the query with its question mark, or nothing."""
     encoded = _encoded(request.query, escape=quote)
     return encoded and f"?{encoded}"
 
 
 def content_of(request: HttpRequest) -> tuple[Mapping[str, str], bytes | None]:
-    """Give the body, and the header that says what it is. Raises ValueError for text that has no form in UTF-8."""
+    """Return the body, and the header that says what it is. Raises ValueError for text that has no form in UTF-8."""
     if request.has_json:
         return {"content-type": "application/json"}, to_json(request.json_body)
     if request.form is not None:
@@ -45,12 +45,12 @@ def content_of(request: HttpRequest) -> tuple[Mapping[str, str], bytes | None]:
 
 
 def written(value: Scalar) -> str:
-    """Give a value as it stands in a query, a form or a header."""
+    """Return a value as it stands in a query, a form or a header."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def form_of(parameters: Parameters) -> bytes:
-    """Give parameters as the body of a form."""
+    """Return parameters as the body of a form."""
     return _encoded(parameters, escape=quote_plus).encode()
 
 
@@ -90,7 +90,7 @@ class Unpacker:
         self._begun = False
 
     def unpack(self, piece: bytes, *, bytes_max: int) -> bytes:
-        """Give the next bytes. Where that is `bytes_max` of them there may be more, and they are lost."""
+        """Return the next bytes. Where that is `bytes_max` of them there may be more, and they are lost."""
         if self._encoding in ("", "identity"):
             return piece[:bytes_max]
         if self._encoding not in ("gzip", "x-gzip"):
@@ -101,7 +101,7 @@ class Unpacker:
             raise ValueError(f"broken gzip: {error}") from error
 
     def finish(self) -> None:
-        """Say that no more pieces come."""
+        """Report that no more pieces come."""
         if self._begun and not self._member.eof:
             raise ValueError("broken gzip: the stream ends early")
 
@@ -117,7 +117,7 @@ class Unpacker:
 
 
 def _multipart(parts: Sequence[Part]) -> tuple[Mapping[str, str], bytes]:
-    """Give `multipart/form-data` (RFC 7578). The boundary follows from the contents, so that none can hold it."""
+    """Return `multipart/form-data` (RFC 7578). The boundary follows from the contents, so that none can hold it."""
     contents = [part.text.encode() if part.text is not None else b64decode(part.bytes_ or "") for part in parts]
     digest = hashlib.sha256()
     for content in contents:

@@ -47,7 +47,7 @@ class Lookup:
     trusted: frozenset[str]
 
     async def allowed(self, host: str, port: int) -> Sequence[str]:
-        """Give the addresses that may be connected to. Raises HandlerError where there are others alone."""
+        """Return the addresses that may be connected to. Raises HandlerError where there are others alone."""
         found = [host] if _is_address(host) else await self.resolve(host, port)
         allowed = [it for it in found if is_allowed(it, self.target.allow) or (it == host and host in self.trusted)]
         if found and not allowed:
@@ -72,7 +72,7 @@ def _is_address(host: str) -> bool:
 async def http_handler(
     *, settings: HttpSettings, targets: Mapping[str, HttpTarget], resolve: Resolve
 ) -> AsyncIterator["HttpHandler"]:
-    """Give the handler with connections of its own for each target; nothing connects before the first call."""
+    """Yield the handler with connections of its own for each target; nothing connects before the first call."""
     async with AsyncExitStack() as stack:
         opened: dict[str, OpenHttpTarget] = {}
         for name, target in targets.items():
@@ -133,7 +133,7 @@ class HttpHandler:
     """
 
     def __init__(self, targets: Mapping[str, OpenHttpTarget]) -> None:
-        """Hold the opened targets by the names under which nodes know them."""
+        """Keep the opened targets by the names under which nodes know them."""
         self._targets = targets
 
     async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:
@@ -202,7 +202,7 @@ class _Judge:
     repeatable: bool
 
     def result(self, message: HttpMessage, reply: Reply) -> Mapping[str, Any]:
-        """Give the result as JSON values, in the form of HttpResponse. Raises HandlerError for what is none."""
+        """Return the result as JSON values, in the form of HttpResponse. Raises HandlerError for what is none."""
         request = self.request
         if not is_expected(reply.status, request.expect):
             body = self.opened.redacted(reply.text)

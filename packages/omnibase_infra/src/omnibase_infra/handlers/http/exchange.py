@@ -24,7 +24,7 @@ class OpenHttpTarget:
     tokens: Tokens | None
 
     def redacted(self, text: str) -> str:
-        """Give a text without the target's secrets: servers and vendors like to repeat what they were sent."""
+        """Return a text without the target's secrets: servers and vendors like to repeat what they were sent."""
         held = [*self.target.secrets, *(self.tokens.secrets if self.tokens else [])]
         if isinstance(self.target.auth, BasicAuth):
             held.append(basic(self.target.auth))

@@ -94,7 +94,7 @@ class Writer:
         object.__setattr__(self, "_base_path", self.target.base_path)
 
     def message(self, request: HttpRequest, *, key: str) -> HttpMessage:
-        """Give a request as it is sent; `key` tells the server a repeat, where the target has a header for it."""
+        """Return a request as it is sent; `key` tells the server a repeat, where the target has a header for it."""
         host = request.host or self._origin.host
         if host not in self.target.hosts:
             allowed = ", ".join(self.target.hosts)
@@ -122,7 +122,7 @@ class Writer:
         return HttpMessage(method=request.method, origin=origin, target=target, headers=headers, content=content)
 
     def redirected(self, message: HttpMessage, status: int, location: str) -> HttpMessage:
-        """Give the message that follows a redirect (RFC 9110, section 15.4)."""
+        """Return the message that follows a redirect (RFC 9110, section 15.4)."""
         followed = self.elsewhere(message, location, what="redirect")
         to_get = status == 303 or (status in (301, 302) and message.method == "POST")
         if not to_get or message.method in ("GET", "HEAD"):
@@ -131,7 +131,7 @@ class Writer:
         return replace(followed, method="GET", headers=headers, content=None)
 
     def elsewhere(self, message: HttpMessage, url: str, *, what: str) -> HttpMessage:
-        """Give the same message to an address that a server named: it has to be within the target."""
+        """Return the same message to an address that a server named: it has to be within the target."""
         match = _URL.fullmatch(_joined(message.url, url))
         if match is None:
             raise _refused(self.name, what, "it is no plain http(s) address")
@@ -150,7 +150,7 @@ class Writer:
         return replace(message, origin=origin, target=path + (match["query"] or ""))
 
     def _headers(self, request: HttpRequest) -> dict[str, str]:
-        """Give the headers of the contracts. A request cannot replace what the host contract has set."""
+        """Return the headers of the contracts. A request cannot replace what the host contract has set."""
         for name in request.headers.keys() & self.target.fixed_headers:
             raise HandlerError("request_invalid", f"header {name!r} is set by the target {self.name!r}; leave it out")
         own = {name: written(value) for name, value in request.headers.items() if value is not None}

@@ -62,7 +62,7 @@ class Tokens:
         return [] if self._token is None else [self._token]
 
     async def token(self, *, instead_of: str | None = None) -> str:
-        """Give a token that holds, and is another than the one that was refused."""
+        """Return a token that holds, and is another than the one that was refused."""
         async with self._turn:
             if self._token is None or self._token == instead_of or get_running_loop().time() >= self._ends_s:
                 await self._fetch()
@@ -94,7 +94,7 @@ class Tokens:
 
 
 def basic(auth: BasicAuth) -> str:
-    """Give the header of RFC 7617."""
+    """Return the header of RFC 7617."""
     return _basic(auth.username, auth.password)
 
 
@@ -120,12 +120,12 @@ def _message(auth: OAuth2Auth) -> HttpMessage:
 
 
 def _may_be_cured(status: int, word: str) -> bool:
-    """Say whether another secret may be all that is wanted."""
+    """Check whether another secret may be all that is wanted."""
     return status in _NOT_LET_IN and (status == _UNAUTHORIZED or word not in _ASKED_WRONGLY)
 
 
 def _error_of(reply: Reply) -> str:
-    """Give the server's error code (RFC 6749, section 5.2), which is a word; its description is not repeated."""
+    """Return the server's error code (RFC 6749, section 5.2), which is a word; its description is not repeated."""
     try:
         said = json_of(reply.body)
     except ValueError:

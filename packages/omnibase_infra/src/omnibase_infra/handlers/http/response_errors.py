@@ -17,19 +17,19 @@ _EXCERPT_LENGTH_MAX = 500
 
 
 def is_repeatable(method: str) -> bool:
-    """Say whether a request of this method may be made again when nobody knows whether it was served."""
+    """Check whether a request of this method may be made again when nobody knows whether it was served."""
     return method in _IDEMPOTENT
 
 
 def is_expected(status: int, expect: list[int] | None) -> bool:
-    """Say whether a status is a result, by the rule at HttpRequest.expect."""
+    """Check whether a status is a result, by the rule at HttpRequest.expect."""
     return status not in _RETRYABLE_STATUSES if expect is None else status in expect
 
 
 def status_error(
     what: str, request: HttpRequest, status: int, headers: Mapping[str, str], body: str, *, repeatable: bool
 ) -> HandlerError:
-    """Give the error for a status that is no result."""
+    """Return the error for a status that is no result."""
     expected = "" if request.expect is None else f", expected {' or '.join(str(it) for it in request.expect)}"
     return HandlerError(
         "http_status",
@@ -41,7 +41,7 @@ def status_error(
 
 
 def refusal(request: HttpRequest, response: HttpResponse) -> HandlerError | None:
-    """Give the error that the handler raises in place of a response; None where it gives it."""
+    """Return the error that the handler raises in place of a response; None where it gives it."""
     if is_expected(response.status, request.expect):
         return None
     body = to_json(response.json_body).decode() if response.text is None else response.text
@@ -50,7 +50,7 @@ def refusal(request: HttpRequest, response: HttpResponse) -> HandlerError | None
 
 
 def late(request: HttpRequest, timeout_s: float) -> HandlerError:
-    """Give the error that the handler raises when the time is over."""
+    """Return the error that the handler raises when the time is over."""
     message = f"{_what(request)}: not done within {timeout_s:g} s"
     return HandlerError("timeout", message, retryable=is_repeatable(request.method))
 

@@ -118,7 +118,7 @@ _HEADER_VALUE_EXPECTED = "expected printable ASCII without blanks at its ends"
 
 
 def _fault_of_header_value(value: str) -> str | None:
-    """Say what keeps a value from standing in a header, without what it is: it may be a secret."""
+    """Describe what keeps a value from standing in a header, without what it is: it may be a secret."""
     if _HEADER_VALUE_FORM.fullmatch(value) is not None:
         return None
     index = next((index for index, it in enumerate(value) if it != "\t" and not " " <= it <= "~"), None)

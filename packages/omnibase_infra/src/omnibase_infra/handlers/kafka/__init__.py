@@ -81,12 +81,12 @@ class KafkaHandlerFactory:
     )
 
     def __init__(self, place: RequestContext | None = None) -> None:
-        """Say where the host is."""
+        """Take where the host is."""
         self._place = place
 
     @asynccontextmanager
     async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[Handler]:
-        """Give the handler, which hears the answers of the nodes that its targets name."""
+        """Yield the handler, which hears the answers of the nodes that its targets name."""
         assert isinstance(settings, KafkaHandlerSettings)  # noqa: S101 - narrows the type; the registry validated it
         assert self._place is not None  # noqa: S101 - a host opens it with its place
         known = {name: target for name, target in targets.items() if isinstance(target, KafkaTarget)}

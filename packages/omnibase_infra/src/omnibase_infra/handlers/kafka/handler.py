@@ -27,7 +27,7 @@ class KafkaHandler:
     """
 
     def __init__(self, targets: Mapping[str, KafkaTarget], asking: PendingRequests) -> None:
-        """Hold the targets by the names under which nodes know them, and what asks their nodes."""
+        """Keep the targets by the names under which nodes know them, and what asks their nodes."""
         self._targets = targets
         self._asking = asking
 
@@ -73,7 +73,7 @@ class KafkaHandler:
 
 
 def late(record: KafkaRecord, timeout_s: float) -> HandlerError:
-    """Give the error that the handler raises when the time is over."""
+    """Return the error that the handler raises when the time is over."""
     what = f"topic {record.topic}" if record.topic else "the record"
     return HandlerError("timeout", f"{what}: not acknowledged within {timeout_s:g} s", retryable=True)
 

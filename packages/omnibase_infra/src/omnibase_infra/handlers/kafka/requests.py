@@ -44,7 +44,7 @@ class RequestContext:
 
 @asynccontextmanager
 async def asking(place: RequestContext, targets: Collection[KafkaTarget]) -> AsyncIterator["PendingRequests"]:
-    """Give what asks the nodes of these targets, listening to their answers; without such targets nothing listens."""
+    """Yield what asks the nodes of these targets, listening to their answers; without such targets nothing listens."""
     asked = PendingRequests(place)
     topics = {asked.answers_of(target) for target in targets if target.node is not None}
     if not topics:
@@ -63,7 +63,7 @@ class PendingRequests:
     _listening: dict[str, asyncio.Event] = field(default_factory=dict)
 
     def answers_of(self, target: KafkaTarget) -> str:
-        """Give the topic of a node's answers."""
+        """Return the topic of a node's answers."""
         return self._place.namespace.event(target.node or "", target.major)
 
     def hear(self, values: Sequence[bytes]) -> None:
@@ -78,7 +78,7 @@ class PendingRequests:
                     waiting.set_result(answer)
 
     def is_listening(self, topic: str) -> None:
-        """Note that from now on no answer on this topic is missed."""
+        """Record that from now on no answer on this topic is missed."""
         self._listens(topic).set()
 
     async def answer(
@@ -137,7 +137,7 @@ class PendingRequests:
 
 
 def refusal(request: KafkaRequest, answer: KafkaAnswer) -> HandlerError | None:
-    """Give the error that the handler raises in place of an answer; None where it gives it."""
+    """Return the error that the handler raises in place of an answer; None where it gives it."""
     error = answer.error
     if error is None or error.code in request.expect_errors:
         return None
@@ -149,7 +149,7 @@ def refusal(request: KafkaRequest, answer: KafkaAnswer) -> HandlerError | None:
 
 
 def unanswered(_request: KafkaRequest, timeout_s: float) -> HandlerError:
-    """Give the error that the handler raises when the time is over."""
+    """Return the error that the handler raises when the time is over."""
     return HandlerError("no_answer", f"the node gave no answer within {timeout_s:g} s", retryable=True)
 
 

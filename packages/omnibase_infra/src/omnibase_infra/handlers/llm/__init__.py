@@ -50,7 +50,7 @@ class LlmHandlerFactory:
 
     @asynccontextmanager
     async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[Handler]:  # noqa: ARG002 - there is nothing to set
-        """Give the handler; closing it closes its connections. Raises HandlerError for an unusable `tls_ca_file`."""
+        """Yield the handler; closing it closes its connections. Raises HandlerError for an unusable `tls_ca_file`."""
         # The vendors' libraries take a second to import: a host without this handler does without them.
         from omnibase_infra.handlers.llm.client import llm_handler
 

@@ -28,7 +28,7 @@ _TOOL_CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 
 @asynccontextmanager
 async def anthropic_api(name: str, target: LlmTarget, secret: str | None) -> AsyncIterator["AnthropicApi"]:
-    """Give the interface of a target. Nothing connects before the first call."""
+    """Yield the interface of a target. Nothing connects before the first call."""
     async with http_client(name, target, _credentials(secret)) as http:
         client = anthropic.AsyncAnthropic(
             # What is left out, the library would look for in the environment; the key is sent by the client below.
@@ -103,7 +103,7 @@ class _Reading:
 
 
 def _input_tokens(usage: Any) -> int | None:
-    """Give how long the prompt was, cached parts included; None where one of the counts is none."""
+    """Return how long the prompt was, cached parts included; None where one of the counts is none."""
     said = [getattr(usage, name, None) for name in _INPUT_COUNTS]
     counts = [counted_tokens(it) for it in said if it is not None]
     known = [it for it in counts if it is not None]
@@ -138,7 +138,7 @@ def _credentials(secret: str | None) -> Mapping[str, str]:
 
 
 def _messages(turns: Sequence[Turn]) -> Sequence[Mapping[str, Any]]:
-    """Give the turns as Anthropic has them: what tools gave is said by the user, all of it in one message."""
+    """Return the turns as Anthropic has them: what tools gave is said by the user, all of it in one message."""
     messages: list[dict[str, Any]] = []
     for turn in turns:
         role = "assistant" if turn.role == "assistant" else "user"

@@ -33,14 +33,14 @@ class Api(Protocol):
         """Ask for an answer and gather its pieces, as far as they come. Raises HandlerError."""
 
     async def embed(self, what: str, request: EmbedRequest) -> tuple[list[list[float]], str, int | None]:
-        """Give the embeddings, the model's name, and how many tokens the texts were. Raises HandlerError."""
+        """Return the embeddings, the model's name, and how many tokens the texts were. Raises HandlerError."""
 
 
 @asynccontextmanager
 async def llm_handler(
     *, targets: Mapping[str, LlmTarget], accounts: dict[str, Account], monotonic_s: Callable[[], float]
 ) -> AsyncIterator["LlmHandler"]:
-    """Give the handler. `accounts` has what each target's calls have cost so far, by its name."""
+    """Yield the handler. `accounts` has what each target's calls have cost so far, by its name."""
     async with AsyncExitStack() as stack:
         opened = {}
         for name, target in targets.items():
@@ -56,7 +56,7 @@ class LlmHandler:
     """
 
     def __init__(self, targets: "Mapping[str, _OpenTarget]") -> None:
-        """Hold the opened targets by the names under which nodes know them."""
+        """Keep the opened targets by the names under which nodes know them."""
         self._targets = targets
 
     async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:
@@ -174,7 +174,7 @@ class _Asking:
         return reservation
 
     def _used(self, input_tokens: int | None, output_tokens: int | None, *, else_: _Tokens) -> _Tokens:
-        """Give what the server counts, and an estimate in place of what it does not."""
+        """Return what the server counts, and an estimate in place of what it does not."""
         self.estimated = self.estimated or input_tokens is None or output_tokens is None
         return _Tokens(
             else_.input if input_tokens is None else input_tokens,

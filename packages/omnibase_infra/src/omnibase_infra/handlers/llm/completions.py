@@ -126,7 +126,7 @@ def answer_of(what: str, pieces: Pieces) -> Completion:
 
 
 def faults_of(request: ChatRequest, answer: Completion) -> Sequence[str]:
-    """Say why an answer is not what was asked for; nothing for one that is."""
+    """Describe why an answer is not what was asked for; nothing for one that is."""
     if answer.calls:
         return [fault for call in answer.calls for fault in _faults_of_call(request, call)]
     if request.output is None or answer.stop == "refusal":
@@ -141,26 +141,26 @@ def faults_of(request: ChatRequest, answer: Completion) -> Sequence[str]:
 
 
 def output_of(request: ChatRequest, answer: Completion) -> JsonValue:
-    """Give the value of an answer that fits; None where no value was asked for, or a tool is asked for instead."""
+    """Return the value of an answer that fits; None where no value was asked for, or a tool is asked for instead."""
     if request.output is None or answer.calls or answer.stop == "refusal":
         return None
     return _json_of(answer.text)
 
 
 def tool_calls_of(answer: Completion) -> list[ToolCall]:
-    """Give the calls of an answer that fits."""
+    """Return the calls of an answer that fits."""
     return [ToolCall(id=it.id, name=it.name, arguments=it.arguments) for it in answer.calls]
 
 
 def output_invalid(faults: Sequence[str], *, requests: int) -> HandlerError:
-    """Give the error for a model that did not come to an answer that fits."""
+    """Return the error for a model that did not come to an answer that fits."""
     times = "once" if requests == 1 else f"{requests} times"
     message = f"the model was asked {times}, and its answer does not fit: {'; '.join(faults)}"
     return HandlerError("output_invalid", message, details={"faults": list(faults)})
 
 
 def refusal(request: ChatRequest, result: ChatResult) -> HandlerError | None:
-    """Give the error that the handler raises in place of a result; None where it gives it."""
+    """Return the error that the handler raises in place of a result; None where it gives it."""
     calls = [AnsweredCall(it.id, it.name, it.arguments) for it in result.tool_calls]
     faults = [fault for call in calls for fault in _faults_of_call(request, call)]
     if request.output is not None and not calls and result.stop != "refusal":
@@ -204,7 +204,7 @@ def _finite(text: str) -> JsonValue:
 
 
 def _text_of(part: Any) -> Any:
-    """Give the text of a part of a content; None for a part of another kind, such as a thought."""
+    """Return the text of a part of a content; None for a part of another kind, such as a thought."""
     return (part.get("text") if part.get("type") == "text" else None) if isinstance(part, dict) else part
 
 

@@ -37,7 +37,7 @@ ERRORS: Mapping[str, str] = {
 def status_error(
     what: str, *, status: int, headers: Mapping[str, str], body: object, secret: str | None
 ) -> HandlerError:
-    """Give the error for a status that is no success, or for an error that came in the middle of an answer."""
+    """Return the error for a status that is no success, or for an error that came in the middle of an answer."""
     kinds = set(_kinds(body))
     text = body if isinstance(body, str) else to_json(body, fallback=str).decode()
     excerpt = redacted(text, secret)[:_EXCERPT_LENGTH_MAX]
@@ -53,12 +53,12 @@ def status_error(
 
 
 def redacted(text: str, secret: str | None) -> str:
-    """Give a text without the API key: servers and vendors like to repeat what they were sent."""
+    """Return a text without the API key: servers and vendors like to repeat what they were sent."""
     return text.replace(secret, "***") if secret else text
 
 
 def late(what: str, timeout_s: float) -> HandlerError:
-    """Give the error for a call that was not done in its time."""
+    """Return the error for a call that was not done in its time."""
     return HandlerError("timeout", f"{what}: not done within {timeout_s:g} s", retryable=True)
 
 
@@ -75,7 +75,7 @@ def _verdict(status: int, kinds: set[str]) -> tuple[str, bool]:
 
 
 def _kinds(body: object) -> list[str]:
-    """Give the names by which a body tells its error: OpenAI's stand at the top, Anthropic's below `error`."""
+    """Return the names by which a body tells its error: OpenAI's stand at the top, Anthropic's below `error`."""
     if not isinstance(body, Mapping):
         return []
     inner: Any = body.get("error")

@@ -134,7 +134,7 @@ class ChatRequest(LlmModel):
         return self
 
     def parameters_of(self, tool: str) -> Mapping[str, Any] | None:
-        """Give the schema of a tool's arguments; None for a tool that is not offered."""
+        """Return the schema of a tool's arguments; None for a tool that is not offered."""
         return next((it.parameters for it in self.tools if it.name == tool), None)
 
 

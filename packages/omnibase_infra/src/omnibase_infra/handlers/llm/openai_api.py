@@ -23,7 +23,7 @@ _STOPS: Mapping[str, Stop] = {"length": "length", "tool_calls": "tool_calls", "c
 
 @asynccontextmanager
 async def openai_api(name: str, target: LlmTarget, secret: str | None) -> AsyncIterator["OpenAiApi"]:
-    """Give the interface of a target. Nothing connects before the first call."""
+    """Yield the interface of a target. Nothing connects before the first call."""
     async with http_client(name, target, _credentials(secret)) as http:
         client = _Client(
             # What is left out, the library would look for in the environment; the key is sent by the client below.
@@ -51,7 +51,7 @@ class _Events(SSEDecoder):
     """Decodes the events of a stream. The library takes a comment behind an `id:` for an event, which is no JSON."""
 
     def decode(self, line: str) -> ServerSentEvent | None:
-        """Give the event that a line ends, if it has data."""
+        """Return the event that a line ends, if it has data."""
         event = super().decode(line)
         return event if event is not None and event.data else None
 

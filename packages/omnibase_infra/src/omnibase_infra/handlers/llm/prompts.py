@@ -37,7 +37,7 @@ class Prompt:
         return len(self.system.encode()) + len(to_json(rest))
 
     def again(self, answer: Completion, faults: Sequence[str], special_tokens: Sequence[str]) -> "Prompt":
-        """Give what is asked after an answer that does not fit: the same, that answer, and what is wrong with it."""
+        """Return what is asked after an answer that does not fit: the same, that answer, and what is wrong with it."""
         complaint = "That does not fit: " + "; ".join(faults) + ". Answer again, in full."
         complaint = without_marks(complaint, special_tokens)
         said = without_marks(answer.text, special_tokens)
@@ -53,7 +53,7 @@ class Prompt:
 
 
 def prompt_of(request: ChatRequest, target: LlmTarget) -> Prompt:
-    """Give what a request asks of a model of a target."""
+    """Return what a request asks of a model of a target."""
     marks = target.special_tokens
     told = [Turn(role=it.role, text=filled(it.text, it.values)) for it in request.messages]
     turns = (*request.conversation, *told)
@@ -70,7 +70,7 @@ def prompt_of(request: ChatRequest, target: LlmTarget) -> Prompt:
 
 
 def faults_of_chat(written: Any) -> Iterable[tuple[Path, InvalidExpression]]:
-    """Say what is wrong with a chat as a contract writes it: what decides who speaks has to be fixed there."""
+    """Describe what is wrong with a chat as a contract writes it: what decides who speaks has to be fixed there."""
     if not isinstance(written, Mapping):
         yield (), _not_fixed("a request of llm", "write its keys out")
         return
@@ -87,7 +87,7 @@ def faults_of_chat(written: Any) -> Iterable[tuple[Path, InvalidExpression]]:
 
 
 def faults_of_embedding(written: Any) -> Iterable[tuple[Path, InvalidExpression]]:
-    """Say what is wrong with an embedding as a contract writes it: the model is the contract's."""
+    """Describe what is wrong with an embedding as a contract writes it: the model is the contract's."""
     if isinstance(written, Mapping) and is_expression(written.get("model")):
         yield ("model",), _not_fixed("'model'", "write the name of a model of the target")
 

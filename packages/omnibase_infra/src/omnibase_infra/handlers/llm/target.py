@@ -49,7 +49,7 @@ class Price(LlmModel):
         return not (self.input_usd_per_million or self.output_usd_per_million)
 
     def cost_usd(self, *, input_tokens: int, output_tokens: int) -> float:
-        """Give the cost of a call."""
+        """Return the cost of a call."""
         return (input_tokens * self.input_usd_per_million + output_tokens * self.output_usd_per_million) / 1e6
 
 

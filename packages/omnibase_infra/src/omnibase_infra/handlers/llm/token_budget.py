@@ -66,7 +66,7 @@ class Reservation:
     _windows: Sequence["_Window"]
 
     def settle(self, cost: Cost, *, now_s: float) -> None:
-        """Give back what was reserved, and count what the call has cost, in the window in which it ends."""
+        """Return what was reserved, and count what the call has cost, in the window in which it ends."""
         for window in self._windows:
             window.under_way.remove(self)
             window.turn(now_s, window_s=window.length_s)
@@ -114,12 +114,12 @@ class _Window:
 
 
 def counted_tokens(said: Any) -> int | None:
-    """Give how many tokens a server says there were; None for what is no count: negative, broken, endless, or text."""
+    """Return how many tokens a server says there were; None for what is no count, such as text."""
     if isinstance(said, bool) or not isinstance(said, int | float) or not 0 <= said <= _TOKENS_MAX:
         return None
     return int(said) if said == int(said) else None
 
 
 def estimated_tokens(size_bytes: int) -> int:
-    """Give about how many tokens a text is, where the server does not say."""
+    """Return about how many tokens a text is, where the server does not say."""
     return -(-size_bytes // _BYTES_A_TOKEN)

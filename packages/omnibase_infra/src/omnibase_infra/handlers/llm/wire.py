@@ -45,7 +45,7 @@ _EVENT_ENDS = (b"\n\n", b"\r\r", b"\r\n\r\n")
 async def http_client(
     name: str, target: LlmTarget, credentials: Mapping[str, str]
 ) -> AsyncIterator[httpx2.AsyncClient]:
-    """Give what a vendor's library sends its requests with; `credentials` are the headers that open the server.
+    """Yield what a vendor's library sends its requests with; `credentials` are the headers that open the server.
 
     Raises HandlerError for an unusable `tls_ca_file`.
     """
@@ -58,7 +58,7 @@ async def http_client(
 
 
 def timeouts(target: LlmTarget) -> httpx2.Timeout:
-    """Give the times of a connection; how long an answer may take is the handler's own affair."""
+    """Return the times of a connection; how long an answer may take is the handler's own affair."""
     return httpx2.Timeout(None, connect=target.connect_timeout_s)
 
 
@@ -291,7 +291,7 @@ class Patience:
         self._ends_s = get_running_loop().time() + self.target.first_token_timeout_s
 
     async def wait(self, coming: Awaitable[T]) -> T:
-        """Give what comes, if it comes in time."""
+        """Return what comes, if it comes in time."""
         try:
             async with asyncio.timeout_at(self._ends_s):
                 return await coming
@@ -299,7 +299,7 @@ class Patience:
             raise HandlerError("timeout", self._told, retryable=True) from error
 
     async def each(self, stream: AsyncIterator[T]) -> AsyncGenerator[T, None]:
-        """Give each token that comes."""
+        """Yield each token that comes."""
         while True:
             try:
                 token = await self.wait(anext(stream))

@@ -61,7 +61,7 @@ class VaultHandlerFactory:
 
     @asynccontextmanager
     async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[Handler]:  # noqa: ARG002 - there is nothing to set
-        """Give the handler; closing it closes its connections. Raises HandlerError for an unusable `tls_ca_file`."""
+        """Yield the handler; closing it closes its connections. Raises HandlerError for an unusable `tls_ca_file`."""
         # httpcore takes its time to import: a host without this handler does without it.
         from omnibase_infra.handlers.vault.kv import kv_handler
 

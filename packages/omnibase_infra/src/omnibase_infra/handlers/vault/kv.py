@@ -27,7 +27,7 @@ from omnibase_infra.secrets.vault.target import VaultTarget
 
 @asynccontextmanager
 async def kv_handler(targets: Mapping[str, VaultTarget]) -> AsyncIterator["KvHandler"]:
-    """Give the handler with a session for each target; no call waits for one that is away."""
+    """Yield the handler with a session for each target; no call waits for one that is away."""
     async with AsyncExitStack() as stack:
         sessions = {name: await stack.enter_async_context(vault_session(it)) for name, it in targets.items()}
         yield KvHandler(sessions)
@@ -42,7 +42,7 @@ class KvHandler:
     """
 
     def __init__(self, sessions: Mapping[str, Session]) -> None:
-        """Hold the sessions by the names under which nodes know them."""
+        """Keep the sessions by the names under which nodes know them."""
         self._sessions = sessions
 
     async def execute(self, call: HandlerCall, /) -> Mapping[str, Any]:
@@ -63,7 +63,7 @@ class KvHandler:
 
 
 def is_repeatable(request: BaseModel) -> bool:
-    """Say whether a request may be made again when nobody knows whether it was done."""
+    """Check whether a request may be made again when nobody knows whether it was done."""
     match request:
         case WriteSecret(cas=cas):
             # With it, a second write is refused.
@@ -146,7 +146,7 @@ async def _metadata(session: Session, request: ReadMetadata) -> MetadataRead:
 
 
 def _part(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Give a part of a reply that has to be there."""
+    """Return a part of a reply that has to be there."""
     part = data.get(name)
     if not isinstance(part, dict):
         raise HandlerError(

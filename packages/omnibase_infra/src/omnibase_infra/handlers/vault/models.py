@@ -34,7 +34,7 @@ class _Request(_VaultModel):
     mount: FixedPath = "secret"
 
     def at(self, operation: str, path: str | list[str]) -> list[str]:
-        """Give the segments of the path below `/v1/`."""
+        """Return the segments of the path below `/v1/`."""
         return [*self.mount.split("/"), operation, *(path.split("/") if isinstance(path, str) else path)]
 
 

@@ -46,7 +46,7 @@ class VaultClient:
     """
 
     def __init__(self, client: RestClient) -> None:
-        """Hold what `vault_client` opens."""
+        """Keep what `vault_client` opens."""
         self._client = client
 
     async def ask(
@@ -85,7 +85,7 @@ class VaultClient:
 
 @asynccontextmanager
 async def vault_client(target: VaultTarget) -> AsyncIterator[VaultClient]:
-    """Give the client; nothing connects before it is asked. Raises HandlerError for an unusable `tls_ca_file`."""
+    """Yield the client; nothing connects before it is asked. Raises HandlerError for an unusable `tls_ca_file`."""
     namespace = {} if target.namespace is None else {"x-vault-namespace": target.namespace}
     server = RestServer(
         name="vault",
@@ -102,7 +102,7 @@ async def vault_client(target: VaultTarget) -> AsyncIterator[VaultClient]:
 
 
 def _judged(what: str, reply: RestReply, *, repeatable: bool) -> VaultReply:
-    """Give the answer that a reply is. Raises HandlerError for one that is none."""
+    """Return the answer that a reply is. Raises HandlerError for one that is none."""
     if reply.status in _STANDBYS:
         raise HandlerError(
             "unavailable",

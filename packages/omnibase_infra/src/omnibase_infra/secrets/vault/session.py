@@ -29,7 +29,7 @@ class Session:
     """
 
     def __init__(self, client: VaultClient, target: VaultTarget) -> None:
-        """Hold what `vault_session` opens; nobody is asked yet."""
+        """Keep what `vault_session` opens; nobody is asked yet."""
         self._client = client
         self._target = target
         self._learn = learner()
@@ -168,7 +168,7 @@ class Session:
             raise
 
     def _note(self, lease_s: object, *, renewable: object) -> float:
-        """Note for how long the token is in force, and when it is to be renewed; gives the seconds, 0 for good."""
+        """Record for how long the token is in force, and when it is to be renewed; gives the seconds, 0 for good."""
         self._is_known = True
         self._renewable = renewable is True
         # A server may say any number.
@@ -187,7 +187,7 @@ class Session:
 
 @asynccontextmanager
 async def vault_session(target: VaultTarget) -> AsyncIterator[Session]:
-    """Give a session with its own connections and its renewal, which ends with it."""
+    """Yield a session with its own connections and its renewal, which ends with it."""
     async with vault_client(target) as client:
         session = Session(client, target)
         try:
