@@ -9,7 +9,7 @@ from omnibase_infra.cli.error_pages import page, pages
 @click.command()
 @click.argument("code", required=False)
 def explain(code: str | None) -> None:
-    """Describe what the CODE of a problem means; alone, list all codes.
+    """Explain the CODE of a problem; alone, list all codes.
 
     \b
     Example:
