@@ -152,7 +152,7 @@ ELSEWHERE = "which would name another path, however it is escaped"
     [
         ({"name": "a/b"}, f"path.1 (payload.name): found the segment 'a/b', {ELSEWHERE}"),
         ({"q": {}}, "query.q (payload.q): expected text or an integer or a number or true or false or a list"),
-        ({"x": 7}, "headers.x (payload.x): expected text"),
+        ({"x": [7]}, "headers.x (payload.x): expected text or an integer or a number or true or false"),
     ],
 )
 def test_what_a_command_brings_is_named_by_key_and_expression(payload: dict[str, Any], told: str) -> None:
