@@ -4,7 +4,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen
 
-.PHONY: help setup demo test test-system test-rest check fix bench simulate clean
+.PHONY: help setup demo test test-system test-rest check docs fix bench simulate clean
 
 help:  ## Show what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -39,6 +39,13 @@ check: setup  ## Lint, formatting, types, layers, the contracts and their tests
 	$(RUN) runtime-host check contracts
 	$(RUN) runtime-host fmt --check contracts
 	$(RUN) runtime-host test contracts --fail-under 100
+
+docs: .cache/website/env/.synced  ## Build the site from docs/ and the docstrings, into .cache/website/site
+	.cache/website/env/bin/python website/build.py
+
+.cache/website/env/.synced: uv.lock pyproject.toml | $(filter .tools/%,$(UV))
+	UV_PROJECT_ENVIRONMENT=.cache/website/env $(UV) sync --frozen --quiet --only-group docs
+	@touch $@
 
 fix: setup  ## Format, and mend what can be mended without thought
 	$(RUN) ruff check --fix .
