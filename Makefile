@@ -50,8 +50,9 @@ docs: .cache/website/env/.synced  ## Build the site from docs/ and the docstring
 fix: setup  ## Format, and mend what can be mended without thought
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
+	$(RUN) runtime-host export handlers --out contracts/handlers
 	$(RUN) runtime-host fmt contracts
-	for it in node host test; do $(RUN) runtime-host schema $$it > contracts/schema/$$it.schema.json || exit; done
+	for it in node host handler test; do $(RUN) runtime-host schema $$it > contracts/schema/$$it.schema.json || exit; done
 	$(RUN) runtime-host graph contracts/hosts/demo.yaml > docs/demo.svg
 
 bench: setup  ## Measure, on a real Kafka, against peers and against the old way: a process a node

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def docs(tmp_path: Path) -> Path:
-    """Give a folder of pages in a repository that has other files, too."""
+    """Return a folder of pages in a repository that has other files, too."""
     folder = tmp_path / "repository" / "docs"
     (folder / "handlers").mkdir(parents=True)
     (folder.parent / "node.yaml").write_text("contract: node/v1\n")

@@ -91,6 +91,7 @@ def test_the_plugin_of_the_documentation_works(wheels: dict[str, Path], tmp_path
         database.execute("insert into cities values ('Ulm', 126000)")
     database.close()
     assert "nodes: 1, hosts: 1, problems: 0" in run(bin_folder / "runtime-host", "check", "contracts", cwd=tmp_path)
+    _exported(bin_folder, tmp_path)
     assert "# unknown-key\n" in run(bin_folder / "runtime-host", "explain", "unknown-key", cwd=tmp_path)
 
     machine = Machine(tmp_path, tenant="docs", broker="embedded", command=str(bin_folder / "runtime-host"))
@@ -109,3 +110,12 @@ def test_the_plugin_of_the_documentation_works(wheels: dict[str, Path], tmp_path
         assert child.stop() == 0
     finally:
         child.kill()
+
+
+def _exported(bin_folder: Path, folder: Path) -> None:
+    """Write the handler contract of the plug-in as the page tells, and see that it is checked."""
+    run(bin_folder / "runtime-host", "export", "handlers", "sqlite", "--out", "contracts/handlers", cwd=folder)
+    written = (folder / "contracts" / "handlers" / "sqlite.yaml").read_text()
+    assert "meaning: The file is busy or out of reach.\n    retryable: true\n" in written
+    found = run(bin_folder / "runtime-host", "check", "contracts", cwd=folder)
+    assert "nodes: 1, hosts: 1, handlers: 1, problems: 0" in found

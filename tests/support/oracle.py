@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from omnibase_core.contracts.registry import FileRegistry
 from omnibase_core.errors import HandlerError
-from omnibase_core.ports import ContractDocument, HandlerDescription, OperationDescription
+from omnibase_core.ports import ContractDocument, ErrorDescription, HandlerDescription, OperationDescription
 from tests.support.commands import AnyModel, catalog
 
 
@@ -43,7 +43,10 @@ ORACLE = HandlerDescription(
     handler_type="oracle",
     operations={"ask": OperationDescription(request=Question, result=Saying, refusal=refusal, late=late)},
     settings=AnyModel,
-    errors={"away": "The oracle is not there.", "refused": "It does not want to."},
+    errors={
+        "away": ErrorDescription("The oracle is not there.", retryable=True),
+        "refused": ErrorDescription("It does not want to."),
+    },
 )
 
 NODE = """

@@ -11,7 +11,7 @@ import pytest
 from omnibase_core.engine.logic import declared, plan
 from omnibase_core.errors import CommandFailed, CommandRejected, HandlerError, InvalidContracts
 from omnibase_core.handlers.local import LocalHandler
-from omnibase_core.ports import HandlerDescription, OperationDescription
+from omnibase_core.ports import ErrorDescription, HandlerDescription, OperationDescription
 from omnibase_core.testing import MemoryStore
 from omnibase_core.testing.virtual_time import VirtualClock
 from tests.support.commands import AnyModel, envelope, loaded_host, node, registry
@@ -28,10 +28,10 @@ FAILING = HandlerDescription(
     settings=AnyModel,
     transactional=True,
     errors={
-        "unique_violation": "It is there already.",
-        "down": "It is away.",
-        "timeout": "It takes too long.",
-        "no_answer": "Nobody answers.",
+        "unique_violation": ErrorDescription("It is there already."),
+        "down": ErrorDescription("It is away.", retryable=True),
+        "timeout": ErrorDescription("It takes too long.", retryable=True),
+        "no_answer": ErrorDescription("Nobody answers.", retryable=True),
     },
 )
 
@@ -231,7 +231,7 @@ def test_a_request_off_the_model_can_be_declared() -> None:
         handler_type="scripted",
         operations={"do": OperationDescription(request=Models, result=AnyModel)},
         settings=AnyModel,
-        errors={"request_invalid": "It has no form."},
+        errors={"request_invalid": ErrorDescription("It has no form.")},
     )
     loaded = loaded_host({"a": contract("{on: request_invalid, code: bad_name}")}, described)
     with pytest.raises(CommandRejected) as caught:

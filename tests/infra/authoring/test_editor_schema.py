@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from omnibase_core.contracts.json_schema import Schema
+from omnibase_core.contracts.model_schema import told_of_fields
 from omnibase_core.contracts.yaml.document import parse_document
 from omnibase_core.ports import HandlerDescription, OperationDescription
-from omnibase_infra.authoring.editor_schema import host_schema, node_schema, schema_of_tests
-from omnibase_infra.authoring.json_schema import told_of_fields
+from omnibase_infra.authoring.editor_schema import handler_schema, host_schema, node_schema, schema_of_tests
 from omnibase_infra.host.plugins import catalog
 from tests.support.commands import AnyModel
 
@@ -22,6 +22,7 @@ KNOWN = catalog()
 WRITTEN = {
     "node": node_schema(KNOWN.handlers),
     "host": host_schema(KNOWN.handlers, KNOWN.bus),
+    "handler": handler_schema(),
     "test": schema_of_tests(),
 }
 SCHEMAS = {language: Schema(schema) for language, schema in WRITTEN.items()}
@@ -57,6 +58,7 @@ def test_the_files_in_the_repository_are_up_to_date(language: str) -> None:
 HTTP = (CONTRACTS / "nodes" / "fetch-greeting.yaml").read_text()
 COMPUTE = (CONTRACTS / "nodes" / "score-lead.yaml").read_text()
 ECHO = (CONTRACTS / "nodes" / "echo.yaml").read_text()
+HANDLER = (CONTRACTS / "handlers" / "local.yaml").read_text()
 TESTS = (CONTRACTS / "nodes" / "fetch-greeting.test.yaml").read_text()
 HOST = (CONTRACTS / "hosts" / "demo.yaml").read_text()
 
@@ -94,6 +96,10 @@ WRONG = (
     (COMPUTE, "kind: compute", "kind: compute\nhandler: local"),
     (COMPUTE, "scoring:score_lead", "scoring.score_lead"),
     (COMPUTE, "    logic: omnibase_infra.demo.scoring:score_lead\n", ""),
+    (HANDLER, "guarantee: exactly_once", "guarantee: exactly once"),
+    (HANDLER, "    request:", "    requests:"),
+    (HANDLER, "    errors: []", "    errors: [Told to fail]"),
+    (HANDLER, "    meaning:", "    means:"),
     (TESTS, "given:", "gives:"),
     (TESTS, "took_s: 0.1", "took: 0.1"),
     (TESTS, "breaker: closed", "breaker: shut"),
@@ -171,7 +177,7 @@ def test_an_operation_of_a_plugin_has_its_own_request() -> None:
     assert not fits("{input: {}}")
 
 
-@pytest.mark.parametrize("language", ["node", "host"])
+@pytest.mark.parametrize("language", ["node", "host", "handler"])
 def test_every_key_is_explained(language: str) -> None:
     """An editor shows what a key means: its docstring says so, in a list or in a sentence that names it."""
     assert list(_unexplained(WRITTEN[language], WRITTEN[language]["$defs"], language)) == []

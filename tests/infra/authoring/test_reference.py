@@ -48,7 +48,7 @@ def test_a_page_says_what_a_sender_needs(pages: dict[str, str]) -> None:
         "| `language` | one of `de`, `en`, `fr` | no |  |",
         "| `no_such_language` | the greetings service does not speak this language | `result.status == 404` | no |",
         "| `payload_invalid` |",
-        "| `unreachable` |",
+        "| `unreachable` | There was no connection, or it broke off. | yes | unless a POST or PATCH may",
         "at most 32 at a time",
         """$ runtime-host send fetch-greeting --payload '{"name": "Ada", "language": "fr"}'""",
     ):

@@ -74,7 +74,9 @@ def test_the_examples_have_no_problem() -> None:
     nodes = [it for it in (ROOT / "contracts/nodes").glob("*.yaml") if not it.name.endswith(".test.yaml")]
     hosts = list((ROOT / "contracts/hosts").glob("*.yaml"))
     assert done.exit_code == 0
-    assert re.fullmatch(rf"nodes: {len(nodes)}, hosts: {len(hosts)}, tests: \d\d+, problems: 0\n", done.stdout)
+    assert re.fullmatch(
+        rf"nodes: {len(nodes)}, hosts: {len(hosts)}, handlers: 8, tests: \d\d+, problems: 0\n", done.stdout
+    )
 
 
 def test_check_prints_every_problem_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ def test_the_help_lists_every_verb_in_a_section() -> None:
     assert not [line for line in lines if line.startswith("  ") and line.endswith("...")]
 
 
-@pytest.mark.parametrize("language", ["node", "host", "test"])
+@pytest.mark.parametrize("language", ["node", "host", "handler", "test"])
 def test_schema_prints_json(language: str) -> None:
     """Ready to be written to a file."""
     done = call("schema", language)
@@ -55,6 +55,46 @@ def test_export_and_graph_take_a_host_a_folder_or_nothing(paths: list[str]) -> N
     assert json.loads(call("export", "asyncapi", *paths).stdout)["asyncapi"] == "3.0.0"
     assert ElementTree.fromstring(call("graph", *paths).stdout).tag.endswith("svg")  # noqa: S314 - our own drawing
     assert call("graph", *paths, "--format", "mermaid").stdout.startswith("flowchart LR")
+
+
+def test_export_prints_the_contract_of_one_handler() -> None:
+    """As it is written to its file."""
+    assert call("export", "handlers", "http").stdout == Path("contracts/handlers/http.yaml").read_text()
+
+
+def test_export_writes_the_contracts_of_several_handlers() -> None:
+    """A file each; without a name, of all that are installed."""
+    assert call("export", "handlers", "db", "http", "--out", "two").stdout == "handlers: 2, folder: two\n"
+    assert sorted(it.name for it in Path("two").iterdir()) == ["db.yaml", "http.yaml"]
+    call("export", "handlers", "--out", "all")
+    assert sorted(it.name for it in Path("all").iterdir()) == sorted(
+        it.name for it in Path("contracts/handlers").iterdir()
+    )
+
+
+@pytest.mark.parametrize(
+    ("types", "told"),
+    [
+        (["htp"], "there is no handler 'htp'; did you mean 'http'?"),
+        (["db", "http"], "name one handler to print, or a folder with --out, such as contracts/handlers"),
+        ([], "name one handler to print, or a folder with --out, such as contracts/handlers"),
+    ],
+    ids=str,
+)
+def test_export_says_which_handler_to_name(types: list[str], told: str) -> None:
+    """Status 2, and nothing is printed."""
+    done = call("export", "handlers", *types)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert told in " ".join(done.stderr.split())
+
+
+def test_docs_links_to_the_contract_of_a_handler() -> None:
+    """Relative to the page, where the folder has one; a host alone knows none."""
+    call("docs", "--out", "site/nodes")
+    page = Path("site/nodes/fetch-greeting.md")
+    assert "by the handler [`http`](../../contracts/handlers/http.yaml), target" in page.read_text()
+    call("docs", DEMO, "--out", "site/nodes")
+    assert "by the handler `http`, target" in page.read_text()
 
 
 @pytest.mark.parametrize("verb", [["graph"], ["export", "asyncapi"], ["docs"]], ids=" ".join)

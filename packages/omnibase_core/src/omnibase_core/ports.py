@@ -92,6 +92,17 @@ class OperationDescription:
     errors: Sequence[str] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ErrorDescription:
+    """One code of a handler's errors: what it means, and whether a later attempt at the same call may succeed.
+
+    `retryable` is true, false or, where it depends, a text that says when it is true.
+    """
+
+    meaning: str
+    retryable: bool | str = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerDescription:
     """What contracts may ask of a handler type. Contracts are checked against it before anything starts.
@@ -100,8 +111,8 @@ class HandlerDescription:
     `settings` for this type; `target` that of each of its `targets`, or None for a handler that has none. `inline` is
     that of an InlineHandler, which no timeout bounds and no breaker guards. `transactional` says that a call has no
     effect but what the bus's transaction covers, so that it may be repeated: none at all, or what is published through
-    its Outlet. `errors` are the codes of its HandlerErrors with what each means: the reference of a node tells them its
-    senders, and they are what an error rule of a contract may name in `on`.
+    its Outlet. `errors` describes the codes of its HandlerErrors: the handler's contract and the reference of a node
+    tell them, and they are what an error rule of a contract may name in `on`.
     """
 
     handler_type: str
@@ -109,7 +120,7 @@ class HandlerDescription:
     settings: type[BaseModel]
     target: type[BaseModel] | None = None
     transactional: bool = False
-    errors: Mapping[str, str] = field(default_factory=dict)
+    errors: Mapping[str, ErrorDescription] = field(default_factory=dict)
     inline: bool = False
 
 

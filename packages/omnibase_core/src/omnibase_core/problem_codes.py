@@ -50,6 +50,8 @@ ProblemCode = Literal[
     "no-store",
     "unknown-store",
     "impure-function",
+    # A handler
+    "handler-differs",
     # Tests of a node
     "bad-test",
 ]

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from omnibase_infra.handlers.db import DbHandlerFactory, DbSettings, DbTarget
-from omnibase_infra.handlers.db.result_errors import MEANINGS
+from omnibase_infra.handlers.db.result_errors import ERRORS
 from omnibase_infra.postgres.connections import InvalidDsn
 from omnibase_spi import Handler, HandlerCall, HandlerError
 from tests.infra.handlers.db import attacks
@@ -66,7 +66,7 @@ class Db:
         """Do a call that fails."""
         with pytest.raises(HandlerError) as raised:
             await self.ask(operation, **request)
-        assert raised.value.code in MEANINGS
+        assert raised.value.code in ERRORS
         return raised.value
 
 

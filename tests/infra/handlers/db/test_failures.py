@@ -5,7 +5,7 @@ import pytest
 from psycopg import errors
 
 from omnibase_infra.handlers.db.failures import Phase, failure_of
-from omnibase_infra.handlers.db.result_errors import MEANINGS
+from omnibase_infra.handlers.db.result_errors import ERRORS
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_every_code_has_its_meaning(state: str, code: str, retryable: bool) -> N
     failure = failure_of(error, where="it", timeout_s=1, broken=False, phase="statement", repeatable=False)
     assert (failure.code, failure.retryable, failure.details["sqlstate"]) == (code, retryable, state)
     assert "4711" not in str(failure)
-    assert code in MEANINGS
+    assert code in ERRORS
 
 
 @pytest.mark.parametrize("repeatable", [True, False])

@@ -186,7 +186,7 @@ class NodeContract(ContractModel):
     - `kind`: effect asks a handler, compute calls a pure function or evaluates expressions alone.
     - `version`: its major part stands in the names of the topics.
     - `description`: what the node is for, as its reference page says it.
-    - `handler`: the handler that an effect node asks.
+    - `handler`: the handler that an effect node asks; `runtime-host export handlers` prints its contract.
     - `target`: which of the handler's targets it asks; the host contract binds it to an address.
     - `operations`: what may be asked of the node, by name.
     - `idempotency`: lets an effect happen once a key, however often its command comes.

@@ -18,12 +18,14 @@ from omnibase_core.contracts.checks.consistency import (
     faults_of_times,
     unused_bindings,
 )
+from omnibase_core.contracts.checks.handler import faults_of_handler
 from omnibase_core.contracts.checks.host import NodesOfHost, SettingsOfHost, misfits, untold
 from omnibase_core.contracts.checks.tests import faults_of_cases
 from omnibase_core.contracts.compiler.compiled import CompiledNode
 from omnibase_core.contracts.compiler.compiler import compile_node
 from omnibase_core.contracts.compiler.unevaluated_expressions import unread
 from omnibase_core.contracts.compiler.watches import Watches
+from omnibase_core.contracts.handler import HandlerContract
 from omnibase_core.contracts.host import RuntimeHostContract
 from omnibase_core.contracts.node import ContractModel, NodeContract, NodeKind
 from omnibase_core.contracts.tests import NodeTests
@@ -37,6 +39,7 @@ _UNNAMED = "unnamed"
 _VERSIONS: Mapping[str, type[ContractModel]] = {
     "node/v1": NodeContract,
     "host/v1": RuntimeHostContract,
+    "handler/v1": HandlerContract,
     "test/v1": NodeTests,
 }
 
@@ -62,6 +65,8 @@ class FileRegistry:
         self.documents: Mapping[str, Document] = {name: document for name, (_, document) in loader.nodes.items()}
         """What each node was read from."""
         self.hosts: Mapping[str, LoadedHost] = loader.loaded
+        self.handlers: Mapping[str, Document] = {name: document for name, (_, document) in loader.handlers.items()}
+        """What each handler contract was read from."""
         self.tests: Sequence[tuple[NodeTests, Document]] = loader.tests
 
     def load_all(self) -> Mapping[str, CompiledNode]:
@@ -87,6 +92,7 @@ class _Loader:
     catalog: Catalog
     nodes: dict[str, tuple[CompiledNode, Document]] = field(default_factory=dict)
     hosts: dict[str, tuple[RuntimeHostContract, Document]] = field(default_factory=dict)
+    handlers: dict[str, tuple[HandlerContract, Document]] = field(default_factory=dict)
     loaded: dict[str, LoadedHost] = field(default_factory=dict)
     tests: list[tuple[NodeTests, Document]] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
@@ -117,6 +123,9 @@ class _Loader:
         elif isinstance(contract, RuntimeHostContract):
             self.problems.extend(faults_of_times(contract, document))
             self._file(contract.name, (contract, document), self.hosts)
+        elif isinstance(contract, HandlerContract):
+            self.problems.extend(faults_of_handler(contract, document, self.catalog))
+            self._file(contract.name, (contract, document), self.handlers)
         elif isinstance(contract, NodeTests):
             self.tests.append((contract, document))
 
@@ -143,6 +152,8 @@ class _Loader:
         if model is NodeTests:
             if (tests := _remaining(document.tree, error)) is not None:
                 self.tests.append((tests, document))
+            return
+        if model is HandlerContract:
             return
         contract = _completed(without_faults(document.tree, error), model)
         known = {(problem.line, problem.column) for problem in told} | {(1, 1)}

@@ -10,6 +10,7 @@ from omnibase_core.errors import FunctionInterrupted
 from omnibase_core.handlers.signatures import NodeFunction, json_object
 from omnibase_core.ports import (
     Budget,
+    ErrorDescription,
     HandlerCall,
     HandlerDescription,
     OperationDescription,
@@ -55,11 +56,18 @@ COMPUTE_DESCRIPTION = HandlerDescription(
     settings=ComputeSettings,
     transactional=True,
     errors={
-        "function_interrupted": "The function ran past `delivery.budget_s`.",
-        "invalid_result": "The function gave something other than a JSON object.",
-        "worker_died": "The worker process of an isolated node ended under the function.",
-        "worker_not_started": "No worker process could be started for an isolated node.",
-        "function_unavailable": "A worker process could not import the function of an isolated node.",
+        "function_interrupted": ErrorDescription("The function ran past `delivery.budget_s`."),
+        "invalid_result": ErrorDescription("The function gave something other than a JSON object."),
+        "worker_died": ErrorDescription(
+            "The worker process of an isolated node ended under the function.",
+            retryable="unless the function itself crashed it",
+        ),
+        "worker_not_started": ErrorDescription(
+            "No worker process could be started for an isolated node.", retryable=True
+        ),
+        "function_unavailable": ErrorDescription(
+            "A worker process could not import the function of an isolated node.", retryable=True
+        ),
     },
     inline=True,
 )

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from omnibase_core.errors import HandlerError
-from omnibase_core.ports import HandlerCall, HandlerDescription, OperationDescription
+from omnibase_core.ports import ErrorDescription, HandlerCall, HandlerDescription, OperationDescription
 
 
 class _LocalModel(BaseModel):
@@ -39,7 +39,11 @@ LOCAL_DESCRIPTION = HandlerDescription(
     },
     settings=LocalSettings,
     transactional=True,
-    errors={"told_to_fail": "`fail` was asked for, with no other code."},
+    errors={
+        "told_to_fail": ErrorDescription(
+            "`fail` was asked for, with no other code.", retryable="where the request says so"
+        )
+    },
     inline=True,
 )
 

@@ -13,10 +13,10 @@ from msgspec.json import schema_components
 from omnibase_core.codec import encode
 from omnibase_core.contracts.catalog import LoadedHost
 from omnibase_core.contracts.compiler.compiled import CompiledNode, CompiledOperation
+from omnibase_core.contracts.model_schema import JsonSchema, mapped, tidy
 from omnibase_core.contracts.node import NodeContract, Operation
 from omnibase_core.envelope import EnvelopeError, OnexEnvelope
 from omnibase_infra.authoring.example_responses import example_command
-from omnibase_infra.authoring.json_schema import JsonSchema, mapped, tidy
 from omnibase_infra.authoring.reference import example_payload, failures_of
 from omnibase_infra.kafka import KafkaSettings
 

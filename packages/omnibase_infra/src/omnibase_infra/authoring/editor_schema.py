@@ -9,12 +9,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from omnibase_core.contracts.handler import HandlerContract
 from omnibase_core.contracts.host import HandlerBinding, RuntimeHostContract
+from omnibase_core.contracts.model_schema import JsonSchema, mapped, schema_of
 from omnibase_core.contracts.node import NodeContract, NodeKind
 from omnibase_core.contracts.tests import NodeTests
 from omnibase_core.handlers.compute import COMPUTE
 from omnibase_core.ports import HandlerDescription
-from omnibase_infra.authoring.json_schema import JsonSchema, mapped, schema_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -58,6 +59,16 @@ def host_schema(handlers: Mapping[str, HandlerDescription], bus: type[BaseModel]
     }
     properties["nodes"]["uniqueItems"] = True
     return _document(schema, definitions, title="ONEX host contract")
+
+
+def handler_schema() -> JsonSchema:
+    """Return the schema of `contract: handler/v1`."""
+    schema, definitions = schema_of(HandlerContract)
+    operation = definitions["HandlerOperationContract"]["properties"]
+    for properties, names in ((schema["properties"], ("settings", "target")), (operation, ("request", "result"))):
+        for name in names:
+            properties[name] = {**_told(properties[name]), "type": "object"}
+    return _document(schema, definitions, title="ONEX handler contract")
 
 
 def schema_of_tests() -> JsonSchema:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel
 
+from omnibase_core.contracts.handler import HandlerContract
 from omnibase_core.contracts.host import RuntimeHostContract
 from omnibase_core.contracts.node import NodeContract
 from omnibase_core.contracts.tests import NodeTests
@@ -33,6 +34,7 @@ WIDTH = 120
 LANGUAGES: Mapping[str, type[BaseModel]] = {
     "node/v1": NodeContract,
     "host/v1": RuntimeHostContract,
+    "handler/v1": HandlerContract,
     "test/v1": NodeTests,
 }
 

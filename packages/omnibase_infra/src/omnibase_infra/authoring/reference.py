@@ -4,6 +4,7 @@ import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from omnibase_core.contracts.catalog import LoadedHost
@@ -79,12 +80,18 @@ def reference(
     hosts: Sequence[LoadedHost],
     handlers: Mapping[str, HandlerDescription],
     answers: Mapping[tuple[str, str], Mapping[str, Any]],
+    handler_links: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, str]:
-    """Return the pages by their file names. `answers` are known answers to examples, by node and operation."""
+    """Return the pages by their file names. `answers` are known answers to examples, by node and operation.
+
+    `handler_links` lead from a page to the contract of a handler.
+    """
     pages = {INDEX: _index(nodes, hosts)}
     for node in nodes:
         known = {operation: it for (name, operation), it in answers.items() if name == node.contract.name}
-        pages[f"{node.contract.name}.md"] = _page(node, hosts, handlers.get(node.handler_type), known)
+        pages[f"{node.contract.name}.md"] = _page(
+            node, hosts, handlers.get(node.handler_type), known, handler_links.get(node.handler_type)
+        )
     return pages
 
 
@@ -118,9 +125,10 @@ def _page(
     hosts: Sequence[LoadedHost],
     handler: HandlerDescription | None,
     answers: Mapping[str, Mapping[str, Any]],
+    handler_link: str | None,
 ) -> str:
     contract = node.contract
-    parts = [MARK, f"# {contract.name}", contract.description, _facts(node)]
+    parts = [MARK, f"# {contract.name}", contract.description, _facts(node, handler_link)]
     parts += ["## Topics", _topics(contract, hosts)]
     for name, operation in node.operations.items():
         parts += _operation(contract, operation, answers.get(name))
@@ -129,11 +137,12 @@ def _page(
     return _joined(parts)
 
 
-def _facts(node: CompiledNode) -> str:
+def _facts(node: CompiledNode, handler_link: str | None) -> str:
     contract = node.contract
     functions = dict.fromkeys(_code(it.logic) for it in contract.operations.values() if it.logic)
     computed = f"by {', '.join(functions)}" if functions else "by expressions alone"
-    asked = f"by the handler `{node.handler_type}`" + (f", target `{contract.target}`" if contract.target else "")
+    handler = _code(node.handler_type) if handler_link is None else f"[{_code(node.handler_type)}]({handler_link})"
+    asked = f"by the handler {handler}" + (f", target `{contract.target}`" if contract.target else "")
     how = computed if contract.kind is NodeKind.COMPUTE else asked
     return f"Version {contract.version}, {contract.kind.value}: served {how}."
 
@@ -208,7 +217,7 @@ def _rules(operation: Operation) -> str:
 
 
 def _condition(rule: ErrorRule) -> str:
-    """Describe which failure a rule is for, and under which condition it holds."""
+    """Describe of which failure a rule is, if of any, and under which condition it holds, if under any."""
     parts = [] if rule.on is None else [f"the handler fails with {_code(rule.on)}"]
     if rule.when is not None:
         parts.append(_written(rule.when))
@@ -231,8 +240,14 @@ def _errors_of_all(node: CompiledNode, handler: HandlerDescription | None) -> st
         (_code(code), it.meaning, "no" if it.rejected else "yes", "yes" if it.retryable else "no")
         for code, it in failures_of(node).items()
     ]
-    of_handler = [(_code(code), meaning, "yes", "it depends") for code, meaning in errors.items() if code not in ENGINE]
+    of_handler = [
+        (_code(code), it.meaning, "yes", _retryable(it.retryable)) for code, it in errors.items() if code not in ENGINE
+    ]
     return _table(("Code", "Meaning", "Dead letter", "Retryable"), [*rows, *of_handler])
+
+
+def _retryable(retryable: bool | str) -> str:  # noqa: FBT001 - a value, not a switch
+    return retryable if isinstance(retryable, str) else "yes" if retryable else "no"
 
 
 def _delivery(contract: NodeContract) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 
 from omnibase_core.contracts.compiler.compiled import CompiledNode
 from omnibase_core.contracts.node import NodeKind
-from omnibase_core.contracts.yaml.scalars import read_plain
 from omnibase_core.engine.logic import conclude, plan
 from omnibase_core.errors import OnexError
 from omnibase_core.handlers.local import LOCAL_DESCRIPTION, LocalHandler
@@ -18,6 +17,7 @@ from omnibase_core.ports import HandlerDescription, OperationDescription
 from omnibase_infra.authoring.example_responses import EXAMPLE_TIME, example_command
 from omnibase_infra.authoring.formatting import formatted
 from omnibase_infra.authoring.json_schema import resolved, sample
+from omnibase_infra.authoring.yaml_text import yaml_text
 
 LOGIC_PACKAGE = "logic"
 """The package beside the contracts that new functions go to."""
@@ -103,7 +103,7 @@ def host(
         **({"logic_packages": packages} if (packages := _packages(nodes)) else {}),
         "bus": {"bootstrap_servers": "embedded"},
     }
-    return formatted(f"{name}.yaml", _yaml(document))
+    return formatted(f"{name}.yaml", yaml_text(document))
 
 
 def function_path(name: str) -> PurePath:
@@ -133,7 +133,7 @@ def _contract(name: str, kind: NodeKind, head: Document, operation: Document) ->
         **head,
         "operations": {name.replace("-", "_"): operation},
     }
-    return formatted(f"{name}.yaml", _yaml(document))
+    return formatted(f"{name}.yaml", yaml_text(document))
 
 
 def _request(asked: OperationDescription) -> Document:
@@ -174,7 +174,7 @@ def _sample_of_result(asked: OperationDescription) -> Document:
 
 
 def _test(name: str, cases: list[Document], **more: Any) -> str:
-    return _yaml({"contract": "test/v1", "node": name, **more, "cases": cases})
+    return yaml_text({"contract": "test/v1", "node": name, **more, "cases": cases})
 
 
 def _answered_case(node: CompiledNode, played: Document | None) -> Iterator[Document]:
@@ -233,58 +233,3 @@ def _function_name(name: str) -> str:
 def _packages(nodes: Iterable[CompiledNode]) -> list[str]:
     functions = (it.logic for node in nodes for it in node.contract.operations.values() if it.logic)
     return sorted({function.partition(":")[0].partition(".")[0] for function in functions})
-
-
-# --- YAML ---------------------------------------------------------------------------------------------------------
-
-_PLAIN = re.compile(r"\w(?:[\w./ ,-]|:(?=\S))*(?<! )", re.ASCII)
-"""Text that needs no quotes in YAML, as far as its characters go."""
-
-
-_DEEP = 6
-_LONG = 100
-
-
-def _yaml(document: Document) -> str:
-    """Write a contract: its own keys below each other, what is short on one line."""
-    return "\n".join(_lines(document, 0)) + "\n"
-
-
-def _lines(value: Any, indent: int) -> list[str]:
-    margin = " " * indent
-    lines: list[str] = []
-    if isinstance(value, Mapping):
-        for key, part in value.items():
-            lines += _entry(f"{margin}{key}:", part, indent + 2)
-    else:
-        for part in value:
-            first, *rest = _lines(part, indent + 2)
-            lines += [f"{margin}- {first.lstrip()}", *rest]
-    return lines
-
-
-def _entry(head: str, value: Any, indent: int) -> list[str]:
-    if not isinstance(value, Mapping | list):
-        return [f"{head} {_word(value)}"]
-    short = f"{head} {_flow(value)}"
-    if not value or (indent >= _DEEP and len(short) <= _LONG) or _is_short(value):
-        return [short]
-    return [head, *_lines(value, indent)]
-
-
-def _is_short(value: Any) -> bool:
-    parts = value.values() if isinstance(value, Mapping) else value
-    return len(_flow(value)) <= 60 and not any(isinstance(it, Mapping) and it for it in parts)
-
-
-def _flow(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key}: {_flow(it)}' for key, it in value.items())}}}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_flow, value))}]"
-    return json.dumps(value) if isinstance(value, str) and "," in value else _word(value)
-
-
-def _word(value: Any) -> str:
-    plain = isinstance(value, str) and _PLAIN.fullmatch(value) and read_plain(value) == (value, None)
-    return str(value) if plain else json.dumps(value, ensure_ascii=False)

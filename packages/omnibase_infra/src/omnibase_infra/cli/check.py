@@ -46,7 +46,8 @@ def check(paths: tuple[Path, ...], form: Format, *, live: bool) -> None:
     if form == "text":
         cases = sum(len(tests.cases) for tests, _ in registry.tests)
         tested = f"tests: {cases}, " if cases else ""
-        click.echo(f"nodes: {len(registry.nodes)}, hosts: {len(registry.hosts)}, {tested}problems: 0")
+        handlers = f"handlers: {len(registry.handlers)}, " if registry.handlers else ""
+        click.echo(f"nodes: {len(registry.nodes)}, hosts: {len(registry.hosts)}, {handlers}{tested}problems: 0")
         if unread := _nodes_with_unread_functions(registry):
             shown = ", ".join([*unread[:3], *(["..."] if unread[3:] else [])])
             click.echo(f"functions that were not read, as no host here lists their nodes: those of {shown}")

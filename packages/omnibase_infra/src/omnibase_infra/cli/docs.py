@@ -1,6 +1,7 @@
 """`runtime-host docs`: a reference page for each node."""
 
 from collections.abc import Mapping
+from os.path import relpath
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,16 @@ def docs(path: Path | None, out: Path) -> None:
     """Write a reference page for each node, in Markdown.
 
     PATH is a host contract or a folder with contracts; by default ./contracts. An index leads to the pages. A page says
-    what a node takes and answers, how it fails and how it is asked. Pages from an earlier time are written again, other
-    files are left alone.
+    what a node takes and answers, how it fails and how it is asked, and links to the contract of its handler. Pages
+    from an earlier time are written again, other files are left alone.
 
     \b
     Example:
       runtime-host docs contracts --out docs/nodes
     """
     sources = sources_at(path)
-    pages = reference(sources.nodes, sources.hosts, catalog().handlers, _answers(sources))
+    links = {name: Path(relpath(file, out)).as_posix() for name, file in sources.handlers.items()}
+    pages = reference(sources.nodes, sources.hosts, catalog().handlers, _answers(sources), links)
     _refuse_what_is_not_ours(out, pages)
     out.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():

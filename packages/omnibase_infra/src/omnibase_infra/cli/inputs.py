@@ -2,8 +2,8 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,6 +63,8 @@ class ContractSources:
 
     nodes: Sequence[CompiledNode]
     hosts: Sequence[LoadedHost]
+    handlers: Mapping[str, Path] = field(default_factory=dict)
+    """The files of handler contracts, by the type of handler."""
 
 
 def sources_at(path: Path | None) -> ContractSources:
@@ -78,7 +80,8 @@ def sources_at(path: Path | None) -> ContractSources:
         loaded = load_host(path, None)
         return ContractSources(loaded.nodes, (loaded,))
     registry = registry_of(found)
-    return ContractSources(tuple(registry.nodes.values()), tuple(registry.hosts.values()))
+    handlers = {name: Path(document.path) for name, document in registry.handlers.items()}
+    return ContractSources(tuple(registry.nodes.values()), tuple(registry.hosts.values()), handlers)
 
 
 def hosts_at(path: Path | None) -> Sequence[LoadedHost]:

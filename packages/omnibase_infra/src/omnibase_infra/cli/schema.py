@@ -4,13 +4,13 @@ import json
 
 import click
 
-from omnibase_infra.authoring.editor_schema import host_schema, node_schema, schema_of_tests
-from omnibase_infra.authoring.json_schema import JsonSchema
+from omnibase_core.contracts.model_schema import JsonSchema
+from omnibase_infra.authoring.editor_schema import handler_schema, host_schema, node_schema, schema_of_tests
 from omnibase_infra.host.plugins import catalog
 
 
 @click.command()
-@click.argument("language", type=click.Choice(["node", "host", "test"]))
+@click.argument("language", type=click.Choice(["node", "host", "handler", "test"]))
 def schema(language: str) -> None:
     """Print the JSON Schema of a contract language, for editors.
 
@@ -34,4 +34,6 @@ def _schema(language: str) -> JsonSchema:
             return node_schema(known.handlers)
         case "host":
             return host_schema(known.handlers, known.bus)
+        case "handler":
+            return handler_schema()
     return schema_of_tests()

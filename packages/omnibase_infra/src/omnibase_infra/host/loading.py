@@ -45,9 +45,13 @@ def load_host(host_path: Path | str, contracts_dir: Path | None = None) -> Loade
 
 
 def documents_of_host(host_path: Path, contracts_dir: Path) -> ContractFiles:
-    """Read the host's own file and every node of the folder; other hosts are not this one's affair."""
+    """Read the host's own file and every node of the folder; other hosts and handler contracts do not concern it."""
     own, rest = find_contracts(host_path), find_contracts(contracts_dir)
-    nodes = (it for it in rest.documents if not is_host(it) and Path(it.path).resolve() != host_path.resolve())
+    nodes = (
+        it
+        for it in rest.documents
+        if _language(it) not in ("host", "handler") and Path(it.path).resolve() != host_path.resolve()
+    )
     return ContractFiles([*own.documents, *nodes], [*own.problems, *rest.problems])
 
 
@@ -55,12 +59,17 @@ _CONTRACT = re.compile(r"^contract:[ ]+[\"']?(\w+)", re.MULTILINE)
 
 
 def is_host(document: ContractDocument) -> bool:
-    """Check whether a document calls itself a host contract."""
+    """Return whether a document calls itself a host contract."""
+    return _language(document) == "host"
+
+
+def _language(document: ContractDocument) -> str:
+    """Return what a document calls itself: `host` for `contract: host/v1`."""
     # What stands at the start of a line can be nothing else. To parse each file twice would take as long again.
     if match := _CONTRACT.search(document.text):
-        return match[1] == "host"
+        return match[1]
     tree = parse_document(str(document.path), document.text).tree
-    return str(tree.get("contract", "")).startswith("host/")
+    return str(tree.get("contract", "")).partition("/")[0]
 
 
 def registry_of(documents: Iterable[ContractDocument], unreadable: Sequence[Problem] = ()) -> FileRegistry:

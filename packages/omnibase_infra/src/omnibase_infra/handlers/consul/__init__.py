@@ -19,9 +19,11 @@ from omnibase_infra.handlers.consul import kv, registration, services, sessions
 from omnibase_infra.handlers.consul.operations import following, late
 from omnibase_infra.handlers.consul.target import ConsulSettings, ConsulTarget
 from omnibase_infra.handlers.consul.values import faults_of_keys
-from omnibase_spi import Handler, HandlerDescription, OperationDescription
+from omnibase_spi import ErrorDescription, Handler, HandlerDescription, OperationDescription
 
 __all__ = ["ConsulHandlerFactory", "ConsulSettings", "ConsulTarget"]
+
+_IF_SAFE = "unless it may have been done and must not be done again"
 
 
 def _read(request: type[BaseModel], result: type[BaseModel]) -> OperationDescription:
@@ -63,18 +65,22 @@ class ConsulHandlerFactory:
         settings=ConsulSettings,
         target=ConsulTarget,
         errors={
-            "access_denied": "The agent does not let the host's token do this, or does not know it.",
-            "session_invalid": "There is no session of this id, or no longer.",
-            "no_leader": "The agent has no cluster that could answer just now.",
-            "server_busy": "The agent has too much to do.",
-            "server_failed": "The agent could not do it.",
-            "request_refused": "The agent says that it was asked wrongly.",
-            "unreachable": "There was no connection to the agent, or it broke off.",
-            "timeout": "There was no connection, or no reply, in time.",
-            "protocol_error": "The reply is no HTTP.",
-            "response_too_large": "The reply is larger than the target's `response_bytes_max`.",
-            "invalid_response": "The reply is none of Consul's, or a value has not the form that it is read as.",
-            "request_invalid": "The request has no form in HTTP.",
+            "access_denied": ErrorDescription("The agent does not let the host's token do this, or does not know it."),
+            "session_invalid": ErrorDescription("There is no session of this id, or no longer."),
+            "no_leader": ErrorDescription("The agent has no cluster that could answer just now.", retryable=True),
+            "server_busy": ErrorDescription("The agent has too much to do.", retryable=True),
+            "server_failed": ErrorDescription("The agent could not do it.", retryable=_IF_SAFE),
+            "request_refused": ErrorDescription("The agent says that it was asked wrongly."),
+            "unreachable": ErrorDescription(
+                "There was no connection to the agent, or it broke off.", retryable=_IF_SAFE
+            ),
+            "timeout": ErrorDescription("There was no connection, or no reply, in time.", retryable=_IF_SAFE),
+            "protocol_error": ErrorDescription("The reply is no HTTP.", retryable=_IF_SAFE),
+            "response_too_large": ErrorDescription("The reply is larger than the target's `response_bytes_max`."),
+            "invalid_response": ErrorDescription(
+                "The reply is none of Consul's, or a value has not the form that it is read as."
+            ),
+            "request_invalid": ErrorDescription("The request has no form in HTTP."),
         },
     )
 

@@ -17,7 +17,7 @@ from omnibase_spi import Handler, HandlerDescription, OperationDescription
 
 __all__ = ["DbHandlerFactory", "DbSettings", "DbTarget"]
 
-_ERRORS = tuple(code for code in result_errors.MEANINGS if code != "rows_unexpected")
+_ERRORS = tuple(code for code in result_errors.ERRORS if code != "rows_unexpected")
 """What all but a transaction fail with: it alone has statements with `expect_rows`."""
 
 _ROWS = partial(
@@ -56,7 +56,7 @@ class DbHandlerFactory:
         },
         settings=DbSettings,
         target=DbTarget,
-        errors=result_errors.MEANINGS,
+        errors=result_errors.ERRORS,
     )
 
     @asynccontextmanager

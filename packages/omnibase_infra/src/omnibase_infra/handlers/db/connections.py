@@ -149,7 +149,7 @@ async def db_handler(targets: Mapping[str, DbTarget]) -> AsyncIterator["DbHandle
 class DbHandler:
     """Does statements on the targets. A Handler; used concurrently, and usable after any cancellation.
 
-    Raises HandlerError by a code of `verdicts.MEANINGS`, with the server's SQLSTATE and the constraint in `details`:
+    Raises HandlerError by a code of `result_errors.ERRORS`, with the server's SQLSTATE and the constraint in `details`:
 
     - retryable, since nothing was done: `timeout`, `lock_timeout`, `unreachable`, `credentials_refused`,
       `pool_exhausted`, `connection_lost`, `overloaded`, `serialization_failure`, `deadlock_detected`.

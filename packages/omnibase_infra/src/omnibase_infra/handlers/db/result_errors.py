@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from omnibase_core.errors import HandlerError, InvalidExpression
+from omnibase_core.ports import ErrorDescription
 from omnibase_infra.handlers.db.bindings import Step, bound_rows, bound_sets, bound_step, bound_steps
 from omnibase_infra.handlers.db.models import (
     BatchRequest,
@@ -22,33 +23,50 @@ from omnibase_infra.handlers.db.models import (
 from omnibase_infra.handlers.db.row_shapes import row_fault
 from omnibase_infra.handlers.db.text_values import UnboundValue
 
-MEANINGS: Mapping[str, str] = {
-    "timeout": "The call was not done in time, and nothing of it was done.",
-    "lock_timeout": "A lock did not come in time; nothing was done.",
-    "unreachable": "There is no connection to the database to be had.",
-    "credentials_refused": "The database does not take the host's user or password: perhaps they are being changed.",
-    "pool_exhausted": "All connections of the target were busy for too long.",
-    "connection_lost": "The connection broke off before COMMIT; nothing was done.",
-    "overloaded": "The server is short of connections, memory or disk; nothing was done.",
-    "serialization_failure": "Another transaction came first; nothing was done, and again it may work.",
-    "deadlock_detected": "Two transactions waited for each other, and this one was undone.",
-    "commit_unknown": "The connection was lost while COMMIT was under way: it may be done or not.",
-    "unique_violation": "Something with this key is there already.",
-    "foreign_key_violation": "What is referred to is not there, or is still referred to.",
-    "check_violation": "A value breaks a rule of its table.",
-    "not_null_violation": "A value is missing that its column needs.",
-    "exclusion_violation": "A row excludes another that is there.",
-    "constraint_violation": "A row breaks a constraint.",
-    "data_invalid": "A value is none of the type that its place in the statement needs.",
-    "statement_invalid": "The database refuses the statement: it does not fit its tables.",
-    "read_only": "A statement that may only read would write.",
-    "access_denied": "The host's user may not do this.",
-    "raised": "A function or a trigger of the database refuses it.",
-    "rows_unexpected": "A statement touched another number of rows than `expect_rows` says; nothing was done.",
-    "result_too_large": "The result is over `rows_max` or `result_bytes_max` of the target; nothing was done.",
-    "result_invalid": "A row is not as `row` says, or holds a number that has no place in JSON; nothing was done.",
-    "request_invalid": "A value cannot be bound: its parameter has no place, or needs a cast.",
-    "database_error": "The database failed in another way.",
+ERRORS: Mapping[str, ErrorDescription] = {
+    "timeout": ErrorDescription("The call was not done in time, and nothing of it was done.", retryable=True),
+    "lock_timeout": ErrorDescription("A lock did not come in time; nothing was done.", retryable=True),
+    "unreachable": ErrorDescription("There is no connection to the database to be had.", retryable=True),
+    "credentials_refused": ErrorDescription(
+        "The database does not take the host's user or password: perhaps they are being changed.", retryable=True
+    ),
+    "pool_exhausted": ErrorDescription("All connections of the target were busy for too long.", retryable=True),
+    "connection_lost": ErrorDescription("The connection broke off before COMMIT; nothing was done.", retryable=True),
+    "overloaded": ErrorDescription(
+        "The server is short of connections, memory or disk; nothing was done.", retryable=True
+    ),
+    "serialization_failure": ErrorDescription(
+        "Another transaction came first; nothing was done, and again it may work.", retryable=True
+    ),
+    "deadlock_detected": ErrorDescription(
+        "Two transactions waited for each other, and this one was undone.", retryable=True
+    ),
+    "commit_unknown": ErrorDescription(
+        "The connection was lost while COMMIT was under way: it may be done or not.",
+        retryable="where the call only reads, or says `idempotent: true`",
+    ),
+    "unique_violation": ErrorDescription("Something with this key is there already."),
+    "foreign_key_violation": ErrorDescription("What is referred to is not there, or is still referred to."),
+    "check_violation": ErrorDescription("A value breaks a rule of its table."),
+    "not_null_violation": ErrorDescription("A value is missing that its column needs."),
+    "exclusion_violation": ErrorDescription("A row excludes another that is there."),
+    "constraint_violation": ErrorDescription("A row breaks a constraint."),
+    "data_invalid": ErrorDescription("A value is none of the type that its place in the statement needs."),
+    "statement_invalid": ErrorDescription("The database refuses the statement: it does not fit its tables."),
+    "read_only": ErrorDescription("A statement that may only read would write."),
+    "access_denied": ErrorDescription("The host's user may not do this."),
+    "raised": ErrorDescription("A function or a trigger of the database refuses it."),
+    "rows_unexpected": ErrorDescription(
+        "A statement touched another number of rows than `expect_rows` says; nothing was done."
+    ),
+    "result_too_large": ErrorDescription(
+        "The result is over `rows_max` or `result_bytes_max` of the target; nothing was done."
+    ),
+    "result_invalid": ErrorDescription(
+        "A row is not as `row` says, or holds a number that has no place in JSON; nothing was done."
+    ),
+    "request_invalid": ErrorDescription("A value cannot be bound: its parameter has no place, or needs a cast."),
+    "database_error": ErrorDescription("The database failed in another way."),
 }
 
 

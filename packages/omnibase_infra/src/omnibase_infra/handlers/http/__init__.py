@@ -21,9 +21,11 @@ from omnibase_infra.handlers.http.checks import clashes_of_request, faults_of_re
 from omnibase_infra.handlers.http.models import HttpRequest, HttpResponse
 from omnibase_infra.handlers.http.response_errors import late, refusal
 from omnibase_infra.handlers.http.target import HttpSettings, HttpTarget
-from omnibase_spi import Handler, HandlerDescription, OperationDescription
+from omnibase_spi import ErrorDescription, Handler, HandlerDescription, OperationDescription
 
 __all__ = ["HttpHandlerFactory", "HttpRequest", "HttpResponse", "HttpSettings", "HttpTarget"]
+
+_IF_SAFE = "unless a POST or PATCH may have been done"
 
 
 class HttpHandlerFactory:
@@ -47,19 +49,33 @@ class HttpHandlerFactory:
         settings=HttpSettings,
         target=HttpTarget,
         errors={
-            "http_status": "The server's status is none that the request expects.",
-            "unreachable": "There was no connection, or it broke off.",
-            "timeout": "There was no connection, or no reply, in time.",
-            "protocol_error": "The server's reply is no HTTP.",
-            "response_too_large": "The reply's body is larger than the target's `response_bytes_max`.",
-            "invalid_response": "The reply's body cannot be unpacked, or is not the JSON that it says it is.",
-            "request_invalid": "The request has no form in HTTP, or replaces a header of the target.",
-            "host_not_allowed": "The request names a host that the target does not allow.",
-            "address_refused": "The name leads to an address that is not public, which the target does not allow.",
-            "redirect_refused": "A redirect leads out of the target, or is one more than the request follows.",
-            "page_refused": "The address of the next page leads out of the target.",
-            "token_refused": "The token server gives no token: perhaps the secret of `auth` is being changed.",
-            "token_unavailable": "The token server could not answer.",
+            "http_status": ErrorDescription(
+                "The server's status is none that the request expects.",
+                retryable="5xx, 408 and 429; of a POST or PATCH 503, 408 and 429",
+            ),
+            "unreachable": ErrorDescription("There was no connection, or it broke off.", retryable=_IF_SAFE),
+            "timeout": ErrorDescription("There was no connection, or no reply, in time.", retryable=_IF_SAFE),
+            "protocol_error": ErrorDescription("The server's reply is no HTTP.", retryable=_IF_SAFE),
+            "response_too_large": ErrorDescription(
+                "The reply's body is larger than the target's `response_bytes_max`."
+            ),
+            "invalid_response": ErrorDescription(
+                "The reply's body cannot be unpacked, or is not the JSON that it says it is."
+            ),
+            "request_invalid": ErrorDescription("The request has no form in HTTP, or replaces a header of the target."),
+            "host_not_allowed": ErrorDescription("The request names a host that the target does not allow."),
+            "address_refused": ErrorDescription(
+                "The name leads to an address that is not public, which the target does not allow."
+            ),
+            "redirect_refused": ErrorDescription(
+                "A redirect leads out of the target, or is one more than the request follows."
+            ),
+            "page_refused": ErrorDescription("The address of the next page leads out of the target."),
+            "token_refused": ErrorDescription(
+                "The token server gives no token: perhaps the secret of `auth` is being changed.",
+                retryable="where another secret may cure it",
+            ),
+            "token_unavailable": ErrorDescription("The token server could not answer.", retryable=True),
         },
     )
 

@@ -21,7 +21,7 @@ from omnibase_infra.handlers.kafka.models import (
     KafkaTarget,
 )
 from omnibase_infra.handlers.kafka.requests import RequestContext
-from omnibase_spi import Handler, HandlerDescription, OperationDescription
+from omnibase_spi import ErrorDescription, Handler, HandlerDescription, OperationDescription
 
 __all__ = [
     "KafkaAnswer",
@@ -35,18 +35,20 @@ __all__ = [
 ]
 
 _ERRORS = {
-    "timeout": "The broker did not acknowledge the record in time.",
-    "message_too_large": "The record is larger than the bus, or its topic, takes.",
-    "unknown_topic": "The broker has no such topic; for a request: no host of that pool has `requests: true`.",
-    "not_authorised": "The host may not write to the topic.",
-    "publish_refused": "The broker refused the record for another reason.",
-    "topic_not_allowed": "The request names a topic that is not among the target's.",
+    "timeout": ErrorDescription("The broker did not acknowledge the record in time.", retryable=True),
+    "message_too_large": ErrorDescription("The record is larger than the bus, or its topic, takes."),
+    "unknown_topic": ErrorDescription(
+        "The broker has no such topic; for a request: no host of that pool has `requests: true`."
+    ),
+    "not_authorised": ErrorDescription("The host may not write to the topic."),
+    "publish_refused": ErrorDescription("The broker refused the record for another reason."),
+    "topic_not_allowed": ErrorDescription("The request names a topic that is not among the target's."),
 }
 _ERRORS_OF_REQUESTS = {
-    "no_answer": "The node that was asked did not answer in time.",
-    "request_failed": "The node that was asked failed, and may succeed later.",
-    "request_refused": "The node that was asked answered with an error for good.",
-    "too_deep": "More nodes than eight would wait for one another in a row.",
+    "no_answer": ErrorDescription("The node that was asked did not answer in time.", retryable=True),
+    "request_failed": ErrorDescription("The node that was asked failed, and may succeed later.", retryable=True),
+    "request_refused": ErrorDescription("The node that was asked answered with an error for good."),
+    "too_deep": ErrorDescription("More nodes than eight would wait for one another in a row."),
 }
 
 

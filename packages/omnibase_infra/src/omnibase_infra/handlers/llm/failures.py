@@ -6,6 +6,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from omnibase_core.errors import HandlerError
+from omnibase_core.ports import ErrorDescription
 from omnibase_infra.http.retry_after import retry_after_s
 
 _EXCERPT_LENGTH_MAX = 500
@@ -16,21 +17,25 @@ _REFUSED_TYPES = frozenset(
 )
 """Errors within an answer that has begun, by Anthropic's names, that another attempt would meet again."""
 
-ERRORS: Mapping[str, str] = {
-    "unreachable": "There was no connection, or it broke off.",
-    "timeout": "There was no answer in time, or none of its tokens for too long.",
-    "protocol_error": "What came is no answer in the form of the API, or not all of one.",
-    "rate_limited": "The server wants fewer requests or tokens in this time.",
-    "quota_exhausted": "The account at the server has nothing left.",
-    "server_error": "The server failed, or is overloaded.",
-    "unauthorized": "The server does not take the API key, or not for this.",
-    "refused": "The server does not take the request.",
-    "response_too_large": "The answer is larger than the target's `answer_bytes_max`.",
-    "output_invalid": "The model gave no answer that fits the schema, however often it was asked.",
-    "over_budget": "What the host contract lets be spent in a window is spent, or reserved for calls under way.",
-    "model_not_allowed": "The request names a model that the target does not list.",
-    "not_offered": "The target's API has no such operation.",
-    "request_invalid": "The request names no target of the host contract.",
+ERRORS: Mapping[str, ErrorDescription] = {
+    "unreachable": ErrorDescription("There was no connection, or it broke off.", retryable=True),
+    "timeout": ErrorDescription("There was no answer in time, or none of its tokens for too long.", retryable=True),
+    "protocol_error": ErrorDescription(
+        "What came is no answer in the form of the API, or not all of one.", retryable=True
+    ),
+    "rate_limited": ErrorDescription("The server wants fewer requests or tokens in this time.", retryable=True),
+    "quota_exhausted": ErrorDescription("The account at the server has nothing left."),
+    "server_error": ErrorDescription("The server failed, or is overloaded.", retryable=True),
+    "unauthorized": ErrorDescription("The server does not take the API key, or not for this."),
+    "refused": ErrorDescription("The server does not take the request."),
+    "response_too_large": ErrorDescription("The answer is larger than the target's `answer_bytes_max`."),
+    "output_invalid": ErrorDescription("The model gave no answer that fits the schema, however often it was asked."),
+    "over_budget": ErrorDescription(
+        "What the host contract lets be spent in a window is spent, or reserved for calls under way."
+    ),
+    "model_not_allowed": ErrorDescription("The request names a model that the target does not list."),
+    "not_offered": ErrorDescription("The target's API has no such operation."),
+    "request_invalid": ErrorDescription("The request names no target of the host contract."),
 }
 
 

@@ -23,21 +23,24 @@ from omnibase_infra.handlers.vault.models import (
     WriteSecret,
 )
 from omnibase_infra.secrets.vault.target import VaultTarget
-from omnibase_spi import Handler, HandlerDescription, OperationDescription
+from omnibase_spi import ErrorDescription, Handler, HandlerDescription, OperationDescription
 
 __all__ = ["VaultHandlerFactory"]
 
+_IF_SAFE = "unless a `write` without `cas`, or a `delete` without `versions`, may have been done"
 _ERRORS = {
-    "cas_mismatch": "The secret's latest version is not the one that `cas` names.",
-    "permission_denied": "The policies of the host's token do not allow it.",
-    "credentials_refused": "The host's token, or its login, is not in force.",
-    "unavailable": "The server is sealed, a standby, or overloaded.",
-    "refused": "The server refuses the request, such as for a namespace or a mount that is not there.",
-    "unreachable": "There was no connection, or it broke off.",
-    "timeout": "There was no reply in time.",
-    "protocol_error": "The server's reply is not Vault's.",
-    "response_too_large": "The reply is larger than the target's `response_bytes_max`.",
-    "request_invalid": "The request has no form in HTTP.",
+    "cas_mismatch": ErrorDescription("The secret's latest version is not the one that `cas` names."),
+    "permission_denied": ErrorDescription("The policies of the host's token do not allow it."),
+    "credentials_refused": ErrorDescription("The host's token, or its login, is not in force.", retryable=True),
+    "unavailable": ErrorDescription("The server is sealed, a standby, or overloaded.", retryable=_IF_SAFE),
+    "refused": ErrorDescription(
+        "The server refuses the request, such as for a namespace or a mount that is not there."
+    ),
+    "unreachable": ErrorDescription("There was no connection, or it broke off.", retryable=_IF_SAFE),
+    "timeout": ErrorDescription("There was no reply in time.", retryable=_IF_SAFE),
+    "protocol_error": ErrorDescription("The server's reply is not Vault's.", retryable=_IF_SAFE),
+    "response_too_large": ErrorDescription("The reply is larger than the target's `response_bytes_max`."),
+    "request_invalid": ErrorDescription("The request has no form in HTTP."),
 }
 _WITHOUT_CAS = tuple(code for code in _ERRORS if code != "cas_mismatch")
 
