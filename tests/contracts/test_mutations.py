@@ -124,7 +124,8 @@ def _sources() -> list[Source]:
     examples = list(read_contracts(ROOT / "contracts"))
     nodes = [it for it in examples if "contract: node/v1" in it.text]
     found = [Source(_tree(it.text)) for it in (*rich, *nodes)]
-    found += [Source(_tree(it.text), nodes) for it in examples if it not in nodes]
+    hosts = [it for it in examples if "contract: host/v1" in it.text]
+    found += [Source(_tree(it.text), nodes) for it in hosts]
     return [*found, Source(_tree(HOST), rich)]
 
 

@@ -1,17 +1,25 @@
 """The contracts of handlers: that the files are what the handlers describe, and that any handler has one."""
 
 import ast
-from pathlib import Path
+from collections.abc import Iterator
+from copy import deepcopy
+from functools import reduce
+from pathlib import Path, PurePath
+from shutil import copytree
+from typing import Any
 
 import pytest
 
 from omnibase_core.contracts.handler import HandlerContract, difference, handler_contract
 from omnibase_core.contracts.json_schema import Schema
 from omnibase_core.contracts.yaml.document import parse_document
-from omnibase_core.ports import ErrorDescription, HandlerDescription, OperationDescription
+from omnibase_core.errors import InvalidContracts
+from omnibase_core.ports import ContractDocument, ErrorDescription, HandlerDescription, OperationDescription
 from omnibase_infra.authoring.formatting import formatted
 from omnibase_infra.authoring.handler_contracts import handler_contract_text
 from omnibase_infra.authoring.yaml_text import yaml_text
+from omnibase_infra.host.contract_files import read_contracts
+from omnibase_infra.host.loading import load_host, registry_of
 from omnibase_infra.host.plugins import catalog, handler_factories
 from tests.support.commands import AnyModel
 
@@ -161,3 +169,42 @@ def test_a_difference_in_a_list_is_found_at_its_item() -> None:
     """By its index; lists of other lengths differ as a whole."""
     assert difference({"a": [1, {"b": 2}]}, {"a": [1, {"b": 3}]}) == ("a", 1, "b")
     assert difference({"a": [1]}, {"a": [1, 2]}) == ("a",)
+
+
+def _keys(tree: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of every key and item."""
+    for key, child in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        yield (*at, key)
+        if isinstance(child, dict | list):
+            yield from _keys(child, (*at, key))
+
+
+@pytest.mark.parametrize("name", ["local", "compute"])
+def test_whatever_is_taken_out_of_a_contract_is_reported(name: str) -> None:
+    """With one problem, and what to run where the contract still is one; no key goes unread."""
+    whole = handler_contract(HANDLERS[name])
+    registry_of([ContractDocument(Path("whole.yaml"), yaml_text(whole))])
+    for at in _keys(whole):
+        tree = deepcopy(whole)
+        del reduce(lambda part, step: part[step], at[:-1], tree)[at[-1]]
+        with pytest.raises(InvalidContracts) as raised:
+            registry_of([ContractDocument(Path("a b.yaml"), yaml_text(tree))])
+        [problem] = raised.value.problems
+        assert problem.code in ("handler-differs", "missing-key", "not-a-contract", "wrong-value"), at
+        if problem.code == "handler-differs":
+            assert problem.message.endswith(f"runtime-host export handlers {name} > 'a b.yaml'")
+
+
+def test_a_host_is_not_kept_from_starting_by_a_handler_contract(tmp_path: Path) -> None:
+    """It reads no handler contract, and `check` of the folder does."""
+    for folder, text in {
+        "hosts": (ROOT / "tests" / "contracts" / "good" / "hosts" / "main.yaml").read_text(),
+        "handlers": "contract: handler/v1\nname: gone\n",
+    }.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "it.yaml").write_text(text)
+    copytree(ROOT / "tests" / "contracts" / "good" / "nodes", tmp_path / "nodes")
+    assert load_host(tmp_path / "hosts" / "it.yaml").contract.name == "main"
+    with pytest.raises(InvalidContracts) as raised:
+        registry_of(read_contracts(tmp_path))
+    assert {PurePath(it.path).parent.name for it in raised.value.problems} == {"handlers"}
