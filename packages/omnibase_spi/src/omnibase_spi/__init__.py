@@ -1,9 +1,21 @@
 """What a plug-in of the ONEX Runtime Host implements: Protocols, no behaviour.
 
-Core's ports and the values that pass through them are re-exported: a plug-in imports this package and core's models.
+Everything that these Protocols name in a signature, or say that a method raises, is exported here: a plug-in imports
+this package, and no room of core.
 """
 
-from omnibase_core.errors import BusError, HandlerError, OnexError, PublishFailed, SecretMissing, StoreFailed
+from omnibase_core.contracts.host import Guarantee, RuntimeHostContract
+from omnibase_core.errors import (
+    BusError,
+    HandlerError,
+    InvalidContracts,
+    InvalidExpression,
+    OnexError,
+    PublishFailed,
+    SecretMissing,
+    StoreFailed,
+    TransactionAborted,
+)
 from omnibase_core.idempotency_store import Granted, IdempotencyStore, Recorded, Taken
 from omnibase_core.ports import (
     Assigned,
@@ -16,10 +28,13 @@ from omnibase_core.ports import (
     Handler,
     HandlerCall,
     HandlerDescription,
+    Happening,
+    Headers,
     InlineHandler,
     Message,
     Observer,
     OperationDescription,
+    Outlet,
     Partition,
     Refusal,
     Revoked,
@@ -40,26 +55,34 @@ __all__ = [
     "EnvelopeBus",
     "ErrorDescription",
     "Granted",
+    "Guarantee",
     "Handler",
     "HandlerCall",
     "HandlerDescription",
     "HandlerError",
     "HandlerFactory",
+    "Happening",
+    "Headers",
     "IdempotencyStore",
     "InlineHandler",
+    "InvalidContracts",
+    "InvalidExpression",
     "Message",
     "Observer",
     "OnexError",
     "OperationDescription",
+    "Outlet",
     "Partition",
     "PublishFailed",
     "Recorded",
     "Refusal",
     "Revoked",
     "Rewound",
+    "RuntimeHostContract",
     "SecretMissing",
     "SecretResolver",
     "StoreFactory",
     "StoreFailed",
     "Taken",
+    "TransactionAborted",
 ]
