@@ -28,7 +28,7 @@ from typing import Any
 
 import pytest
 
-from omnibase_infra.host.plugins import LocalHandlerFactory
+from omnibase_infra.host.core_handlers import LocalHandlerFactory
 from omnibase_spi import Handler, HandlerError, InlineHandler
 from tests.support.brokers import ApacheKafka, Broker
 from tests.support.consul_member import consul_member

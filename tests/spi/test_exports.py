@@ -31,7 +31,7 @@ def signatures_of(kind: Any) -> Iterator[Any]:
 
 
 def is_protocol(kind: Any) -> bool:
-    """Say whether a class is a Protocol itself."""
+    """Check whether a class is a Protocol itself."""
     return getattr(kind, "_is_protocol", False)
 
 

@@ -217,6 +217,34 @@ def test_bad_settings_of_the_bus_are_told() -> None:
     ]
 
 
+def test_a_host_names_its_bus_and_is_held_to_the_model_of_that_bus() -> None:
+    """`type` is no setting of it. A host that names none has the bus that is meant."""
+    checked = Catalog(
+        handlers=catalog().handlers,
+        bus=Server,
+        buses={"server": Server, "pool": Pool},
+        import_function=catalog().import_function,
+    )
+
+    def files(bus: str) -> Mapping[str, str]:
+        return {"h.yaml": host("greeter") + f"bus: {bus}\n", "g.yaml": node("greeter")}
+
+    def settings(bus: str) -> tuple[str | None, BaseModel]:
+        found = _load(files(bus), checked).hosts["test-host"].settings
+        return found.bus_type, found.bus
+
+    assert settings("{address: here}") == (None, Server(address="here"))
+    assert settings("{type: server, address: here}") == ("server", Server(address="here"))
+    assert settings("{type: pool, size: 3}") == ("pool", Pool(size=3))
+    assert _problems(files("{type: pool, size: 3, address: 1}"), checked) == [
+        "h.yaml:11:28: unknown key 'address'; expected one of: size"
+    ]
+    assert _problems(files("{type: pol, size: 3}"), checked) == [
+        "h.yaml:11:13: bus 'pol' is not known; did you mean 'pool'?"
+    ]
+    assert _problems(files("{type: [pool], size: 3}"), checked)[0].startswith("h.yaml:11:13: bus ['pool'] is not known")
+
+
 @pytest.mark.parametrize(("packages", "asked"), [("[]", []), ("[other]", []), ("[pkg]", ["pkg.sums:add"])])
 def test_only_functions_of_allowed_packages_are_imported(packages: str, asked: list[str]) -> None:
     """A contract alone can make nobody import anything."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, ConfigDict
 
 from omnibase_core.contracts.json_schema import Schema
 from omnibase_core.contracts.model_schema import told_of_fields
@@ -21,7 +22,7 @@ NAMING = [it for it in EXAMPLES if not it.name.endswith(".test.yaml")]
 KNOWN = catalog()
 WRITTEN = {
     "node": node_schema(KNOWN.handlers),
-    "host": host_schema(KNOWN.handlers, KNOWN.bus),
+    "host": host_schema(KNOWN.handlers, KNOWN.bus, KNOWN.buses),
     "handler": handler_schema(),
     "test": schema_of_tests(),
 }
@@ -175,6 +176,27 @@ def test_an_operation_of_a_plugin_has_its_own_request() -> None:
     assert not fits("{input: {}, call: put, request: {key: a}}")
     assert not fits("{input: {}, call: put, request: {key: a, value: b}}")
     assert not fits("{input: {}}")
+
+
+def test_a_host_on_the_bus_of_a_plug_in_fits_by_the_model_of_that_bus() -> None:
+    """It has to name the bus, unless that is the one that is meant."""
+
+    class Lines(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        inbox: str
+
+    schema = Schema(host_schema(KNOWN.handlers, KNOWN.bus, {**KNOWN.buses, "lines": Lines}))
+    host = (CONTRACTS / "hosts" / "demo.yaml").read_text().partition("\nbus:")[0]
+
+    def fits(bus: str) -> bool:
+        return not schema.faults(parse_document("x", f"{host}\nbus: {bus}\n").tree)
+
+    assert fits("{bootstrap_servers: embedded}")
+    assert fits("{type: kafka, bootstrap_servers: embedded}")
+    assert fits("{type: lines, inbox: a}")
+    assert not fits("{inbox: a}")
+    assert not fits("{type: lines, bootstrap_servers: embedded}")
+    assert not fits("{type: kafka, inbox: a}")
 
 
 @pytest.mark.parametrize("language", ["node", "host", "handler"])

@@ -15,11 +15,19 @@ from omnibase_core.handlers.compute import ComputeHandler, FunctionCall
 from omnibase_core.handlers.local import LocalHandler
 from omnibase_core.ports import HandlerCall
 from omnibase_infra.functions.importing import import_function
-from omnibase_infra.host.plugins import BrokenPlugin, bus_factory, catalog, function_reader, handler_factories
+from omnibase_infra.host.plugins import (
+    BrokenPlugin,
+    bus_factories,
+    catalog,
+    function_reader,
+    handler_factories,
+    store_factories,
+)
 from omnibase_infra.kafka import KafkaBusFactory
+from omnibase_infra.stores.memory import MemoryStoreFactory, MemoryStoreSettings
 
 PLUGIN = """
-from omnibase_infra.host.plugins import LocalHandlerFactory
+from omnibase_infra.host.core_handlers import LocalHandlerFactory
 from dataclasses import replace
 
 class Factory(LocalHandlerFactory):
@@ -29,13 +37,25 @@ factory = Factory()
 """
 
 
-def install(folder: Path, monkeypatch: pytest.MonkeyPatch, module: str, source: str) -> None:
+STORE = """
+from omnibase_infra.stores.memory import MemoryStoreFactory as factory
+"""
+
+
+def install(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    source: str,
+    group: str = "omnibase.handlers",
+    name: str = "mine",
+) -> None:
     """Install a plug-in, as far as the import system can tell, until the end of the test."""
     (folder / f"{module}.py").write_text(source)
     about = folder / f"{module}-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(f"[omnibase.handlers]\nmine = {module}:factory\n")
+    (about / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}:factory\n")
     monkeypatch.syspath_prepend(str(folder))
 
 
@@ -44,8 +64,8 @@ def test_the_catalog_has_the_handlers_of_this_project() -> None:
     found = catalog()
     assert {"local", "compute", "http"} <= set(found.handlers)
     assert all(description.handler_type == name for name, description in found.handlers.items())
-    assert found.bus is bus_factory().settings
-    assert isinstance(bus_factory(), KafkaBusFactory)
+    assert found.bus is found.buses["kafka"] is bus_factories()["kafka"].settings
+    assert isinstance(bus_factories()["kafka"], KafkaBusFactory)
     assert found.import_function("decimal:Decimal") is Decimal
 
 
@@ -100,6 +120,45 @@ def test_a_plugin_adds_its_handler(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """To install it is enough."""
     install(tmp_path, monkeypatch, "plugin_that_adds", PLUGIN.format(handler_type="mine"))
     assert set(catalog().handlers) >= {"local", "compute", "http", "mine"}
+
+
+def test_a_plugin_adds_its_store_and_its_bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contracts know them by the names of the entry points; of a class, one is made."""
+    bus = "from omnibase_infra.kafka import KafkaBusFactory\nfactory = KafkaBusFactory()\n"
+    (tmp_path / "1").mkdir()
+    install(tmp_path / "1", monkeypatch, "plugin_with_a_store", STORE, "omnibase.stores", "shelf")
+    install(tmp_path, monkeypatch, "plugin_with_a_bus", bus, "omnibase.buses", "wire")
+    found = catalog()
+    assert set(found.stores) == {"memory", "postgres", "shelf"}
+    assert found.stores["shelf"] is MemoryStoreSettings
+    assert set(found.buses) == {"kafka", "wire"}
+    assert isinstance(bus_factories()["wire"], KafkaBusFactory)
+    assert isinstance(store_factories()["shelf"], MemoryStoreFactory)
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "group", "name", "reason"),
+    [
+        ("store_that_takes", STORE, "omnibase.stores", "memory", "the store 'memory' is taken"),
+        ("bus_that_takes", STORE, "omnibase.buses", "kafka", "the bus 'kafka' is taken"),
+        ("store_of_nothing", "factory = 1", "omnibase.stores", "one", "AttributeError: 'int' object has no"),
+        (
+            "bus_without_a_model",
+            "class factory: settings = {}",
+            "omnibase.buses",
+            "one",
+            "TypeError: its settings are {}; expected a model of pydantic",
+        ),
+    ],
+)
+def test_a_broken_store_or_bus_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, source: str, group: str, name: str, reason: str
+) -> None:
+    """As a broken handler is."""
+    install(tmp_path, monkeypatch, module, source, group, name)
+    with pytest.raises(BrokenPlugin) as caught:
+        catalog()
+    assert str(caught.value).startswith(f"plug-in {module}:factory: {reason}")
 
 
 @pytest.mark.parametrize(

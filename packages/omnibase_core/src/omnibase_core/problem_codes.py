@@ -49,6 +49,7 @@ ProblemCode = Literal[
     "guarantee-not-covered",
     "no-store",
     "unknown-store",
+    "unknown-bus",
     "impure-function",
     # A handler
     "handler-differs",

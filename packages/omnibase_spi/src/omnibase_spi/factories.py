@@ -32,23 +32,32 @@ class HandlerFactory(Protocol):
 
 
 class BusFactory(Protocol):
-    """Makes the bus of one host."""
+    """Makes the bus of one host.
+
+    A plug-in names an instance of it under the entry point group `omnibase.buses`. The entry point's name is what host
+    contracts write in `bus.type`.
+    """
 
     @property
     def settings(self) -> type[BaseModel]:
-        """The model of the host contract's `bus`."""
+        """The model of the host contract's `bus`, but for its `type`."""
 
     def open(
         self, *, settings: BaseModel, host: RuntimeHostContract, topics: Sequence[str], observer: Observer
     ) -> AbstractAsyncContextManager[EnvelopeBus]:
         """Return the bus for as long as the context is open; it creates those of the host's topics that are missing.
 
-        A broker that is away is no reason to fail here: the bus waits until it is there.
+        A broker that is away is no reason to fail here: the bus waits until it is there. Raises BusError where it
+        cannot give the host's `guarantee`.
         """
 
 
 class StoreFactory(Protocol):
-    """Makes the store in which a host's nodes with `idempotency` keep their answers."""
+    """Makes the store in which a host's nodes with `idempotency` keep their answers.
+
+    A plug-in names an instance of it under the entry point group `omnibase.stores`. The entry point's name is what host
+    contracts write in `idempotency.store`.
+    """
 
     @property
     def settings(self) -> type[BaseModel]:

@@ -17,16 +17,20 @@ from omnibase_core.ports import HandlerDescription, PureFunction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """What contracts may refer to: handlers, the models of the settings of the bus and of each store, and functions.
+    """What contracts may refer to: handlers, the models of the settings of each bus and store, and functions.
 
     `import_function` is asked only for functions of packages that a host contract allows. It raises LookupError, which
     says what is missing. `impurities` is asked after it, with those packages: it reads the function's code, and tells
     what of it is not pure by its place there; where nobody reads, nothing is found.
+
+    `bus` is the model of the bus that is meant where a host contract names none, `buses` those that it may name in
+    `bus.type`. Where there are none to choose from, `type` is a key of the one bus like any other.
     """
 
     handlers: Mapping[str, HandlerDescription]
     bus: type[BaseModel]
     import_function: Callable[[str], PureFunction]
+    buses: Mapping[str, type[BaseModel]] = field(default_factory=dict)
     stores: Mapping[str, type[BaseModel]] = field(default_factory=dict)
     impurities: Callable[[str, Sequence[str]], Iterable[Problem]] = lambda _name, _packages: ()
 
@@ -49,12 +53,16 @@ def core_catalog() -> Catalog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSettings:
-    """A host contract's open parts, validated by the models of those that read them."""
+    """A host contract's open parts, validated by the models of those that read them.
+
+    `bus_type` is which bus the contract names; None: it names none.
+    """
 
     bus: BaseModel
     handlers: Mapping[str, BaseModel]
     targets: Mapping[str, Mapping[str, BaseModel]]
     store: BaseModel | None = None
+    bus_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class HandlerBinding(ContractModel):
 class StoreBinding(ContractModel):
     """Where nodes with `idempotency` keep their answers, and the breaker in front of it.
 
-    `store` is `memory` or `postgres`; its own model says what may stand in `settings`.
+    `store` is `memory`, `postgres` or one of a plug-in; its own model says what may stand in `settings`.
     """
 
     store: str
@@ -140,7 +140,8 @@ class RuntimeHostContract(ContractModel):
 
     `pool` names the consumer group and the dead letter topic: it is independent of `name`, so that hosts can be
     renamed, added and moved. Every host of a pool hosts the same nodes. `logic_packages` are the Python packages whose
-    functions a compute node may name. What may stand in `bus` is the bus's own affair.
+    functions a compute node may name. `bus.type` names the bus, by default kafka; what else may stand in `bus` is that
+    bus's own affair.
 
     - `contract`: the language and its version, host/v1.
     - `name`: stands in the name of the log topic.

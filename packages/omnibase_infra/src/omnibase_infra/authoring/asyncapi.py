@@ -18,7 +18,7 @@ from omnibase_core.contracts.node import NodeContract, Operation
 from omnibase_core.envelope import EnvelopeError, OnexEnvelope
 from omnibase_infra.authoring.example_responses import example_command
 from omnibase_infra.authoring.reference import example_payload, failures_of
-from omnibase_infra.kafka import KafkaSettings
+from omnibase_infra.kafka import KafkaSettings, kafka_settings
 
 VERSION = "3.0.0"
 
@@ -165,9 +165,7 @@ class _Host:
 
     @property
     def _bus(self) -> KafkaSettings:
-        bus = self._host.settings.bus
-        assert isinstance(bus, KafkaSettings)  # noqa: S101 - narrows the type; the registry validated it
-        return bus
+        return kafka_settings(self._host.settings.bus, host=self._host.contract.name)
 
     def _server(self, index: int) -> str:
         name = self._host.contract.name

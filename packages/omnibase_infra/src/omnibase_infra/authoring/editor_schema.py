@@ -45,11 +45,17 @@ def node_schema(handlers: Mapping[str, HandlerDescription]) -> JsonSchema:
     )
 
 
-def host_schema(handlers: Mapping[str, HandlerDescription], bus: type[BaseModel]) -> JsonSchema:
-    """Return the schema of `contract: host/v1`, with the settings and targets of these handlers and of the bus."""
+def host_schema(
+    handlers: Mapping[str, HandlerDescription], bus: type[BaseModel], buses: Mapping[str, type[BaseModel]]
+) -> JsonSchema:
+    """Return the schema of `contract: host/v1`, with the settings and targets of these handlers and of each bus.
+
+    `bus` is the model of the one that is meant where a contract names none.
+    """
     schema, definitions = schema_of(RuntimeHostContract)
     properties = schema["properties"]
-    properties["bus"] = {**_model("bus", bus, definitions), **_told(properties["bus"])}
+    named = [_bus(name, model, definitions, is_default=model is bus) for name, model in buses.items()]
+    properties["bus"] = {**(named[0] if len(named) == 1 else {"anyOf": named}), **_told(properties["bus"])}
     binding = definitions.pop(HandlerBinding.__name__)
     properties["handlers"] = {
         **_told(properties["handlers"]),
@@ -239,6 +245,16 @@ def _json_schema() -> JsonSchema:
 
 
 # --- Hosts --------------------------------------------------------------------------------------------------------
+
+
+def _bus(name: str, model: type[BaseModel], definitions: dict[str, JsonSchema], *, is_default: bool) -> JsonSchema:
+    """Return the settings of a bus, which a contract names in `type`: it has to, unless it is the one that is meant."""
+    reference = _model("bus" if is_default else f"bus.{name}", model, definitions)
+    schema = definitions[reference["$ref"].removeprefix("#/$defs/")]
+    schema["properties"] = {"type": {"const": name, "description": "Which bus."}, **schema.get("properties", {})}
+    if not is_default:
+        schema["required"] = ["type", *schema.get("required", [])]
+    return reference
 
 
 def _binding(binding: JsonSchema, handler: HandlerDescription, definitions: dict[str, JsonSchema]) -> JsonSchema:

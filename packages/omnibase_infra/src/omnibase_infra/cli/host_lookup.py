@@ -14,7 +14,7 @@ from omnibase_infra.cli.run import with_broker
 from omnibase_infra.host.loading import load_host
 from omnibase_infra.host.settings import process_secrets, process_state_dir
 from omnibase_infra.host.state import find_host, running_hosts
-from omnibase_infra.kafka import KafkaSettings
+from omnibase_infra.kafka import KafkaSettings, kafka_settings
 from omnibase_infra.secrets.current import resolved
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -55,10 +55,9 @@ def host_of(node: str | None, host: Path | None, broker: str | None) -> LoadedHo
 
 
 def bus_of(loaded: LoadedHost) -> KafkaSettings:
-    """Return the settings of a host's bus, secrets and all."""
-    settings = resolved(loaded.settings.bus, process_secrets(loaded.contract.secrets))
-    assert isinstance(settings, KafkaSettings)  # noqa: S101 - narrows the type; the registry validated it
-    return settings
+    """Return the settings of a host's bus, secrets and all. Raises NotKafka."""
+    settings = kafka_settings(loaded.settings.bus, host=loaded.contract.name)
+    return resolved(settings, process_secrets(loaded.contract.secrets))
 
 
 def major_of(loaded: LoadedHost, node: str) -> int:

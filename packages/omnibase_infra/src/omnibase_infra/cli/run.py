@@ -95,11 +95,12 @@ def _spare_the_collector() -> None:
 
 
 def with_broker(loaded: LoadedHost, broker: str | None) -> LoadedHost:
-    """Put another broker's address into a host."""
+    """Put another broker's address into a host. Raises NotKafka."""
     if broker is None:
         return loaded
-    from omnibase_infra.kafka import check_addresses  # whoever gets here has loaded it
+    from omnibase_infra.kafka import check_addresses, kafka_settings  # whoever gets here has loaded it
 
+    kafka_settings(loaded.settings.bus, host=loaded.contract.name)
     try:
         return loaded.with_bus(bootstrap_servers=check_addresses(broker))
     except ValueError as error:

@@ -33,7 +33,7 @@ def _schema(language: str) -> JsonSchema:
         case "node":
             return node_schema(known.handlers)
         case "host":
-            return host_schema(known.handlers, known.bus)
+            return host_schema(known.handlers, known.bus, known.buses)
         case "handler":
             return handler_schema()
     return schema_of_tests()

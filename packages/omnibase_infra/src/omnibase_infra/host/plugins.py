@@ -1,33 +1,51 @@
-"""Which handlers and stores there are: explicit tables, and the entry points of installed plug-ins."""
+"""Which handlers, stores and buses there are: tables of this project's own, and entry points of installed plug-ins.
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+Both are read in the same way: a name, and where its factory is, as `module:attribute`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
+from inspect import isclass
 from linecache import getline
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from omnibase_core.contracts.catalog import Catalog
 from omnibase_core.errors import OnexError, Problem
-from omnibase_core.handlers.compute import COMPUTE_DESCRIPTION, ComputeHandler, ComputeSettings
-from omnibase_core.handlers.local import LOCAL_DESCRIPTION, LocalHandler
-from omnibase_core.ports import HandlerDescription, InlineHandler, PureFunction
-from omnibase_infra.functions.budget import alarm_budget
 from omnibase_infra.functions.importing import import_function
 from omnibase_infra.functions.purity.findings import Finding
-from omnibase_infra.functions.workers.pool import worker_pool
 from omnibase_infra.handlers.kafka import KafkaHandlerFactory, RequestContext
-from omnibase_infra.host.settings import worker_environment
-from omnibase_infra.kafka import KafkaBusFactory
-from omnibase_infra.stores.memory import MemoryStoreFactory
-from omnibase_infra.stores.postgres import PostgresStoreFactory
+from omnibase_infra.host.core_handlers import ComputeHandlerFactory
 from omnibase_spi import BusFactory, HandlerFactory, StoreFactory
 
 T = TypeVar("T")
 
-ENTRY_POINTS = "omnibase.handlers"
+HANDLERS, STORES, BUSES = "omnibase.handlers", "omnibase.stores", "omnibase.buses"
+"""The entry point groups of plug-ins."""
+KAFKA = "kafka"
+"""The bus of a host contract that names none."""
+
+_OWN: Mapping[str, Mapping[str, str]] = {
+    HANDLERS: {
+        "local": "omnibase_infra.host.core_handlers:LocalHandlerFactory",
+        "compute": "omnibase_infra.host.core_handlers:ComputeHandlerFactory",
+        "consul": "omnibase_infra.handlers.consul:ConsulHandlerFactory",
+        "db": "omnibase_infra.handlers.db:DbHandlerFactory",
+        "http": "omnibase_infra.handlers.http:HttpHandlerFactory",
+        "kafka": "omnibase_infra.handlers.kafka:KafkaHandlerFactory",
+        "llm": "omnibase_infra.handlers.llm:LlmHandlerFactory",
+        "vault": "omnibase_infra.handlers.vault:VaultHandlerFactory",
+    },
+    STORES: {
+        "memory": "omnibase_infra.stores.memory:MemoryStoreFactory",
+        "postgres": "omnibase_infra.stores.postgres:PostgresStoreFactory",
+    },
+    BUSES: {
+        KAFKA: "omnibase_infra.kafka:KafkaBusFactory",
+    },
+}
 
 
 class BrokenPlugin(OnexError):
@@ -36,53 +54,14 @@ class BrokenPlugin(OnexError):
     code = "broken_plugin"
 
 
-class LocalHandlerFactory:
-    """Makes core's `local` handler."""
-
-    description: HandlerDescription = LOCAL_DESCRIPTION
-
-    @asynccontextmanager
-    async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[InlineHandler]:  # noqa: ARG002 - it has nothing to set
-        """Yield the handler."""
-        yield LocalHandler()
+def bus_factories() -> Mapping[str, BusFactory]:
+    """Return every bus by the name that a host contract has for it. Raises BrokenPlugin."""
+    return _factories(BUSES, "bus", _name_of_settings)
 
 
-class ComputeHandlerFactory:
-    """Makes core's `compute` handler, which calls functions by name; with `strict`, under a guard."""
-
-    description: HandlerDescription = COMPUTE_DESCRIPTION
-
-    def __init__(self, *, strict: bool = False) -> None:
-        """Take whether functions are watched while they run."""
-        self._strict = strict
-
-    @asynccontextmanager
-    async def open(self, *, settings: BaseModel, targets: Mapping[str, BaseModel]) -> AsyncIterator[InlineHandler]:  # noqa: ARG002 - it has no targets
-        """Yield the handler. On the loop, a signal interrupts functions; workers are started as they are needed."""
-        assert isinstance(settings, ComputeSettings)  # noqa: S101 - narrows the type; the registry validated it
-        with (
-            alarm_budget() as budget,
-            worker_pool(
-                workers=settings.workers,
-                worker_bytes_max=settings.worker_bytes_max,
-                environment=worker_environment(),
-                strict=self._strict,
-            ) as workers,
-        ):
-            yield ComputeHandler(self._finder(), budget=budget, workers=workers)
-
-    def _finder(self) -> Callable[[str], PureFunction]:
-        if not self._strict:
-            return import_function
-        # What watches functions, and below what reads them, is held by hosts that need it, and by no others.
-        from omnibase_infra.functions.purity.guard import guarded_import
-
-        return guarded_import()
-
-
-def bus_factory() -> BusFactory:
-    """Return the one bus that there is."""
-    return KafkaBusFactory()
+def store_factories() -> Mapping[str, StoreFactory]:
+    """Return every store in which nodes with `idempotency` may keep answers, by its name. Raises BrokenPlugin."""
+    return _factories(STORES, "store", _name_of_settings)
 
 
 def handler_factories(*, strict: bool = False, place: RequestContext | None = None) -> Mapping[str, HandlerFactory]:
@@ -92,103 +71,85 @@ def handler_factories(*, strict: bool = False, place: RequestContext | None = No
 
     Raises BrokenPlugin for a plug-in that fails to import or takes a name.
     """
-    makers: dict[str, Callable[[], HandlerFactory]] = {
-        "local": LocalHandlerFactory,
-        "compute": partial(ComputeHandlerFactory, strict=strict),
-        "consul": _consul,
-        "db": _db,
-        "http": _http,
-        "kafka": partial(KafkaHandlerFactory, place),
-        "llm": _llm,
-        "vault": _vault,
-    }
-    for entry_point in entry_points(group=ENTRY_POINTS):
-        try:
-            factory: HandlerFactory = entry_point.load()
-            handler_type = factory.description.handler_type
-        except Exception as error:
-            raise BrokenPlugin(f"plug-in {entry_point.value}: {type(error).__name__}: {error}") from error
-        if handler_type in makers:
-            raise BrokenPlugin(f"plug-in {entry_point.value}: the handler type {handler_type!r} is taken")
-        makers[handler_type] = partial(_given, factory)
-    return _MadeWhenAsked(makers)
+    known: Mapping[str, HandlerFactory] = _factories(HANDLERS, "handler type", _type_of_handler)
 
+    def factory(name: str) -> HandlerFactory:
+        # These two have to know more of the host than what its contract says of them.
+        match name:
+            case "compute":
+                return ComputeHandlerFactory(strict=strict)
+            case "kafka":
+                return KafkaHandlerFactory(place)
+        return known[name]
 
-def _consul() -> HandlerFactory:
-    from omnibase_infra.handlers.consul import ConsulHandlerFactory
-
-    return ConsulHandlerFactory()
-
-
-def _db() -> HandlerFactory:
-    from omnibase_infra.handlers.db import DbHandlerFactory
-
-    return DbHandlerFactory()
-
-
-def _http() -> HandlerFactory:
-    from omnibase_infra.handlers.http import HttpHandlerFactory
-
-    return HttpHandlerFactory()
-
-
-def _llm() -> HandlerFactory:
-    from omnibase_infra.handlers.llm import LlmHandlerFactory
-
-    return LlmHandlerFactory()
-
-
-def _vault() -> HandlerFactory:
-    from omnibase_infra.handlers.vault import VaultHandlerFactory
-
-    return VaultHandlerFactory()
-
-
-def _given(factory: HandlerFactory) -> HandlerFactory:
-    return factory
-
-
-class _MadeWhenAsked(Mapping[str, T]):
-    """Values by their names, each made when it is first asked for: a host does not hold the handlers of others."""
-
-    def __init__(self, makers: Mapping[str, Callable[[], T]]) -> None:
-        self._makers = makers
-        self._made: dict[str, T] = {}
-
-    def __getitem__(self, name: str) -> T:
-        if name not in self._made:
-            self._made[name] = self._makers[name]()
-        return self._made[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._makers
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._makers)
-
-    def __len__(self) -> int:
-        return len(self._makers)
-
-
-def store_factories() -> Mapping[str, StoreFactory]:
-    """Return every store in which nodes with `idempotency` may keep their answers, by its name."""
-    return {"memory": MemoryStoreFactory(), "postgres": PostgresStoreFactory()}
+    return _OnDemand(known, factory)
 
 
 def catalog() -> Catalog:
-    """Return what contracts may refer to on this machine."""
-    factories = handler_factories()
-
-    def described(name: str) -> HandlerDescription:
-        return factories[name].description
-
+    """Return what contracts may refer to on this machine. Raises BrokenPlugin."""
+    handlers, stores, buses = handler_factories(), store_factories(), bus_factories()
     return Catalog(
-        handlers=_MadeWhenAsked({name: partial(described, name) for name in factories}),
-        bus=bus_factory().settings,
+        handlers=_OnDemand(handlers, lambda name: handlers[name].description),
+        bus=buses[KAFKA].settings,
+        buses=_OnDemand(buses, lambda name: buses[name].settings),
         import_function=import_function,
-        stores={name: factory.settings for name, factory in store_factories().items()},
+        stores=_OnDemand(stores, lambda name: stores[name].settings),
         impurities=function_reader(),
     )
+
+
+def _factories(group: str, noun: str, name_of: Callable[[EntryPoint, Any], str]) -> Mapping[str, Any]:
+    """Return the factories of a group by name: this project's own unloaded, those of plug-ins tried at once."""
+    found = {name: EntryPoint(name, value, group) for name, value in _OWN[group].items()}
+    for entry_point in entry_points(group=group):
+        try:
+            name = name_of(entry_point, _load(entry_point))
+        except Exception as error:
+            raise BrokenPlugin(f"plug-in {entry_point.value}: {type(error).__name__}: {error}") from error
+        if name in found:
+            raise BrokenPlugin(f"plug-in {entry_point.value}: the {noun} {name!r} is taken")
+        found[name] = entry_point
+    return _OnDemand(found, lambda name: _load(found[name]))
+
+
+def _load(entry_point: EntryPoint) -> Any:
+    """Import a factory; of a class, make one."""
+    loaded = entry_point.load()
+    return loaded() if isclass(loaded) else loaded
+
+
+def _type_of_handler(_entry_point: EntryPoint, factory: HandlerFactory) -> str:
+    return factory.description.handler_type
+
+
+def _name_of_settings(entry_point: EntryPoint, factory: BusFactory | StoreFactory) -> str:
+    """Return the name of a store or a bus, which is that of its entry point, once its settings have a model."""
+    model: object = factory.settings
+    if not (isclass(model) and issubclass(model, BaseModel)):
+        raise TypeError(f"its settings are {model!r}; expected a model of pydantic")
+    return entry_point.name
+
+
+class _OnDemand(Mapping[str, T]):
+    """Values by name, each made when it is first asked for: a host does not hold the handlers of others."""
+
+    def __init__(self, names: Iterable[str], make: Callable[[str], T]) -> None:
+        self._names = dict.fromkeys(names)
+        self._made = cache(make)
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._made(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def function_reader() -> Callable[[str, Sequence[str]], Sequence[Problem]]:

@@ -212,7 +212,7 @@ class RuntimeHostProcess:
             host=self.contract.name,
             uptime_s=(self._clock.now() - self._started_at).total_seconds(),
             stopping=self._stopping.begun,
-            broker_connected=not self.bus.connection.down,
+            broker_connected=self.bus.connected,
             client_trouble=self._client_trouble(survey.waiting),
             assigned_partitions=len(runtime.assigned),
             in_flight=runtime.in_flight,
@@ -293,8 +293,13 @@ class RuntimeHostProcess:
             self._stopping.passed()
 
     def _tell_where_it_is(self, stack: AsyncExitStack) -> None:
-        """Write the state file, until the end. A host serves all the same where there is no place for it."""
-        state_dir, state = self._state_dir, self._state()
+        """Write the state file, until the end. A host serves all the same where there is no place for it.
+
+        It leads other commands to a broker of Kafka: a host with another bus has none.
+        """
+        if not self.bus.address:
+            return
+        state_dir, state = self._state_dir, self._state(self.bus.address)
         try:
             write_state(state_dir, state)
         except (StateNotWritable, StateNotSafe) as error:
@@ -304,13 +309,13 @@ class RuntimeHostProcess:
         else:
             stack.callback(remove_state, state_dir, state)
 
-    def _state(self) -> HostState:
+    def _state(self, address: str) -> HostState:
         contract = self.contract
         return HostState(
             host=contract.name,
             pid=os.getpid(),
             started_at=self._started_at,
-            bootstrap_servers=self.bus.address,
+            bootstrap_servers=address,
             contract_path=str(Path(self._loaded.path).resolve()),
             contracts_dir=str(self._contracts_dir.resolve()),
             nodes={node.contract.name: node.contract.major for node in self._loaded.nodes},

@@ -16,9 +16,9 @@ from omnibase_core.ports import Handler, InlineHandler
 from omnibase_infra.call_chain.limits import LimitedHandler
 from omnibase_infra.call_chain.metrics import CallFigures, CallLabels, MeasuredHandler
 from omnibase_infra.call_chain.redaction import RedactingHandler
+from omnibase_infra.host.buses import HostBus, host_bus
 from omnibase_infra.host.logs import LogObserver
-from omnibase_infra.host.plugins import store_factories
-from omnibase_infra.kafka import KafkaBus, KafkaBusFactory
+from omnibase_infra.host.plugins import KAFKA, bus_factories, store_factories
 from omnibase_infra.secrets.current import CurrentSecrets, resolved, secrets_of
 from omnibase_infra.secrets.redaction import Redactor
 from omnibase_infra.secrets.rotation import Rotation
@@ -71,16 +71,19 @@ class HostResources:
         vaults = vaults_of(self._loaded).values()
         return frozenset().union(*map(secrets_of, [self._loaded.settings.bus, *of_handlers, *store, *vaults]))
 
-    def bus(self) -> AbstractAsyncContextManager[KafkaBus]:
+    @asynccontextmanager
+    async def bus(self) -> AsyncIterator[HostBus]:
         """Open the bus. When its secrets change it stays as it is, and health says that a restart is needed."""
-        settings = self._loaded.settings.bus
+        name, settings = self._loaded.settings.bus_type or KAFKA, self._loaded.settings.bus
         self._rotation.hold("bus", secrets=secrets_of(settings))
-        return KafkaBusFactory().open(
+        opening = bus_factories()[name].open(
             settings=resolved(settings, self._secrets),
             host=self._loaded.contract,
             topics=self._loaded.topics,
             observer=self._log,
         )
+        async with opening as bus:
+            yield host_bus(bus, name)
 
     @asynccontextmanager
     async def handler(self, factory: HandlerFactory) -> AsyncIterator[Handler | InlineHandler]:

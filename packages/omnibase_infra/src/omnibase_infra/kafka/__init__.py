@@ -10,7 +10,7 @@ from omnibase_infra.kafka.dead_letters import (
     Selection,
 )
 from omnibase_infra.kafka.redrive import NotRedrivable, Redrive, RedriveOutcome
-from omnibase_infra.kafka.settings import EMBEDDED, KafkaSettings, check_addresses
+from omnibase_infra.kafka.settings import EMBEDDED, KafkaSettings, NotKafka, check_addresses, kafka_settings
 
 __all__ = [
     "EMBEDDED",
@@ -22,9 +22,11 @@ __all__ = [
     "KafkaSettings",
     "Mark",
     "NoSuchDeadLetter",
+    "NotKafka",
     "NotRedrivable",
     "Redrive",
     "RedriveOutcome",
     "Selection",
     "check_addresses",
+    "kafka_settings",
 ]

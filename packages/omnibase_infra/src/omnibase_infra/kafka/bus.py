@@ -160,6 +160,11 @@ class KafkaBus:
         consumers = self._consumers
         return TopicPartition(*partition, offset) if consumers is None else consumers.place(partition, offset)
 
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is there, as far as anybody knows."""
+        return not self.connection.down
+
     def survey(self) -> BusSurvey:
         """Return what is known of the topics and of the consumer; nothing while the host consumes nothing."""
         seen = BusSurvey() if self._watch is None else self._watch.survey()

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from confluent_kafka import Producer
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from omnibase_core.errors import OnexError
 from omnibase_infra.kafka.client_properties import (
     HEARTBEAT_INTERVAL_MS,
     POLL_INTERVAL_MS,
@@ -67,6 +68,12 @@ def check_addresses(text: str) -> str:
 def _check_start(text: str) -> str:
     start_ms(text)
     return text
+
+
+class NotKafka(OnexError):
+    """A host whose bus is another than Kafka, where only Kafka will do."""
+
+    code = "not_kafka"
 
 
 class KafkaSettings(BaseModel):
@@ -250,3 +257,10 @@ def embedded_broker() -> Iterator[str]:
     yield ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
     # The cluster lives as long as the client that holds it.
     del holder
+
+
+def kafka_settings(settings: BaseModel, *, host: str) -> KafkaSettings:
+    """Return the settings of a host's bus as Kafka's. Raises NotKafka."""
+    if not isinstance(settings, KafkaSettings):
+        raise NotKafka(f"the bus of host {host!r} is not kafka; this is for hosts on Kafka alone")
+    return settings

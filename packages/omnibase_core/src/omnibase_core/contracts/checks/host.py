@@ -126,7 +126,7 @@ class SettingsOfHost:
 
     def read(self) -> HostSettings | None:
         """Return the settings; None where there are problems."""
-        bus = self._validated(("bus",), self.catalog.bus, self.contract.bus)
+        bus_type, bus = self._bus()
         handlers: dict[str, Any] = {}
         targets: dict[str, dict[str, Any]] = {}
         for name, binding in self.contract.handlers.items():
@@ -146,7 +146,22 @@ class SettingsOfHost:
                 }
             self._limits(at, binding)
         store = self._store()
-        return None if self.problems else HostSettings(bus=bus, handlers=handlers, targets=targets, store=store)
+        if self.problems:
+            return None
+        return HostSettings(bus=bus, bus_type=bus_type, handlers=handlers, targets=targets, store=store)
+
+    def _bus(self) -> tuple[str | None, Any]:
+        """Return which bus the contract names, and its settings by the model of that bus."""
+        written, known = self.contract.bus, self.catalog.buses
+        if not known or "type" not in written:
+            return None, self._validated(("bus",), self.catalog.bus, written)
+        name, rest = written["type"], {key: value for key, value in written.items() if key != "type"}
+        if not isinstance(name, str) or name not in known:
+            hint, near = suggestion(str(name), known)
+            unknown = f"bus {name!r} is not known; {hint}"
+            self.problems.append(self.document.problem(("bus", "type"), unknown, code="unknown-bus", nearest=near))
+            return None, None
+        return name, self._validated(("bus",), known[name], rest)
 
     def _limits(self, at: Path, binding: HandlerBinding) -> None:
         """Limits of a target that is not there would bound nothing."""
