@@ -1,14 +1,17 @@
 """What is built, installed and run as a user would: the three wheels, and the plug-in of the documentation."""
 
+import json
 import re
 import sqlite3
+import subprocess
 import zipfile
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from tests.support.hosts import Machine, RunningHost
-from tests.support.processes import Child
+from tests.support.processes import Child, until
 from tests.support.wheels import ROOT, UV, build_wheels, environment_with, interpreter_of, run
 
 NAMES = ("omnibase_core", "omnibase_spi", "omnibase_infra")
@@ -76,15 +79,21 @@ def test_later_versions_of_python_serve_as_well(version: str, wheels: dict[str, 
     run(bin_folder / "runtime-host", "test", ROOT / "contracts", "--fail-under", "100", cwd=tmp_path)
 
 
-def test_the_plugin_of_the_documentation_works(wheels: dict[str, Path], tmp_path: Path) -> None:
-    """The files of docs/plugins.md, built as a wheel, installed beside the host, checked and run."""
+def plugin_of_the_page(folder: Path, package: Path) -> Path:
+    """Write the files of docs/plugins.md into a folder, and build the wheel of one of its packages."""
     page = (ROOT / "docs" / "plugins.md").read_text()
     for name, text in re.findall(r"^File `([^`]+)`:\n\n```\w+\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
-        path = tmp_path / name
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    run(UV, "build", "--quiet", "--wheel", "--out-dir", tmp_path / "dist", cwd=tmp_path)
-    [plugin] = (tmp_path / "dist").glob("*.whl")
+    run(UV, "build", "--quiet", "--wheel", "--out-dir", folder / "dist", cwd=package)
+    [plugin] = (folder / "dist").glob("*.whl")
+    return plugin
+
+
+def test_the_plugin_of_the_documentation_works(wheels: dict[str, Path], tmp_path: Path) -> None:
+    """The files of docs/plugins.md, built as a wheel, installed beside the host, checked and run."""
+    plugin = plugin_of_the_page(tmp_path, tmp_path)
     bin_folder = environment_with(tmp_path, *wheels.values(), plugin)
     with sqlite3.connect(tmp_path / "places.db") as database:
         database.execute("create table cities (name text, people integer)")
@@ -119,3 +128,62 @@ def _exported(bin_folder: Path, folder: Path) -> None:
     assert "meaning: The file is busy or out of reach.\n    retryable: true\n" in written
     found = run(bin_folder / "runtime-host", "check", "contracts", cwd=folder)
     assert "nodes: 1, hosts: 1, handlers: 1, problems: 0" in found
+
+
+def test_the_store_and_the_bus_of_the_documentation_work(wheels: dict[str, Path], tmp_path: Path) -> None:
+    """A host without Kafka: the orders of a file are taken once, also by the host that is started after the first."""
+    folder = tmp_path / "files"
+    bin_folder = environment_with(tmp_path, *wheels.values(), plugin_of_the_page(tmp_path, folder))
+    host_path = folder / "contracts" / "hosts" / "orders.yaml"
+    checked = run(bin_folder / "runtime-host", "check", host_path, cwd=folder)
+    assert "nodes: 1, hosts: 1, problems: 0" in checked
+    schema = json.loads(run(bin_folder / "runtime-host", "schema", "host", cwd=folder))
+    assert schema["$defs"]["bus.files"]["required"] == ["type", "inbox", "outbox"]
+
+    def texts_of_answers(*sent: str) -> list[str]:
+        lines = [json.dumps(_order(number, text)) for number, text in enumerate(sent)]
+        (folder / "inbox.jsonl").write_text("\n".join(lines))
+        (folder / "outbox.jsonl").write_text("")
+        child = Child(
+            ["/usr/bin/env", "-C", str(folder), str(bin_folder / "runtime-host"), "run", str(host_path)],
+            tmp_path / f"host-of-{sent[0]}.log",
+            environment={"RUNTIME_HOST_STATE_DIR": str(tmp_path / "state"), "RUNTIME_HOST_LOG_FORMAT": "json"},
+        )
+
+        def answers() -> list[str]:
+            lines = [json.loads(line) for line in (folder / "outbox.jsonl").read_text().splitlines()]
+            return [it["value"]["payload"]["text"] for it in lines if ".evt.node.take-order." in it["topic"]]
+
+        try:
+            RunningHost(child).until_ready()
+            until(lambda: len(answers()) >= len(sent), within_s=30, what="answers")
+            assert child.stop() == 0
+        finally:
+            child.kill()
+        return answers()
+
+    assert texts_of_answers("first", "second") == ["first", "first"]
+    assert texts_of_answers("third") == ["first"]
+    asked = subprocess.run(
+        [bin_folder / "runtime-host", "dlq", "list", "take-order", "--host", host_path],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert asked.returncode == 1
+    assert asked.stderr == "error: not_kafka: the bus of host 'orders' is not kafka; this is for hosts on Kafka alone\n"
+
+
+def _order(number: int, text: str) -> dict[str, object]:
+    """Return a line of the inbox: an order that always has the same number."""
+    identity = str(UUID(int=number + 1))
+    envelope = {
+        "envelope_version": 1,
+        "envelope_id": identity,
+        "correlation_id": identity,
+        "node_slug": "take-order",
+        "payload": {"order": "o-1", "text": text},
+        "timestamp": "2026-01-01T00:00:00Z",
+    }
+    return {"topic": "onex.app.dev.docs.cmd.node.take-order.v1", "key": "o-1", "value": envelope}
