@@ -191,7 +191,7 @@ def test_what_an_editor_left_on_a_secret_is_told(uses: str, content: str, what: 
         sent(uses, path, observer)
     assert f"secret KEY: {what}" in str(raised.value)
     assert "tok-0123456789" not in str(raised.value)
-    [odd] = observer.named("secret_looks_odd")
+    [odd] = observer.named("secret_suspicious")
     assert "KEY" in odd.values()
     assert str(odd["what"]).startswith(what)
 

@@ -56,7 +56,7 @@ def test_what_fails_is_told_and_begins_again(end: Callable[[], None], reason: st
     pauses_s = [later - earlier for earlier, later in pairwise(begun_s)]
     assert pauses_s[:3] == pytest.approx([1, 2, 4])
     assert max(pauses_s) == pytest.approx(60)
-    assert len(told.named("background_failed")) == len(begun_s)
+    assert len(told.named("background_task_failed")) == len(begun_s)
 
 
 def test_a_task_that_nobody_awaited_is_told() -> None:
@@ -78,4 +78,4 @@ def test_a_task_that_nobody_awaited_is_told() -> None:
         await asyncio.sleep(0.01)
 
     asyncio.run(scenario())
-    assert told.named("background_failed") == [{"task": "lost", "reason": "ValueError: lost"}]
+    assert told.named("background_task_failed") == [{"task": "lost", "reason": "ValueError: lost"}]

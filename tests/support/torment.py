@@ -76,7 +76,7 @@ class Hosts:
         told: dict[str, Any] = {}
         for number, host in enumerate(self.all()):
             report = host.health()
-            kept = {name: report[name] for name in ("reasons", "client_trouble", "partitions") if report[name]}
+            kept = {name: report[name] for name in ("reasons", "client_failure", "partitions") if report[name]}
             kept |= {name: report[name] for name in ("in_flight", "bytes_in_flight") if report[name]}
             if kept:
                 told[f"host {number}"] = kept

@@ -80,7 +80,7 @@ def test_letters_are_listed_shown_counted_and_redriven_once(machine: Machine) ->
     assert sorted(it["key"] for it in rows) == ["key-0", "key-1", "key-2", "odd"]
     assert {it["code"] for it in rows} == {"expression_failed", "not_json"}
     done = dlq(machine, "list", "flaky")
-    assert (done.returncode, done.stderr) == (0, "letters: 4\n")
+    assert (done.returncode, done.stderr) == (0, "dead letters: 4\n")
     assert [line.split()[0] for line in done.stdout.splitlines()] == [it["place"] for it in rows]
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert len(listed(machine, "--code", "not_json")) == 1

@@ -165,7 +165,7 @@ def test_a_handler_that_sleeps_beyond_its_limits_costs_its_own_commands_alone(ma
             reader.until_answered(ids_of(messages["echo"]), within_s=30)
             echoed_ms = max(it.timestamp()[1] for it in reader.messages)
         until(lambda: host.health()["status"] == "not_ready", within_s=30, what="a host that stands is not ready")
-        assert host.health()["reasons"][0].startswith("a partition has not moved on for")
+        assert host.health()["reasons"][0].startswith("a partition has made no progress for")
         with Reader(machine.broker, [answers["ask"], f"{names}.dlq.runtime.{POOL}.v1"]) as reader:
             reader.until(lambda found: len(found) == 100, within_s=60)
             letters = [it for it in reader.messages if it.topic() != answers["ask"]]

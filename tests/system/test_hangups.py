@@ -57,7 +57,7 @@ def test_a_host_stops_in_order_when_its_terminal_is_closed(alone: Machine, tmp_p
         until(lambda: "signal_ignored" in log.read_text(), within_s=10, what="it is said")
         os.close(keyboard)
         assert host.wait(30) == 0
-        assert "terminal_gone" in log.read_text()
+        assert "terminal_closed" in log.read_text()
         assert "host_stopped" in log.read_text()
     finally:
         host.kill()

@@ -33,7 +33,7 @@ def test_who_waits_for_the_session_of_a_killed_host_says_so(machine: Machine, ka
     publish(machine.broker, [command(commands, "echo", {}, key=b"%d" % n, envelope_id=it) for n, it in enumerate(ids)])
     joining = machine.start()
     for host in (survivor, joining):
-        host.child.until_says('"group_waits"', within_s=SESSION_S)
+        host.child.until_says('"rebalance_pending"', within_s=SESSION_S)
     group = f"onex.test.{machine.tenant}.{POOL}"
     _says_for_whom_it_waits(joining, group)
     status, page = joining.ready()
@@ -49,15 +49,15 @@ def test_who_waits_for_the_session_of_a_killed_host_says_so(machine: Machine, ka
     with Reader(machine.broker, [answers]) as reader:
         reader.until_answered(set(ids), within_s=killed_s + SESSION_S + SOON_S - time.monotonic())
     joining.until_ready()
-    until(lambda: survivor.events("group_settled"), within_s=SOON_S, what="a settled group")
+    until(lambda: survivor.events("rebalance_completed"), within_s=SOON_S, what="a settled group")
     assert [host.ready()[1]["reasons"] + host.ready()[1]["warnings"] for host in (survivor, joining)] == [[], []]
     assert [host.child.stop() for host in (survivor, joining)] == [0, 0]
 
 
 def _says_for_whom_it_waits(host: RunningHost, group: str) -> None:
-    [told] = host.events("group_waits")
-    assert (told["level"], told["group"], told["owned"], told["held"]) == ("warning", group, 0, 4)
+    [told] = host.events("rebalance_pending")
+    assert (told["level"], told["group"], told["assigned"], told["partitions_held"]) == ("warning", group, 0, 4)
     assert told["state"] == "preparing rebalance"
-    assert told["waits_for"] == "system-test at 127.0.0.1 (4 partitions)"
-    assert 5 <= told["for_s"] < SESSION_S
-    assert 0 <= told["at_most_s"] <= SESSION_S
+    assert told["waiting_for"] == "system-test at 127.0.0.1 (4 partitions)"
+    assert 5 <= told["waited_s"] < SESSION_S
+    assert 0 <= told["remaining_max_s"] <= SESSION_S

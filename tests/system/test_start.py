@@ -56,14 +56,14 @@ def test_a_new_pool_begins_with_what_comes_and_goes_on_where_it_ended(machine: M
     create_topics(machine.broker, topics(machine))
     publish(machine.broker, commands(machine, 50))
     host = started(machine, "latest")
-    [told] = host.events("group_starts")
+    [told] = host.events("start_offsets_committed")
     assert (told["topic"], told["at"], told["partitions"]) == (topics(machine)[0], "latest", 4)
     assert host.child.stop() == 0  # It has served nothing, and committed where it begins.
 
     missed = commands(machine, 5)
     publish(machine.broker, missed)
     host = started(machine, "latest")
-    assert host.events("group_starts") == []
+    assert host.events("start_offsets_committed") == []
     with Reader(machine.broker, [topics(machine)[1]]) as reader:
         reader.until_answered({decode(it.value).envelope_id for it in missed}, within_s=30)
         reader.until_quiet()

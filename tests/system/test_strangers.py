@@ -136,7 +136,7 @@ def test_each_stranger_ends_and_the_neighbour_is_served_in_time(
     report = host.health()
     assert report["nodes"]["quiet"]["state"] == "ok"
     assert report["nodes"]["quiet"]["dead_letters"] == 0
-    assert not host.events("command_escaped")
+    assert not host.events("command_internal_error")
     assert max(len(str(line)) for line in host.lines()) < 8000
 
 

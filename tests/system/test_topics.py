@@ -140,12 +140,12 @@ def test_a_topic_that_is_gone_is_told_and_the_others_are_served(machine: Machine
     with serving(machine, "echo", "other", protocol=protocol) as host:
         answered(machine, load(machine, 100))
         delete(machine, topic(machine, "cmd", "echo"))
-        [told] = _once_told(host, "topic_gone")
+        [told] = _once_told(host, "topic_missing")
         assert told["topic"] == topic(machine, "cmd", "echo")
         answered(machine, load(machine, 100, "other"), slug="other")
         create(machine, topic(machine, "cmd", "echo"))
         answered(machine, load(machine, 200))
-        _once_told(host, "topic_back")
+        _once_told(host, "topic_restored")
         until_committed(machine, host)
         until_committed(machine, host, "other")
 

@@ -96,7 +96,7 @@ def test_a_declared_failure_is_answered_as_the_contract_says_without_a_dead_lett
 def test_the_log_tells_of_which_failure_it_was() -> None:
     """An operator who looks for the database's word finds the refusal."""
     stage = served(failing("unique_violation"), contract(TAKEN))
-    [event] = [fields for _, name, fields in stage.observer.events if name == "command_refused"]
+    [event] = [fields for _, name, fields in stage.observer.events if name == "command_rejected"]
     assert (event["code"], event["cause"]) == ("name_taken", "unique_violation")
 
 

@@ -162,7 +162,7 @@ def test_what_escapes_becomes_a_dead_letter_of_bytes_alone(inline: bool) -> None
             assert facts["onex-dlq-code"] == b"internal_error"
             assert facts["onex-dlq-topic"] == COMMANDS.format("a").encode()
             assert [it.payload for it in stage.answers("a")] == [{"n": 1}]
-            [told] = stage.observer.named("command_escaped")
+            [told] = stage.observer.named("command_internal_error")
             assert told["node"] == "a"
 
     play(scenario)

@@ -29,8 +29,8 @@ def test_no_partition_of_a_full_node_starves() -> None:
             done = sorted(standing.watermark or 0 for standing in of_node.values())
             assert len(done) == PARTITIONS
             assert done[0] > done[-1] / 2
-            held = [standing.held for standing in of_node.values() if standing.held]
-            assert any("its share" in reason for reason in held)
+            held = [standing.pause_reason for standing in of_node.values() if standing.pause_reason]
+            assert any("share of the partition" in reason for reason in held)
             await stage.until(lambda: stage.committed() == COMMANDS)
 
     play(scenario)

@@ -97,13 +97,13 @@ def test_no_value_of_a_payload_goes_into_the_log() -> None:
             [answer] = stage.answers("a")
             assert answer.error is not None
             assert answer.error.message == '$.items[0]: "s3cret" is not of type "integer"'
-            [event] = stage.observer.named("command_refused")
+            [event] = stage.observer.named("command_rejected")
             assert event["reason"] == "$.items[0]: type"
             assert "s3cret" not in str(stage.observer.events)
             assert stage.runtime.figures["a"].last_error == "payload_invalid: $.items[0]: type"
             stage.observer.verbose = True
             stage.publish("a", {"items": ["s3cret"]})
             await stage.until(lambda: stage.committed() == 2)
-            assert stage.observer.named("command_refused")[1]["values"] == answer.error.message
+            assert stage.observer.named("command_rejected")[1]["values"] == answer.error.message
 
     run(scenario(), seed=1)

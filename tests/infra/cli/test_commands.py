@@ -133,7 +133,7 @@ def test_check_of_a_host_reads_the_functions_of_its_nodes(tmp_path: Path, monkey
     assert call("run", str(tmp_path / "host.yaml")).exit_code == 1
     alone = call("check", str(tmp_path / "draw.yaml"))
     assert alone.exit_code == 0
-    assert "functions that were not read, as no host here lists their nodes: those of draw\n" in alone.stdout
+    assert "functions that were not checked, since no host here lists their nodes: those of draw\n" in alone.stdout
 
 
 def test_a_file_named_twice_is_read_once() -> None:
@@ -238,10 +238,10 @@ def test_a_property_of_the_client_that_breaks_delivery_is_refused_by_check(tmp_p
 @pytest.mark.parametrize(
     ("payload", "problem"),
     [
-        ('{"a":' * 1000 + "1" + "}" * 1000, "nested too deep to be read"),
-        ('{"a":' + "[" * 5000 + "]" * 5000 + "}", "nested too deep to be read"),
-        ('{"a":' + "[" * 500 + "]" * 500 + "}", "nested more than 64 deep; a host takes no deeper ones"),
-        ('{"a":' + "[" * 64 + "]" * 64 + "}", "nested more than 64 deep; a host takes no deeper ones"),
+        ('{"a":' * 1000 + "1" + "}" * 1000, "nested too deeply"),
+        ('{"a":' + "[" * 5000 + "]" * 5000 + "}", "nested too deeply"),
+        ('{"a":' + "[" * 500 + "]" * 500 + "}", "nested more than 64 deep; a host rejects deeper ones"),
+        ('{"a":' + "[" * 64 + "]" * 64 + "}", "nested more than 64 deep; a host rejects deeper ones"),
     ],
     ids=["objects", "lists", "readable", "one more than allowed"],
 )

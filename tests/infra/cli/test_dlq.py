@@ -150,7 +150,7 @@ def test_named_letters_cannot_be_narrowed() -> None:
     """Either places or a choice: both would leave open what is meant."""
     done = call("redrive", "echo", "--offset", "1:2", "--code", "timeout")
     assert done.exit_code == 2
-    assert "--offset names the letters" in done.stderr
+    assert "--offset names the dead letters" in done.stderr
 
 
 @pytest.mark.parametrize("verb", ["list", "stats", "redrive"])

@@ -86,7 +86,7 @@ def test_no_file_is_overwritten() -> None:
     Path("logic/mine.py").write_text("mine = 1\n")
     done = call("new", "node", "mine", "--kind", "compute")
     assert done.exit_code == 1
-    assert "logic/mine.py: there already; nothing was written" in done.stderr
+    assert "logic/mine.py already exists; nothing was written" in done.stderr
     assert not Path("contracts/nodes/mine.yaml").exists()
     assert call("new", "host", "local").exit_code == 1
 

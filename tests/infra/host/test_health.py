@@ -44,15 +44,23 @@ FINE = NodeHealth(
 )
 ILL = replace(FINE, state="degraded", reason="topic is missing", last_error="handler_failed", last_error_at=NOON)
 QUIET = PartitionHealth(
-    node="echo", lag=0, lag_s=0.0, position=7, committed=7, still_s=0.0, held=None, expired=0, open_transaction=0
+    node="echo",
+    lag=0,
+    lag_s=0.0,
+    position=7,
+    committed=7,
+    stalled_s=0.0,
+    pause_reason=None,
+    expired=0,
+    open_transaction=0,
 )
-BEHIND = replace(QUIET, lag=3, lag_s=2.5, position=9, committed=6, still_s=0.5, held="node full")
+BEHIND = replace(QUIET, lag=3, lag_s=2.5, position=9, committed=6, stalled_s=0.5, pause_reason="node full")
 REPORT = HealthReport(
     host="pool",
     uptime_s=1.5,
     stopping=False,
     broker_connected=True,
-    client_trouble=None,
+    client_failure=None,
     assigned_partitions=4,
     in_flight=2,
     bytes_in_flight=900,
@@ -63,7 +71,7 @@ REPORT = HealthReport(
     watches={"fleet": "watching"},
     nodes={"echo": FINE},
     partitions={Partition("commands", 0): QUIET, Partition("commands", 1): BEHIND},
-    topics_gone=frozenset(),
+    missing_topics=frozenset(),
 )
 Answer = tuple[int, dict[str, Any]]
 T = TypeVar("T")
@@ -122,7 +130,7 @@ def test_a_host_that_is_well_is_live_ready_and_ok() -> None:
             "uptime_s": 1.5,
             "stopping": False,
             "broker_connected": True,
-            "client_trouble": None,
+            "client_failure": None,
             "assigned_partitions": 4,
             "in_flight": 2,
             "bytes_in_flight": 900,
@@ -153,16 +161,16 @@ def test_a_host_that_is_well_is_live_ready_and_ok() -> None:
                     "lag_s": 2.5,
                     "position": 9,
                     "committed": 6,
-                    "still_s": 0.5,
-                    "held": "node full",
+                    "stalled_s": 0.5,
+                    "pause_reason": "node full",
                     "expired": 0,
                     "open_transaction": 0,
                 }
             },
-            "topics_gone": [],
+            "missing_topics": [],
             "background": {},
             "store_used": None,
-            "group_waits": None,
+            "rebalance_pending": None,
         },
     )
 
@@ -170,17 +178,17 @@ def test_a_host_that_is_well_is_live_ready_and_ok() -> None:
 @pytest.mark.parametrize(
     ("change", "warning"),
     [
-        ({"topics_gone": frozenset({"commands"})}, "topic commands is gone"),
+        ({"missing_topics": frozenset({"commands"})}, "topic commands no longer exists"),
         (
             {"partitions": {Partition("commands", 1): replace(QUIET, expired=12)}},
-            "retention took 12 messages of commands[1] before they were read",
+            "retention deleted 12 messages of commands[1] before they were read",
         ),
         (
             {"partitions": {Partition("commands", 1): replace(QUIET, open_transaction=5)}},
             "5 messages of commands[1] wait behind an open transaction of another producer",
         ),
         (
-            {"group_waits": "the group pool has been rebalancing for 9 s"},
+            {"rebalance_pending": "the group pool has been rebalancing for 9 s"},
             "the group pool has been rebalancing for 9 s",
         ),
         ({"store_used": 1.0}, "the idempotency store in memory is full: nodes with idempotency may wait"),
@@ -195,7 +203,7 @@ def test_what_somebody_should_look_at_is_said_beside_ready(change: dict[str, Any
 
 
 @pytest.mark.parametrize(
-    ("state", "status"), [("watching", "ok"), ("elsewhere", "ok"), ("unreachable: nobody there", "degraded")]
+    ("state", "status"), [("watching", "ok"), ("standby", "ok"), ("unreachable: nobody there", "degraded")]
 )
 def test_a_watch_that_cannot_read_degrades_its_host(state: str, status: str) -> None:
     """One that another host of the pool runs is well here."""
@@ -229,17 +237,17 @@ def test_a_host_whose_secrets_are_not_well_is_degraded_and_still_ready(secrets: 
     ("change", "reasons"),
     [
         (
-            {"client_trouble": "the consumer waits for commit for 9 s"},
+            {"client_failure": "the consumer waits for commit for 9 s"},
             ["the Kafka client: the consumer waits for commit for 9 s"],
         ),
         ({"stopping": True}, ["the host is stopping"]),
         ({"broker_connected": False}, ["the broker cannot be reached"]),
         ({"assigned_partitions": 0}, ["no partition is assigned"]),
         (
-            {"assigned_partitions": 0, "group_waits": "it has been joining the group pool for 7 s"},
+            {"assigned_partitions": 0, "rebalance_pending": "it has been joining the group pool for 7 s"},
             ["no partition is assigned: it has been joining the group pool for 7 s"],
         ),
-        ({"stalled_s": 61.4}, ["a partition has not moved on for 61 s"]),
+        ({"stalled_s": 61.4}, ["a partition has made no progress for 61 s"]),
         (
             {"broker_connected": False, "assigned_partitions": 0, "nodes": {"echo": ILL}},
             ["the broker cannot be reached", "no partition is assigned"],

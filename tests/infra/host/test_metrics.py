@@ -47,8 +47,11 @@ def test_the_page_tells_of_the_host_and_its_nodes() -> None:
     assert samples(page_of(replace(report, stopping=True), {}))["onex_ready", ()] == 0
     assert ("onex_idempotency_store_used", ()) not in found
     assert samples(page_of(replace(report, store_used=0.25), {}))["onex_idempotency_store_used", ()] == 0.25
-    assert found["onex_group_waits", ()] == 0
-    assert samples(page_of(replace(report, group_waits="it has been joining"), {}))["onex_group_waits", ()] == 1
+    assert found["onex_rebalance_pending", ()] == 0
+    assert (
+        samples(page_of(replace(report, rebalance_pending="it has been joining"), {}))["onex_rebalance_pending", ()]
+        == 1
+    )
     away = replace(report, watches={"fleet": "unreachable: nobody there"})
     assert samples(page_of(away, {}))["onex_watch_failing", ("fleet",)] == 1
 

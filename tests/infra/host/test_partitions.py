@@ -27,15 +27,15 @@ def test_lag_is_what_is_there_and_not_done() -> None:
 
 def test_a_partition_that_moves_on_is_not_still_however_much_is_left() -> None:
     """Its oldest message may be there for an hour: what counts is that something was done since."""
-    assert health_of(PartitionProgress(6, 0.5, None), survey_of(0, 10, 10, position=9), lag_s=3600.0).still_s == 0.5
-    assert health_of(PartitionProgress(6, 900.0, None), survey_of(0, 10, 10, position=9), lag_s=20.0).still_s == 20.0
-    assert health_of(PartitionProgress(10, 900.0, None), survey_of(0, 10, 10, position=10)).still_s == 0.0
+    assert health_of(PartitionProgress(6, 0.5, None), survey_of(0, 10, 10, position=9), lag_s=3600.0).stalled_s == 0.5
+    assert health_of(PartitionProgress(6, 900.0, None), survey_of(0, 10, 10, position=9), lag_s=20.0).stalled_s == 20.0
+    assert health_of(PartitionProgress(10, 900.0, None), survey_of(0, 10, 10, position=10)).stalled_s == 0.0
 
 
 def test_what_was_never_begun_counts_too() -> None:
     """A partition of which nothing was delivered is read from its position on."""
     health = health_of(PartitionProgress(None, 700.0, "node full"), survey_of(0, 10, 10, position=4), lag_s=650.0)
-    assert (health.lag, health.committed, health.still_s, health.held) == (6, 4, 650.0, "node full")
+    assert (health.lag, health.committed, health.stalled_s, health.pause_reason) == (6, 4, 650.0, "node full")
 
 
 def test_what_retention_took_is_no_lag() -> None:

@@ -275,10 +275,10 @@ def test_what_the_broker_refuses_is_sent_again_until_it_is_acknowledged() -> Non
             stage.bus.refuse = PublishFailed("not_authorised", "not you")
             await asyncio.sleep(1000)
             assert stage.watcher.state == "not_authorised: not you"
-            assert [it["watch"] for it in stage.observer.named("watch_refused")] == ["fleet"]
+            assert [it["watch"] for it in stage.observer.named("watch_publish_failed")] == ["fleet"]
             assert 50 <= len(stage.bus.books) <= 110
             assert set(stage.bus.books) == {"a"}
-            assert len(stage.observer.named("watch_reads")) == 1
+            assert len(stage.observer.named("watch_recovered")) == 1
             refused = len(stage.bus.books)
             stage.bus.refuse = None
             await asyncio.sleep(30)
@@ -334,13 +334,13 @@ def test_one_host_watches_at_a_time() -> None:
             second.assigned = [Partition(TOPIC, 1), Partition("other", 0)]
             await asyncio.sleep(10)
             assert (first.bus.books, second.bus.books) == (["a"], [])
-            assert (first.watcher.state, second.watcher.state) == ("watching", "elsewhere")
+            assert (first.watcher.state, second.watcher.state) == ("watching", "standby")
             first.assigned, second.assigned = second.assigned, first.assigned
             await asyncio.sleep(10)
             shelf.put("b")
             await asyncio.sleep(10)
             assert (first.bus.books, second.bus.books) == (["a"], ["a", "b"])
-            assert (first.watcher.state, second.watcher.state) == ("elsewhere", "watching")
+            assert (first.watcher.state, second.watcher.state) == ("standby", "watching")
 
     play(scenario)
 

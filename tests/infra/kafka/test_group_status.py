@@ -86,7 +86,7 @@ def test_consumers_of_one_host_are_one_name_and_few_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("now_s", "at_most_s"),
+    ("now_s", "remaining_max_s"),
     [
         (1, 10),  # A member that died before the rebalance began is dropped by then.
         (10.5, 0.5),
@@ -94,10 +94,10 @@ def test_consumers_of_one_host_are_one_name_and_few_are_named() -> None:
         (70, 0),
     ],
 )
-def test_how_long_the_wait_can_last_follows_from_when_members_are_dropped(now_s: float, at_most_s: float) -> None:
+def test_how_long_the_wait_can_last_follows_from_when_members_are_dropped(now_s: float, remaining_max_s: float) -> None:
     """After a session, all who are left are alive."""
     seen = GroupView("preparing rebalance", dealing=True, others={"a at 10.0.0.7": 4})
-    assert wait(seen, owned=2).at_most_s(now_s) == at_most_s
+    assert wait(seen, owned=2).remaining_max_s(now_s) == remaining_max_s
 
 
 def test_a_rebalance_is_said_otherwise_by_a_host_that_serves() -> None:
@@ -114,7 +114,7 @@ def test_a_host_that_is_given_nothing_says_who_has_it() -> None:
     seen = view("Stable", member("us", range(0)), member("a", range(4)))
     said = wait(seen).described(9)
     assert said == "the group pool has had none for it for 9 s: a at 10.0.0.7 (4 partitions) have them"
-    assert wait(seen).at_most_s(9) is None
+    assert wait(seen).remaining_max_s(9) is None
 
 
 def test_where_nothing_is_known_the_wait_is_said() -> None:
@@ -154,19 +154,19 @@ def test_a_host_more_than_there_are_partitions_is_told_once(kafka: Broker, uniqu
         serving = Listener(first, topic)
         await serving.until(lambda: len(serving.owned) == 1)
         waiting = Listener(spare, topic)
-        await waiting.until(lambda: bool(observer.named("group_waits")))
+        await waiting.until(lambda: bool(observer.named("rebalance_pending")))
         await asyncio.sleep(6)
-        [(level, _, told)] = [it for it in observer.events if it[1] == "group_waits"]
-        assert (level, told["owned"], told["held"], told["state"]) == ("info", 0, 1, "stable")
+        [(level, _, told)] = [it for it in observer.events if it[1] == "rebalance_pending"]
+        assert (level, told["assigned"], told["partitions_held"], told["state"]) == ("info", 0, 1, "stable")
         holder = "conformance at 127.0.0.1 (1 partition)"
-        assert (told["waits_for"], told["at_most_s"]) == (holder, None)
+        assert (told["waiting_for"], told["remaining_max_s"]) == (holder, None)
         said = spare.survey().group
         assert said is not None
         assert said.startswith(f"the group onex.test.{unique_slug}.pool has had none for it for ")
         assert said.endswith(f" s: {holder} have them")
         assert first.survey().group is None
         await serving.leave()
-        await waiting.until(lambda: bool(observer.named("group_settled")))
+        await waiting.until(lambda: bool(observer.named("rebalance_completed")))
         assert spare.survey().group is None
         await waiting.leave()
         await asyncio.gather(first.close(), spare.close())

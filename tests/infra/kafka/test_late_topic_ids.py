@@ -26,6 +26,6 @@ def test_a_topic_that_is_identified_while_a_commit_is_under_way_does_not_end_the
 def test_a_partition_of_which_nothing_was_read_yet_has_a_lag() -> None:
     """A new group begins at the beginning: what is there is not done, whether or not anything arrives."""
     survey = BusSurvey(ends={PLACE: Ends(10, 100, 100, 0.0)})
-    standings = {PLACE: PartitionProgress(watermark=None, still_s=900.0, held=None)}
+    standings = {PLACE: PartitionProgress(watermark=None, stalled_s=900.0, pause_reason=None)}
     health = dict(partition_healths({}, survey, standings, lag_s=lambda *_: 800.0))[PLACE]
-    assert (health.lag, health.still_s) == (90, 800.0)
+    assert (health.lag, health.stalled_s) == (90, 800.0)

@@ -98,7 +98,7 @@ def test_a_topic_that_is_gone_and_back_is_told(watched: Watched) -> None:
             await asyncio.to_thread(publish, watched.address, numbered(watched.topic, range(20)))
             await watched.listener.until_received(20)
             await watched.until(lambda: not watched.bus.survey().gone)
-            for name in ("topic_gone", "topic_back", "topic_recreated"):
+            for name in ("topic_missing", "topic_restored", "topic_recreated"):
                 assert [it["topic"] for it in watched.observer.named(name)] == [watched.topic]
 
     play(scenario())

@@ -176,7 +176,7 @@ def test_a_client_that_never_comes_back_is_replaced(own_kafka: Broker, unique_sl
                 await settled(transactor, world, b"second", 7)
 
         play(scenario())
-        assert world.events == ["kafka_client_given_up", "kafka_client_replaced"]
+        assert world.events == ["kafka_client_abandoned", "kafka_client_replaced"]
         assert world.messages() == [b"first", b"second"]
         assert world.committed() == 7
 
@@ -190,7 +190,7 @@ def test_a_commit_that_never_comes_back_is_asked_about(world: World, stuck: type
             assert await transactor.transact([Message(world.topic, b"k", b"second")], {world.partition: 5}) == ()
 
     play(scenario())
-    assert world.events == ["kafka_client_given_up", "kafka_client_replaced"]
+    assert world.events == ["kafka_client_abandoned", "kafka_client_replaced"]
     assert world.messages() == [b"first", b"second"]
     assert world.committed() == 5
 

@@ -45,7 +45,7 @@ def test_an_offset_that_was_committed_for_another_topic_is_told() -> None:
     """The topic was created again, or the offsets were copied from another cluster: all of it is read."""
     thread, _, told = thread_on(offset=500, metadata="topic_id=old assignment=1")
     assert thread._places.targets([HERE]) == [OFFSET_BEGINNING]  # noqa: SLF001 - likewise
-    assert [(it["name"], it["committed"]) for it in told] == [("offset_of_another_topic", 500)]
+    assert [(it["name"], it["committed"]) for it in told] == [("committed_offset_stale", 500)]
 
 
 def test_a_callback_that_raises_does_not_end_the_reports() -> None:

@@ -31,7 +31,7 @@ def test_what_was_hardly_meant_is_told(tmp_path: Path, kept: str, value: str, od
     secrets = CurrentSecrets(ResolvingReader(resolver), Redactor(), observer=observer)
     asyncio.run(secrets.load(["KEY"]))
     assert secrets.resolve("KEY") == value
-    told = observer.named("secret_looks_odd")
+    told = observer.named("secret_suspicious")
     assert [it["secret"] for it in told] == ([] if odd is None else ["KEY"])
     assert odd is None or str(told[0]["what"]).startswith(odd)
     assert "s3cret" not in str(observer.events)

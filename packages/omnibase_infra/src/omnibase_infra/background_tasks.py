@@ -66,7 +66,7 @@ class Troubles:
             name = task.get_name()
         reason = described(error) if isinstance(error, BaseException) else str(context.get("message"))
         self._latest[name] = (loop.time(), self._redact(reason))
-        self._observer.event("error", "background_failed", task=name, reason=reason)
+        self._observer.event("error", "background_task_failed", task=name, reason=reason)
 
     def latest(self, now_s: float) -> dict[str, str]:
         """Return what failed of late, by its name, with the reason; `now_s` is the loop's time."""

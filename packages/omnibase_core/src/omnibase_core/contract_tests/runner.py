@@ -45,7 +45,7 @@ class Stage:
         self._pure = pure
         self._host = RuntimeHostContract(
             contract="host/v1",
-            name="rehearsal",
+            name="contract-test",
             version="1.0.0",
             description="Hosts one node for its tests.",
             environment="test",
@@ -181,7 +181,7 @@ class _Deaf:
         """Forget the event."""
 
 
-_GROUP = "rehearsal"
+_GROUP = "contract-test"
 
 
 def _id(index: int) -> UUID:

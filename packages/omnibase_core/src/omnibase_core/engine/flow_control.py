@@ -21,13 +21,13 @@ _ROOM_S = 0.5
 class PartitionProgress(NamedTuple):
     """How far a partition is.
 
-    Everything below `watermark` is done; it is None where nothing was begun. For `still_s` seconds nothing was done, or
-    there was nothing to do. `held` is why it is not read; None where it is.
+    Everything below `watermark` is done; it is None where nothing was begun. For `stalled_s` seconds nothing was done,
+    or there was nothing to do. `pause_reason` is why it is paused; None where it is read.
     """
 
     watermark: int | None
-    still_s: float
-    held: str | None
+    stalled_s: float
+    pause_reason: str | None
 
 
 class FlowControl:
@@ -175,11 +175,11 @@ class FlowControl:
     def _reason(self, assignment: Assignment) -> str | None:
         """Return why a partition is not fetched; None where it is."""
         if assignment.leaving.is_set():
-            return "leaving: the partition moves to another host, or this one stops"
+            return "draining: the partition moves to another host, or this host stops"
         if assignment.ahead:
-            return f"{assignment.ledger.unfinished} commands taken behind one that is not done"
+            return f"{assignment.ledger.unfinished} commands in flight behind one that is not done"
         if assignment.sated:
-            return f"{assignment.ledger.open} commands in flight, its share of what its node may hold"
+            return f"{assignment.ledger.open} commands in flight: the share of the partition in the limit of its node"
         if (reason := self.intake.reason(assignment.partition.topic)) is not None:
             return reason
-        return "sent back: there was no room for its next command" if assignment.rewinding else None
+        return "paused: a limit left no capacity for its next command" if assignment.rewinding else None

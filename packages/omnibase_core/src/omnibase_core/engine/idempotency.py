@@ -148,7 +148,7 @@ class IdempotencyGuard:
         """Free the key, if the store can be asked; else it is free when the lease is over."""
         if (token := held.token) is not None:
             await self._asked(
-                lambda: self.store.release(held.key, token=token), delivery, command, "idempotency_not_released"
+                lambda: self.store.release(held.key, token=token), delivery, command, "idempotency_claim_not_released"
             )
 
     @property

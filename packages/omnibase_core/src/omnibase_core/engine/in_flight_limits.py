@@ -165,9 +165,9 @@ class InFlightLimits:
         if topic in self._full:
             return f"node full: {self._counts[topic]} commands in flight"
         if topic in self._crowded:
-            return "no room in the host for more commands of this node"
+            return "host nearly full: no capacity for more commands of this node"
         if topic in self._resting:
-            return "resting after a flood of dead letters"
+            return "rate limited after many dead letters"
         return f"host full: {self.count} commands, {self.size_bytes} bytes in flight"
 
     def pass_through(self, count: int, size_bytes: int) -> None:

@@ -60,7 +60,7 @@ class NodeFigures:
     degraded: str | None = None
     last_error: str | None = None
     last_error_at: datetime | None = None
-    untold: int = 0
+    suppressed: int = 0
     """How many failures were not logged since the last that was: a flood is told by its first lines of each second."""
     _second: int = 0
     _told: int = 0
@@ -72,7 +72,7 @@ class NodeFigures:
         self._told += 1
         if self._told <= _TOLD_A_SECOND:
             return True
-        self.untold += 1
+        self.suppressed += 1
         return False
 
 
@@ -336,16 +336,16 @@ class NodeInstance:
             self.figures.degraded = self.figures.last_error
         if not self.figures.may_tell(self.clock.monotonic_s()):
             return
-        untold, self.figures.untold = self.figures.untold, 0
+        suppressed, self.figures.suppressed = self.figures.suppressed, 0
         self.observer.event(
             "warning",
-            "command_refused" if isinstance(error, CommandRejected) else "command_failed",
+            "command_rejected" if isinstance(error, CommandRejected) else "command_failed",
             code=error.code,
             reason=quietly(error),
             values=sendable(error) if error.quiet and self.observer.verbose else None,
             cause=error.cause if isinstance(error, CommandRejected) else None,
             attempts=attempts,
-            untold=untold or None,
+            suppressed=suppressed or None,
             **self._place(delivery, command),
         )
 

@@ -196,7 +196,7 @@ class HostedNodes:
         instance.figures.dead_letters += 1
         instance.figures.degraded = described(error)
         self._observer.event(
-            "error", "command_escaped", node=node, reason=described(error), offset=work.delivery.offset
+            "error", "command_internal_error", node=node, reason=described(error), offset=work.delivery.offset
         )
         letter = raw_dead_letter(
             work.origin,

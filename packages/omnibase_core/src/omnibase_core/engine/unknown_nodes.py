@@ -90,7 +90,7 @@ class UnknownNodes:
         origin, slug = self._origin(arrived), "unknown" if topic is None else topic.slug
         replies = Responses(self.host, "", names.dead_letter(self.host.pool), bytes_max)
         letter = replies.stray(origin, error, now, node=slug)
-        self.observer.event("warning", "stray_command", node=slug, code=error.code, reason=str(error))
+        self.observer.event("warning", "unknown_node_command", node=slug, code=error.code, reason=str(error))
         try:
             command = decode(origin.value, depth_max=self.host.limits.depth_max)
         except UndecodableEnvelope:

@@ -19,8 +19,10 @@ from omnibase_infra.host.loading import contracts_dir_of, documents_of_host, is_
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--format", "form", default="text", type=click.Choice(FORMATS), help="How problems are told.")
-@click.option("--live", is_flag=True, help="Prepare each statement at its database too (host contracts; runs none).")
+@click.option("--format", "form", default="text", type=click.Choice(FORMATS), help="Output format of the problems.")
+@click.option(
+    "--live", is_flag=True, help="Also prepare each SQL statement at its database (host contracts only; executes none)."
+)
 def check(paths: tuple[Path, ...], form: Format, *, live: bool) -> None:
     """Load contracts; tell each problem, and what to write instead.
 
@@ -50,7 +52,7 @@ def check(paths: tuple[Path, ...], form: Format, *, live: bool) -> None:
         click.echo(f"nodes: {len(registry.nodes)}, hosts: {len(registry.hosts)}, {handlers}{tested}problems: 0")
         if unread := _nodes_with_unread_functions(registry):
             shown = ", ".join([*unread[:3], *(["..."] if unread[3:] else [])])
-            click.echo(f"functions that were not read, as no host here lists their nodes: those of {shown}")
+            click.echo(f"functions that were not checked, since no host here lists their nodes: those of {shown}")
         if live:
             click.echo(f"statements prepared at their databases: {prepared}")
     elif form != "github":

@@ -61,19 +61,22 @@ def _time_of(text: str) -> datetime:
 
 
 _code_option = click.option(
-    "--code", "codes", multiple=True, metavar="CODE", help="Of this code only; may be repeated."
+    "--code", "codes", multiple=True, metavar="CODE", help="Only dead letters with this code; may be repeated."
 )
 _since_option = click.option(
-    "--since", metavar="TIME", callback=_moment, help="Failed since: 2026-01-31T12:00:00Z, or 2h, 3d ago."
+    "--since",
+    metavar="TIME",
+    callback=_moment,
+    help="Only dead letters since this time: 2026-01-31T12:00:00Z, or 2h, 3d (ago).",
 )
 
 
 @click.group()
 def dlq() -> None:
-    """Look at dead letters, and send what they hold again.
+    """Inspect the dead-letter queue, and redrive its commands.
 
-    Topics and the broker come from --host, or else from a host that runs on this machine. A letter's place is
-    PARTITION:OFFSET in the dead letter topic of the pool.
+    Topics and the broker come from --host, or else from a host that runs on this machine. The place of a dead letter is
+    PARTITION:OFFSET in the dead-letter topic of the pool.
 
     \b
     Example:
@@ -87,9 +90,11 @@ def dlq() -> None:
 @broker_option
 @_code_option
 @_since_option
-@click.option("--limit", default=_LIST_LIMIT, show_default=True, type=click.IntRange(min=1), help="The newest only.")
-@click.option("--all", "with_redriven", is_flag=True, help="Those that were redriven too.")
-@click.option("--json", "json_lines", is_flag=True, help="One JSON object a line.")
+@click.option(
+    "--limit", default=_LIST_LIMIT, show_default=True, type=click.IntRange(min=1), help="Show the newest N only."
+)
+@click.option("--all", "with_redriven", is_flag=True, help="Include dead letters that were redriven.")
+@click.option("--json", "json_lines", is_flag=True, help="Print one JSON object per line.")
 def list_letters(
     node: str,
     *,
@@ -128,7 +133,7 @@ def list_letters(
     for line in (json.dumps(as_json(it)) for it in newest) if json_lines else lines_of(newest):
         click.echo(line)
     earlier = f", the newest of {count}" if count > len(newest) else ""
-    click.echo(f"letters: {len(newest)}{earlier}", err=True)
+    click.echo(f"dead letters: {len(newest)}{earlier}", err=True)
 
 
 @dlq.command()
@@ -140,8 +145,8 @@ def list_letters(
 def show(node: str, place: DeadLetterPosition, *, host: Path | None, broker: str | None, raw: bool) -> None:
     """Show everything of the dead letter of NODE at OFFSET.
 
-    OFFSET is what `dlq list` prints: PARTITION:OFFSET, or the offset alone. With --raw, the original of a letter that
-    was cut short is fetched from its place in the source topic.
+    OFFSET is what `dlq list` prints: PARTITION:OFFSET, or the offset alone. With --raw, the original of a
+    truncated dead letter is fetched from the source topic.
 
     \b
     Example:
@@ -164,11 +169,11 @@ def show(node: str, place: DeadLetterPosition, *, host: Path | None, broker: str
 @dlq.command()
 @host_option
 @broker_option
-@click.option("--json", "json_lines", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "json_lines", is_flag=True, help="Print one JSON object per line.")
 def stats(*, host: Path | None, broker: str | None, json_lines: bool) -> None:
     """Count the dead letters of the pool by node and code.
 
-    Tells how many wait, how many were redriven, and when the oldest and the newest of those that wait failed.
+    Shows how many wait, how many were redriven, and when the oldest and the newest of the waiting ones failed.
 
     \b
     Example:
@@ -185,18 +190,23 @@ def stats(*, host: Path | None, broker: str | None, json_lines: bool) -> None:
 @host_option
 @broker_option
 @click.option(
-    "--offset", "places", metavar="PLACE", multiple=True, callback=_places, help="The letter there; may be repeated."
+    "--offset",
+    "places",
+    metavar="PLACE",
+    multiple=True,
+    callback=_places,
+    help="The dead letter at this place; may be repeated.",
 )
 @_code_option
 @_since_option
-@click.option("--limit", type=click.IntRange(min=1), help="Send so many at most, the oldest first.")
+@click.option("--limit", type=click.IntRange(min=1), help="Send at most N commands, the oldest first.")
 @click.option(
     "--max-generation",
     "generation_max",
     default=_GENERATION_MAX,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Leave out what was redriven so often.",
+    help="Skip dead letters that were redriven N times.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be sent, and send nothing.")
 def redrive(
@@ -213,16 +223,16 @@ def redrive(
 ) -> None:
     """Send the commands in the dead letters of NODE again.
 
-    Value, key and headers are the original's, and so is the topic. Without an option, all that wait are sent. Each is
-    marked in the dead letter topic once the broker has it, and left out from then on: after an interruption, the
-    same command goes on where it was. Exit status 1: not all could be sent.
+    Each command is sent to its original topic with its original value, key and headers. Without options, all waiting
+    dead letters are redriven. Each one is marked in the dead-letter topic once the broker has acknowledged its command,
+    and skipped from then on: after an interruption, run the same command again. Exit status 1: some were not sent.
 
     \b
     Example:
       runtime-host dlq redrive price-order --code timeout --dry-run
     """
     if places and (codes or since):
-        raise click.UsageError("--offset names the letters: --code and --since cannot narrow them")
+        raise click.UsageError("--offset names the dead letters: do not combine it with --code or --since")
     loaded = host_of(node, host, broker)
     topic = loaded.contract.namespace.command(node, major_of(loaded, node))
     selection = Selection(node=node, codes=codes, since=since)

@@ -28,15 +28,17 @@ from omnibase_infra.host.loading import registry_of
 
 @click.command("eval")
 @click.argument("expression")
-@click.option("--payload", metavar="JSON|@FILE|-", help="The payload, an object; else the schema's first example.")
-@click.option("--metadata", default="{}", metavar="JSON|@FILE|-", help="The metadata, an object.")
-@click.option("--result", metavar="JSON|@FILE|-", help="What the handler or the function has given, an object.")
+@click.option(
+    "--payload", metavar="JSON|@FILE|-", help="The payload, a JSON object; default: the first example of the schema."
+)
+@click.option("--metadata", default="{}", metavar="JSON|@FILE|-", help="The metadata, a JSON object.")
+@click.option("--result", metavar="JSON|@FILE|-", help="The result of the handler or function, a JSON object.")
 @click.option(
     "--node",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A node's contract: the expression is checked against its schemas, as in the contract itself.",
 )
-@click.option("--operation", help="Which operation of the node; else its first.")
+@click.option("--operation", help="Operation of the node; default: its first.")
 def evaluate(
     expression: str, *, payload: str | None, metadata: str, result: str | None, node: Path | None, operation: str | None
 ) -> None:

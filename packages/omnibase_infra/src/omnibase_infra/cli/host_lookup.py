@@ -29,12 +29,12 @@ class NodeNotServed(OnexError):
 def host_option(command: Command) -> Command:
     """Add --host."""
     path = click.Path(exists=True, dir_okay=False, path_type=Path)
-    return click.option("--host", type=path, shell_complete=complete_hosts, help="Host contract to go by.")(command)
+    return click.option("--host", type=path, shell_complete=complete_hosts, help="Host contract to use.")(command)
 
 
 def broker_option(command: Command) -> Command:
     """Add --broker."""
-    return click.option("--broker", metavar="ADDRESS", help="Address of Kafka; else that of the host contract.")(
+    return click.option("--broker", metavar="ADDRESS", help="Address of Kafka; default: the one in the host contract.")(
         command
     )
 

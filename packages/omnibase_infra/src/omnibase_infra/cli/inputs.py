@@ -32,12 +32,12 @@ def object_of(option: str, written: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise click.UsageError(f"{option}: {error}") from error
     except RecursionError as error:
-        raise click.UsageError(f"{option}: objects and lists are nested too deep to be read") from error
+        raise click.UsageError(f"{option}: objects and lists are nested too deeply") from error
     if not isinstance(document, dict):
         raise click.UsageError(f"{option}: found {type(document).__name__}, expected an object such as '{{\"a\": 1}}'")
     if not is_json(document):
         found = "found a number that is infinite or none (NaN), or half of a character"
-        raise click.UsageError(f"{option}: {found}; expected what JSON can say, such as null")
+        raise click.UsageError(f"{option}: {found}; expected a JSON value, such as null")
     return document
 
 
@@ -49,7 +49,7 @@ def check_depth(option: str, document: dict[str, Any], *, depth_max: int) -> Non
         depth += 1
         if depth > depth_max:
             found = f"found objects and lists that are nested more than {depth_max} deep"
-            raise click.UsageError(f"{option}: {found}; a host takes no deeper ones (limits.depth_max)")
+            raise click.UsageError(f"{option}: {found}; a host rejects deeper ones (limits.depth_max)")
         level = [child for parent in level for child in _children(parent) if isinstance(child, dict | list)]
 
 

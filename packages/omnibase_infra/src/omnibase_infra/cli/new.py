@@ -50,8 +50,8 @@ def new() -> None:
 @new.command(name="node")
 @click.argument("name")
 @click.option("--kind", type=click.Choice([NodeKind.EFFECT.value, NodeKind.COMPUTE.value]), default="effect")
-@click.option("--handler", help="The handler that an effect node asks; by default local.")
-@click.option("--target", help="The handler's target, where it has them; by default example.")
+@click.option("--handler", help="Handler of an effect node; default: local.")
+@click.option("--target", help="Target of the handler, if it has targets; default: example.")
 @_directory
 def node(name: str, *, kind: str, handler: str | None, target: str | None, folder: Path) -> None:
     """Start a node: its contract, its test and, for compute, its function.
@@ -182,7 +182,7 @@ def _refuse(wrong: bool, message: str) -> None:  # noqa: FBT001 - it reads as a 
 def _refuse_overwriting(paths: list[Path]) -> None:
     there = [str(path) for path in paths if path.exists()]
     if there:
-        raise AlreadyThere(f"{', '.join(there)}: there already; nothing was written. Remove it, or take another name")
+        raise AlreadyThere(f"{', '.join(there)} already exists; nothing was written. Remove it, or choose another name")
 
 
 def _write(files: Mapping[Path, str]) -> None:

@@ -31,7 +31,7 @@ _PAST_DEADLINE_S = 1.0
 @click.argument("host", type=click.Path(exists=True, dir_okay=False, path_type=Path), shell_complete=complete_hosts)
 @click.option("--contracts", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of the nodes.")
 @click.option("--broker", metavar="ADDRESS", help="Address of Kafka, or `embedded` for the broker inside the host.")
-@click.option("--strict", is_flag=True, help="Watch compute functions as they run; an impure one fails. Slower.")
+@click.option("--strict", is_flag=True, help="Watch compute functions while they run; impure ones fail. Slower.")
 def run(host: Path, contracts: Path | None, broker: str | None, *, strict: bool) -> None:
     """Run a host in the foreground until Ctrl-C or SIGTERM.
 
@@ -141,7 +141,7 @@ def outlive_hangups(stop: asyncio.Event, log: Observer) -> None:
     def hung_up() -> None:
         if in_terminal and not os.isatty(_STDIN):
             log.event(
-                "warning", "terminal_gone", meaning="the host stops; under nohup or a service manager it would not"
+                "warning", "terminal_closed", meaning="the host stops; under nohup or a service manager it would not"
             )
             stop.set()
         else:

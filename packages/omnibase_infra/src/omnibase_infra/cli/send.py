@@ -21,10 +21,12 @@ _CLIENT_ID = "runtime-host-send"
 @click.command()
 @click.argument("node", shell_complete=complete_nodes)
 @host_option
-@click.option("--operation", help="Needed where the node has more than one.")
+@click.option("--operation", help="Operation; required if the node has more than one.")
 @click.option("--payload", default="{}", metavar="JSON|@FILE|-", help="The payload, an object; - reads it from stdin.")
-@click.option("--key", help="Kafka key: commands of one key are served in order.")
-@click.option("--timeout", "timeout_s", default=10.0, type=click.FloatRange(min=0.1), help="Seconds to wait for.")
+@click.option("--key", help="Kafka key; commands with the same key are served in order.")
+@click.option(
+    "--timeout", "timeout_s", default=10.0, type=click.FloatRange(min=0.1), help="Seconds to wait for the answer."
+)
 @broker_option
 @click.option("--json", "as_json", is_flag=True, help="Print the whole answer as one line of JSON.")
 def send(
@@ -55,7 +57,7 @@ def send(
     try:
         answer = asyncio.run(_exchange(loaded, node, command, key=key, timeout_s=timeout_s))
     except NoAnswer as error:
-        click.echo(f"error: {error}; what a host has not begun by now expires", err=True)
+        click.echo(f"error: {error}; the command expires if no host has started it", err=True)
         raise SystemExit(NO_ANSWER) from error
     if as_json:
         click.echo(encode(answer).decode())
@@ -70,7 +72,7 @@ def _check_text(command: OnexEnvelope) -> None:
     try:
         encode(command)
     except ValueError as error:  # Bytes on the command line that are not UTF-8, for instance.
-        raise click.UsageError(f"the command has no form in JSON: {error}") from error
+        raise click.UsageError(f"the command cannot be written as JSON: {error}") from error
 
 
 def _readable(answer: OnexEnvelope) -> str:

@@ -25,10 +25,12 @@ FAULTY = 2
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--watch", "watching", is_flag=True, help="Run again whenever a contract, a test or a function changes.")
 @click.option(
-    "--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write the outcome for CI, as JUnit does."
+    "--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write the results to FILE as JUnit XML."
 )
 @click.option("--coverage", is_flag=True, help="Show which operations, error rules and errors the tests reach.")
-@click.option("--fail-under", type=click.FloatRange(0, 100), metavar="PERCENT", help="Fail if less is covered.")
+@click.option(
+    "--fail-under", type=click.FloatRange(0, 100), metavar="PERCENT", help="Fail if coverage is below PERCENT."
+)
 def test(
     paths: tuple[Path, ...], *, watching: bool, junit: Path | None, coverage: bool, fail_under: float | None
 ) -> None:

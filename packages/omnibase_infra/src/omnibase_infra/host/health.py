@@ -23,7 +23,7 @@ METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class HealthUnavailable(OnexError):
-    """The health endpoint cannot listen where it is told to."""
+    """The health endpoint cannot listen at its configured address."""
 
     code = "health_unavailable"
 
@@ -67,21 +67,21 @@ class SecretsHealth:
 class HealthReport:
     """How a host is. `broker_connected` is what the clients last saw; `breakers` has the state of each target's.
 
-    - `client_trouble`: what the Kafka client does not come back from, or what is being recovered; None: nothing.
-    - `group_waits`: what the host waits for in its group; None: nothing.
+    - `client_failure`: what the Kafka client does not come back from, or what is being recovered; None: nothing.
+    - `rebalance_pending`: what the host waits for in its group; None: nothing.
     - `in_flight`, `bytes_in_flight`: commands that are taken and not done, and what they and their answers hold.
     - `partitions`: of each partition what is left to read, and why it is not read.
-    - `topics_gone`: topics of the host that are not there any more.
+    - `missing_topics`: topics of the host that are not there any more.
     - `background`: what runs beside the work and failed within the last five minutes, with the reason. It goes on.
     - `store_used`: how much of its room the store in memory of answers has taken: 1 is full. None where there is none.
-    - `watches`: the state of each watch: `elsewhere` (another host watches), `watching`, or the error that it meets.
+    - `watches`: the state of each watch: `standby` (another host watches), `watching`, or the error that it meets.
     """
 
     host: str
     uptime_s: float
     stopping: bool
     broker_connected: bool
-    client_trouble: str | None
+    client_failure: str | None
     assigned_partitions: int
     in_flight: int
     bytes_in_flight: int
@@ -92,35 +92,35 @@ class HealthReport:
     watches: Mapping[str, str]
     nodes: Mapping[str, NodeHealth]
     partitions: Mapping[Partition, PartitionHealth]
-    topics_gone: frozenset[str]
+    missing_topics: frozenset[str]
     background: Mapping[str, str] = field(default_factory=dict)
     store_used: float | None = None
-    group_waits: str | None = None
+    rebalance_pending: str | None = None
 
     @property
-    def hindrances(self) -> list[str]:
+    def not_ready_reasons(self) -> list[str]:
         """Why the host serves nothing right now; empty when it is ready."""
         reasons = {
             "the host is stopping": self.stopping,
             "the broker cannot be reached": not self.broker_connected,
-            f"the Kafka client: {self.client_trouble}": self.client_trouble is not None,
-            _joined("no partition is assigned", self.group_waits): not self.assigned_partitions,
-            f"a partition has not moved on for {self.stalled_s:.0f} s": self.stalled_s > self.stalled_max_s,
+            f"the Kafka client: {self.client_failure}": self.client_failure is not None,
+            _joined("no partition is assigned", self.rebalance_pending): not self.assigned_partitions,
+            f"a partition has made no progress for {self.stalled_s:.0f} s": self.stalled_s > self.stalled_max_s,
         }
         return [reason for reason, holds in reasons.items() if holds]
 
     @property
     def warnings(self) -> list[str]:
         """What else somebody should look at, with numbers; the host serves all the same."""
-        warnings = [f"topic {topic} is gone" for topic in sorted(self.topics_gone)]
+        warnings = [f"topic {topic} no longer exists" for topic in sorted(self.missing_topics)]
         warnings += [f"{name} failed: {reason}" for name, reason in sorted(self.background.items())]
-        if self.group_waits is not None and self.assigned_partitions:
-            warnings.append(self.group_waits)
+        if self.rebalance_pending is not None and self.assigned_partitions:
+            warnings.append(self.rebalance_pending)
         if self.store_used is not None and self.store_used >= 1:
             warnings.append("the idempotency store in memory is full: nodes with idempotency may wait")
         for (topic, number), it in self.partitions.items():
             if it.expired:
-                warnings.append(f"retention took {it.expired} messages of {topic}[{number}] before they were read")
+                warnings.append(f"retention deleted {it.expired} messages of {topic}[{number}] before they were read")
             if it.open_transaction:
                 waits = f"{it.open_transaction} messages of {topic}[{number}] wait"
                 warnings.append(f"{waits} behind an open transaction of another producer")
@@ -129,7 +129,7 @@ class HealthReport:
     @property
     def status(self) -> str:
         """One word for it all: `ok`, `degraded` (some nodes, watches or secrets, or warnings) or `not_ready`."""
-        if self.hindrances:
+        if self.not_ready_reasons:
             return "not_ready"
         nodes = all(node.state == "ok" for node in self.nodes.values())
         well = nodes and self.secrets.well and not self.warnings and not any(map(self.fails, self.watches))
@@ -137,7 +137,7 @@ class HealthReport:
 
     def fails(self, watch: str) -> bool:
         """Whether a watch cannot do what it is for."""
-        return self.watches[watch] not in ("elsewhere", "watching")
+        return self.watches[watch] not in ("standby", "watching")
 
 
 def _joined(what: str, why: str | None) -> str:
@@ -185,17 +185,17 @@ def _pages(report: Callable[[], Awaitable[HealthReport]], metrics: Callable[[], 
 
     async def ready() -> Page:
         current = await report()
-        hindrances = current.hindrances
+        not_ready_reasons = current.not_ready_reasons
         document = {
-            "status": "not_ready" if hindrances else "ready",
-            "reasons": hindrances,
+            "status": "not_ready" if not_ready_reasons else "ready",
+            "reasons": not_ready_reasons,
             "warnings": current.warnings,
         }
-        return json_page(document, 503 if hindrances else 200)
+        return json_page(document, 503 if not_ready_reasons else 200)
 
     async def health() -> Page:
         said = await report()
-        return json_page(await _document(said), 503 if said.hindrances else 200)
+        return json_page(await _document(said), 503 if said.not_ready_reasons else 200)
 
     async def figures() -> Page:
         return Page(200, METRICS_CONTENT_TYPE, await metrics())
@@ -223,12 +223,12 @@ def node_health(figures: NodeFigures) -> NodeHealth:
 
 async def _document(report: HealthReport) -> dict[str, Any]:
     document = asdict(replace(report, partitions={}, nodes={}))
-    document["topics_gone"] = sorted(report.topics_gone)
+    document["missing_topics"] = sorted(report.missing_topics)
     document["nodes"] = dict(await in_turns((name, _json_of(node)) for name, node in report.nodes.items()))
     # Most partitions of a host with many nodes have nothing to say.
     told = {place: it for place, it in report.partitions.items() if not it.is_quiet}
     document["partitions"] = {f"{topic}[{number}]": asdict(it) for (topic, number), it in told.items()}
-    return {"status": report.status, "reasons": report.hindrances, "warnings": report.warnings, **document}
+    return {"status": report.status, "reasons": report.not_ready_reasons, "warnings": report.warnings, **document}
 
 
 def _json_of(node: NodeHealth) -> dict[str, Any]:

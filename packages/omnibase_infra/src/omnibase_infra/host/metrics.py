@@ -7,27 +7,27 @@ from omnibase_infra.call_chain.metrics import BOUNDS_S, CallFigures, CallLabels
 from omnibase_infra.host.health import HealthReport, SecretsHealth
 
 _OF_NODES = {
-    "commands": "Commands that a node was given.",
-    "answers": "Results that a node answered with.",
-    "error_answers": "Errors that a node answered with.",
-    "retries": "Attempts of a node that were put off after a failure.",
+    "commands": "Commands that a node received.",
+    "answers": "Results that a node returned.",
+    "error_answers": "Errors that a node returned.",
+    "retries": "Attempts of a node that failed and were scheduled again.",
     "dead_letters": "Dead letters of a node.",
-    "replays": "Commands of a node that got an answer which was recorded before.",
+    "replays": "Commands of a node that received a recorded answer.",
 }
 
 
 _OF_PARTITIONS = {
-    "partition_lag": ("lag", "gauge", "Messages of a partition that are there and not done."),
-    "partition_lag_seconds": ("lag_s", "gauge", "For how long, at least, the first of them has been there."),
+    "partition_lag": ("lag", "gauge", "Messages of a partition that are not processed yet."),
+    "partition_lag_seconds": ("lag_s", "gauge", "The age of the first of these messages, at least."),
     "partition_position": ("position", "gauge", "The offset up to which the host has read."),
-    "partition_committed": ("committed", "gauge", "The offset up to which everything is done."),
-    "partition_held": ("held", "gauge", "Partitions that are not read right now, for a reason that /health says."),
+    "partition_committed": ("committed", "gauge", "The committed offset."),
+    "partition_paused": ("pause_reason", "gauge", "Partitions that are paused; /health has the reason."),
     "partition_open_transaction": (
         "open_transaction",
         "gauge",
         "Messages behind another producer's open transaction.",
     ),
-    "partition_expired_total": ("expired", "counter", "Messages that retention took before they were read."),
+    "partition_expired_total": ("expired", "counter", "Messages that retention deleted before they were read."),
 }
 _ALWAYS = frozenset({"lag", "committed"})
 
@@ -42,27 +42,29 @@ def lines_of(report: HealthReport, calls: Mapping[CallLabels, CallFigures]) -> I
 
 
 def _of_host(report: HealthReport) -> Iterator[str]:
-    yield from _family("ready", "gauge", "Whether the host serves.")
-    yield _sample("ready", {}, int(not report.hindrances))
-    yield from _family("in_flight", "gauge", "Commands that are taken and not yet done.")
+    yield from _family("ready", "gauge", "Whether the host is ready.")
+    yield _sample("ready", {}, int(not report.not_ready_reasons))
+    yield from _family("in_flight", "gauge", "Commands in flight.")
     yield _sample("in_flight", {}, report.in_flight)
-    yield from _family("in_flight_bytes", "gauge", "What these commands hold, and what is published for them.")
+    yield from _family("in_flight_bytes", "gauge", "Bytes of the commands in flight and of their answers.")
     yield _sample("in_flight_bytes", {}, report.bytes_in_flight)
-    yield from _family("client_trouble", "gauge", "Whether the Kafka client does not come back, or is being replaced.")
-    yield _sample("client_trouble", {}, int(report.client_trouble is not None))
     yield from _family(
-        "group_waits", "gauge", "Whether the host waits for its group: to join, or for a long rebalance."
+        "client_failure", "gauge", "Whether a call of the Kafka client hangs, or the client is being replaced."
     )
-    yield _sample("group_waits", {}, int(report.group_waits is not None))
-    yield from _family("topic_gone", "gauge", "Topics of the host that are not there any more.")
-    for topic in sorted(report.topics_gone):
-        yield _sample("topic_gone", {"topic": topic}, 1)
-    yield from _family("breaker_open", "gauge", "Whether a circuit breaker lets nothing through.")
+    yield _sample("client_failure", {}, int(report.client_failure is not None))
+    yield from _family(
+        "rebalance_pending", "gauge", "Whether the host waits to join its consumer group, or for a long rebalance."
+    )
+    yield _sample("rebalance_pending", {}, int(report.rebalance_pending is not None))
+    yield from _family("topic_missing", "gauge", "Topics of the host that no longer exist.")
+    for topic in sorted(report.missing_topics):
+        yield _sample("topic_missing", {"topic": topic}, 1)
+    yield from _family("breaker_open", "gauge", "Whether a circuit breaker is open.")
     for name, state in report.breakers.items():
         yield _sample("breaker_open", {"breaker": name}, int(state == "open"))
     if report.store_used is not None:
         yield from _family(
-            "idempotency_store_used", "gauge", "How much of its room the store in memory has taken: 1 is full."
+            "idempotency_store_used", "gauge", "Used share of the capacity of the store in memory: 1 is full."
         )
         yield _sample("idempotency_store_used", {}, report.store_used)
     yield from _family("watch_failing", "gauge", "Whether a watch of this host cannot read what it watches.")
@@ -71,18 +73,18 @@ def _of_host(report: HealthReport) -> Iterator[str]:
 
 
 def _of_secrets(secrets: SecretsHealth) -> Iterator[str]:
-    yield from _family("secrets_unreadable", "gauge", "Secrets that could not be read just now.")
+    yield from _family("secrets_unreadable", "gauge", "Secrets that cannot be read.")
     yield _sample("secrets_unreadable", {}, len(secrets.unreadable))
-    yield from _family("secrets_reopened_total", "counter", "How often something was opened anew with new secrets.")
+    yield from _family("secrets_reopened_total", "counter", "How often something was reopened with new secrets.")
     for name, count in secrets.reopened.items():
         yield _sample("secrets_reopened_total", {"what": name}, count)
-    yield from _family("secrets_stale", "gauge", "Whether something works with secrets from before they changed.")
+    yield from _family("secrets_stale", "gauge", "Whether something still uses secrets that have changed.")
     for name in secrets.reopened:
         yield _sample("secrets_stale", {"what": name}, int(name in secrets.stale))
 
 
 def _of_nodes(report: HealthReport) -> Iterator[str]:
-    yield from _family("node_degraded", "gauge", "Whether a node is not well.")
+    yield from _family("node_degraded", "gauge", "Whether a node is degraded.")
     for name, node in report.nodes.items():
         yield _sample("node_degraded", {"node": name}, int(node.state != "ok"))
     for figure, meaning in _OF_NODES.items():
@@ -99,7 +101,7 @@ def _of_partitions(report: HealthReport) -> Iterator[str]:
             # Most partitions of a host of many nodes are quiet: of them nothing is said but what is always there.
             if value is not None and (value or attribute in _ALWAYS):
                 labels = {"node": partition.node or "", "topic": topic, "partition": str(number)}
-                yield _sample(name, labels, 1 if attribute == "held" else value)
+                yield _sample(name, labels, 1 if attribute == "pause_reason" else value)
 
 
 def _of_calls(calls: Mapping[CallLabels, CallFigures]) -> Iterator[str]:
@@ -107,7 +109,7 @@ def _of_calls(calls: Mapping[CallLabels, CallFigures]) -> Iterator[str]:
     for asked, figures in calls.items():
         for outcome, count in figures.outcomes.items():
             yield _sample("handler_calls_total", {**asked._asdict(), "outcome": outcome}, count)
-    yield from _family("handler_call_seconds", "histogram", "How long calls took, the wait for their turn included.")
+    yield from _family("handler_call_seconds", "histogram", "How long calls took, including the wait for a slot.")
     for asked, figures in calls.items():
         counts = list(accumulate(figures.within))
         for bound, count in zip((*map(repr, BOUNDS_S), "+Inf"), counts, strict=True):

@@ -17,8 +17,8 @@ class PartitionHealth:
     - `lag_s`: for how many seconds, at least, the first of them has been there. Both are None where nobody knows, as on
       the embedded broker.
     - `position`: the offset up to which the host has read; `committed`: up to which everything is done.
-    - `still_s`: for how many seconds nothing of it has been done although something is there.
-    - `held`: why it is not read right now; None where it is.
+    - `stalled_s`: for how many seconds nothing of it has been done although something is there.
+    - `pause_reason`: why it is not read right now; None where it is.
     - `expired`: how many messages retention took before they were read, since the host started.
     - `open_transaction`: how many messages wait behind a transaction that another producer keeps open.
     """
@@ -28,15 +28,15 @@ class PartitionHealth:
     lag_s: float | None
     position: int | None
     committed: int | None
-    still_s: float
-    held: str | None
+    stalled_s: float
+    pause_reason: str | None
     expired: int
     open_transaction: int
 
     @property
     def is_quiet(self) -> bool:
         """Whether there is nothing to say of it."""
-        return not (self.lag or self.held or self.expired or self.open_transaction)
+        return not (self.lag or self.pause_reason or self.expired or self.open_transaction)
 
 
 def partition_healths(
@@ -77,8 +77,8 @@ def _of(
         lag_s=None if lag is None else round(age_s, 1),
         position=position,
         committed=committed,
-        still_s=round(min(age_s, standing.still_s), 1),
-        held=standing.held,
+        stalled_s=round(min(age_s, standing.stalled_s), 1),
+        pause_reason=standing.pause_reason,
         expired=survey.expired.get(partition, 0),
         open_transaction=0 if open_transaction is None else open_transaction.messages,
     )

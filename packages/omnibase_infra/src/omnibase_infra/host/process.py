@@ -194,7 +194,7 @@ class RuntimeHostProcess:
         """Return when the host is ready, as `/ready` says it. Raises BusError when the bus cannot go on."""
         ended = asyncio.create_task(self.runtime.wait())
         try:
-            while (await self.report()).hindrances and not ended.done():
+            while (await self.report()).not_ready_reasons and not ended.done():
                 await asyncio.wait({ended}, timeout=_LOOK_S)
             if ended.done():
                 ended.result()
@@ -213,12 +213,12 @@ class RuntimeHostProcess:
             uptime_s=(self._clock.now() - self._started_at).total_seconds(),
             stopping=self._stopping.begun,
             broker_connected=self.bus.connected,
-            client_trouble=self._client_trouble(survey.waiting),
+            client_failure=self._client_trouble(survey.waiting),
             assigned_partitions=len(runtime.assigned),
             in_flight=runtime.in_flight,
             bytes_in_flight=runtime.bytes_in_flight,
             # What was begun, and what is there and not even begun.
-            stalled_s=round(max([runtime.stalled_s, *(it.still_s for it in partitions.values())]), 3),
+            stalled_s=round(max([runtime.stalled_s, *(it.stalled_s for it in partitions.values())]), 3),
             stalled_max_s=self.contract.health.stalled_max_s,
             breakers=runtime.breakers,
             secrets=SecretsHealth(
@@ -229,10 +229,10 @@ class RuntimeHostProcess:
             watches={watcher.name: watcher.state for watcher in self._watchers},
             nodes=nodes,
             partitions=partitions,
-            topics_gone=survey.gone,
+            missing_topics=survey.gone,
             background=self._troubles.latest(asyncio.get_running_loop().time()),
             store_used=self._store.used if isinstance(self._store, MemoryStore) else None,
-            group_waits=survey.group,
+            rebalance_pending=survey.group,
         )
 
     def _client_trouble(self, waiting: str | None) -> str | None:

@@ -31,7 +31,7 @@ _GRACE_S = 1.0
 
 
 class Watcher:
-    """Runs one watch. `state` says how it is: `elsewhere`, `watching`, or the error that reading or sending meets.
+    """Runs one watch. `state` says how it is: `standby`, `watching`, or the error that reading or sending meets.
 
     One host of a pool watches at a time: the one that serves the first partition of the node's commands. While it is
     handed over two may do it, and a change then comes twice.
@@ -48,7 +48,7 @@ class Watcher:
     ) -> None:
         """Keep what the watch needs."""
         self.name = compiled.name
-        self.state = "elsewhere"
+        self.state = "standby"
         self._compiled = compiled
         self._watch = compiled.watch
         self._handler = handler
@@ -71,7 +71,7 @@ class Watcher:
                 watching.cancel()
                 with suppress(asyncio.CancelledError):
                     await watching
-                self.state = "elsewhere"
+                self.state = "standby"
 
     async def _follow(self, now: Callable[[], datetime]) -> None:
         """Ask, send what has changed, ask for what comes after it."""
@@ -146,11 +146,11 @@ class Watcher:
             return
         self.state = state
         if isinstance(error, PublishFailed):
-            self._observer.event("error", "watch_refused", watch=self.name, topic=self._topic, error=str(error))
+            self._observer.event("error", "watch_publish_failed", watch=self.name, topic=self._topic, error=str(error))
         else:
             self._observer.event("warning", "watch_failed", watch=self.name, code=error.code, error=str(error))
 
     def _reads(self) -> None:
         if self.state != "watching":
             self.state = "watching"
-            self._observer.event("info", "watch_reads", watch=self.name)
+            self._observer.event("info", "watch_recovered", watch=self.name)

@@ -121,7 +121,7 @@ class KafkaBus:
                     yield happening
         finally:
             if (reason := await consumers.leave(self._at_most(_LEAVE_S))) is not None:
-                self._observer.event("warning", "group_not_left", reason=reason)
+                self._observer.event("warning", "group_leave_failed", reason=reason)
             if self._watch is not None:
                 await asyncio.to_thread(self._watch.stop, within_s=self._at_most(_LEAVE_S))
             self._consumers = self._watch = None

@@ -303,7 +303,7 @@ class ConsumerThread:
         topic, number = owned.partition
         self._event(
             "warning",
-            "offsets_went_back",
+            "offset_regression",
             topic=topic,
             partition=number,
             expected=regression.expected,

@@ -128,7 +128,7 @@ class GroupWait:
             return f"the group {self.group} has had none for it for {for_s}: {self.view.named} have them"
         return joins
 
-    def at_most_s(self, now_s: float) -> float | None:
+    def remaining_max_s(self, now_s: float) -> float | None:
         """Return for how long the broker may still wait for the others; None where only the broker knows."""
         if self.times.session_s is None or not self.view.dealing:
             return None
@@ -142,8 +142,8 @@ class GroupWait:
         if not self.view.others:
             return ""
         whom = self.view.named if len(self.view.others) == 1 else f"one or more of {self.view.named}"
-        at_most_s = self.at_most_s(now_s)
-        when = "when the broker ends its session" if at_most_s is None else f"within {at_most_s:.0f} s"
+        remaining_max_s = self.remaining_max_s(now_s)
+        when = "when the broker ends its session" if remaining_max_s is None else f"within {remaining_max_s:.0f} s"
         return f", and waits for {whom}; what a dead member holds is not served until it is dropped, {when}"
 
 
@@ -188,7 +188,7 @@ class GroupWatch:
             self._tell(self._wait, now_s)
         elif self._unsettled_since_s is not None:
             after_s = round(now_s - self._unsettled_since_s, 1)
-            self._event("info", "group_settled", group=self._group, after_s=after_s, owned=owned)
+            self._event("info", "rebalance_completed", group=self._group, after_s=after_s, assigned=owned)
             self._unsettled_since_s, self._told_spare = None, False
 
     def _ask(self, admin: AdminClient, own: Collection[str]) -> GroupView:
@@ -231,13 +231,13 @@ class GroupWatch:
         self._event(
             # A host more than there are partitions is told once, and is no trouble.
             "info" if is_spare else "warning",
-            "group_waits",
+            "rebalance_pending",
             group=self._group,
-            for_s=round(now_s - wait.since_s, 1),
-            owned=wait.owned,
+            waited_s=round(now_s - wait.since_s, 1),
+            assigned=wait.owned,
             state=wait.view.state,
-            waits_for=wait.view.named,
-            held=wait.view.held,
-            at_most_s=wait.at_most_s(now_s),
+            waiting_for=wait.view.named,
+            partitions_held=wait.view.held,
+            remaining_max_s=wait.remaining_max_s(now_s),
             reason=wait.described(now_s),
         )

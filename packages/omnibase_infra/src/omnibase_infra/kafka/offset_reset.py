@@ -66,7 +66,7 @@ class OffsetReset:
         behind = [it.partition for it in places if it.offset < 0]
         places = [*(it for it in places if it.offset >= 0), *self._offsets(topic, behind, _END_MS)]
         self._consumer.commit(offsets=places, asynchronous=False)
-        self._event("info", "group_starts", topic=topic, at=self._start, partitions=len(places))
+        self._event("info", "start_offsets_committed", topic=topic, at=self._start, partitions=len(places))
 
     def _offsets(self, topic: str, numbers: Collection[int], at_ms: int) -> list[TopicPartition]:
         if not numbers:

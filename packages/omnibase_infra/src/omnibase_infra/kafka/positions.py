@@ -104,7 +104,7 @@ class ConsumerPositions:
         target = starting_point(committed, topic_id)
         if target < 0 <= committed.offset:
             place = {"topic": committed.topic, "partition": committed.partition, "committed": committed.offset}
-            self._event("warning", "offset_of_another_topic", **place, reading="from its beginning")
+            self._event("warning", "committed_offset_stale", **place, reading="from its beginning")
         return target
 
     def look_up(self, topics: Collection[str]) -> Mapping[str, str]:

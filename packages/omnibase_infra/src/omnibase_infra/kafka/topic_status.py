@@ -148,7 +148,7 @@ class Surveyor:
             topic=partition.topic,
             partition=partition.number,
             messages=held.messages,
-            for_s=round(held.for_s, 1),
+            open_s=round(held.for_s, 1),
         )
 
 

@@ -139,7 +139,7 @@ class TopicWatch:
         current = [wait for it in self._waits if (wait := it.current) is not None]
         long = {wait for wait in current if now_s - wait[1] >= _LONG_WAIT_S}
         for name, since_s in long - self._told:
-            self._event("error", "consumer_waits", on=name, for_s=round(now_s - since_s, 1))
+            self._event("error", "consumer_stuck", call=name, waited_s=round(now_s - since_s, 1))
         self._told = long
 
     def _look(self) -> None:
@@ -182,10 +182,10 @@ class TopicWatch:
             if known is not None:
                 self._misses[topic] = self._misses.get(topic, 0) + 1
                 if self._misses[topic] == _GONE_AFTER:
-                    self._event("error", "topic_gone", topic=topic)
+                    self._event("error", "topic_missing", topic=topic)
             return
         if self._misses.pop(topic, 0) >= _GONE_AFTER:
-            self._event("info", "topic_back", topic=topic)
+            self._event("info", "topic_restored", topic=topic)
         self._ids[topic] = identity
         if known is not None and known != identity:
             self._event("warning", "topic_recreated", topic=topic, reading="from its beginning")

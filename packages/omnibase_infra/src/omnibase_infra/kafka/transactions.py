@@ -188,7 +188,7 @@ class KafkaTransactions:
         self._client = None
         if self._lost is None:
             self._lost = (reason, time.monotonic())
-            self._tell("warning", "kafka_client_given_up", reason=reason, next="a new client recovers its transaction")
+            self._tell("warning", "kafka_client_abandoned", reason=reason, next="a new client recovers its transaction")
         if self._reopening is None or self._reopening.done():
             self._reopening = asyncio.ensure_future(self._reopen())
 

@@ -85,7 +85,7 @@ class CurrentSecrets:
         for name, value in changed.items():
             self._redactor.learn(name, value)
             if (oddity := oddity_of(value)) is not None:
-                self._observer.event("warning", "secret_looks_odd", secret=name, what=oddity)
+                self._observer.event("warning", "secret_suspicious", secret=name, what=oddity)
         self._values |= changed
         return frozenset(changed)
 
