@@ -51,7 +51,7 @@ def document(here: Conditions, tables: str, footprint: str) -> str:
 _TEXT = """\
 # Benchmarks
 
-`make bench` measures what stands here; `python -m tests.benchmarks --write docs/benchmarks.md` writes this page anew,
+`make bench` measures what stands here; `python -m tests.benchmarks --write docs/benchmarks.md` regenerates this page,
 and `--quick` shows in a few minutes that everything still runs. All figures on this page stem from one run:
 
 ```text
@@ -90,7 +90,7 @@ a word on how it was tuned; each has an environment of its own, with pinned vers
 
 ## Figures
 
-Medians of the rounds; in every round each contestant runs once, alone beside the broker, forth and back by turns.
+Medians of the rounds; in every round each contestant runs once, alone beside the broker, in alternating order.
 Before the first, each ran once for the broker to warm up. Nobody reads answers while they are measured.
 
 - `msg/s`: answers a second from a backlog. The processes are stopped (`SIGSTOP`) while it is published, so that all of

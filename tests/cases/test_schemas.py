@@ -173,7 +173,7 @@ def test_a_format_in_place_of_a_type_is_told(format_: str, tmp_path: Path) -> No
     schema = f"{{type: object, properties: {{at: {{type: {format_}, description: When it was made.}}}}}}"
     check_tells(
         computes(schema, "{ok: true}"),
-        told("bad-schema", format_, "is no type but a format", f"write {{type: string, format: {format_}}}"),
+        told("bad-schema", format_, "is not a type but a format", f"write {{type: string, format: {format_}}}"),
         folder=tmp_path,
     )
 

@@ -114,7 +114,7 @@ GIVEN: Mapping[str, Callable[[], Any]] = {
     "gives_a_long_number": lambda: {"a": 10**5000},
     "gives_too_much": lambda: {"a": "x" * 2_000_000},
 }
-"""Results that are no JSON object, or one that cannot be sent."""
+"""Results that are not a JSON object, or one that cannot be sent."""
 
 
 def deep(levels: int) -> dict[str, Any]:

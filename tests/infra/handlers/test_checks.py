@@ -176,7 +176,7 @@ def test_what_a_model_refuses_of_a_whole_request_is_told_where_all_of_it_is_writ
     [
         ("bytes: 'no base64!'", "expected bytes as base64"),
         ("host: '[::g]'", "expected an IP address"),
-        ("host: 1.2.3.400", "this is no IPv4 address of four decimal numbers, each up to 255"),
+        ("host: 1.2.3.400", "this is not an IPv4 address of four decimal numbers, each up to 255"),
     ],
 )
 def test_what_python_refuses_is_said_in_words_of_the_contract(written: str, told: str) -> None:

@@ -102,7 +102,7 @@ def test_bytes_that_are_no_text_are_refused_at_their_place(tmp_path: Path) -> No
     (tmp_path / "a.yaml").write_bytes('b: é\na: "é '.encode() + b'\xff"')
     [document] = read_contracts(tmp_path)
     [problem] = parse_document(str(document.path), document.text).problems
-    assert str(problem) == f"{tmp_path}/a.yaml:2:7: found the byte 0xff, which is no UTF-8; save the file as UTF-8"
+    assert str(problem) == f"{tmp_path}/a.yaml:2:7: found the byte 0xff, which is not UTF-8; save the file as UTF-8"
     assert (problem.code, problem.source) == ("bad-character", 'a: "é ?"')
 
 

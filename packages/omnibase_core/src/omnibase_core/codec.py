@@ -163,6 +163,7 @@ def _explain(data: bytes, error: Exception) -> UndecodableEnvelope:
         names = ", ".join(map(repr, list(document)[:_NAMES_MAX])) or "none"
         what = "it is a CloudEvent" if "specversion" in document else "it has no 'envelope_version'"
         return UndecodableEnvelope(
-            "invalid_envelope", f"the message is no envelope: {what}; its fields are: {names[:_NAMES_LENGTH_MAX]}"
+            "invalid_envelope",
+            f"the message is not a valid envelope: {what}; its fields are: {names[:_NAMES_LENGTH_MAX]}",
         )
     return UndecodableEnvelope("invalid_envelope", str(error))

@@ -184,7 +184,7 @@ def test_what_is_bundled_is_found() -> None:
         ({"format": "int64"}, "no check knows the format 'int64'; it is OpenAPI's; remove it, type: integer says so"),
         (
             {"type": "date-time"},
-            "not a JSON Schema: date-time is no type but a format; write {type: string, format: date-time}",
+            "not a JSON Schema: date-time is not a type but a format; write {type: string, format: date-time}",
         ),
     ],
 )
@@ -214,7 +214,7 @@ def test_all_that_makes_it_no_schema_is_told_at_once() -> None:
         (("properties", "b"), f"{none}found 7, expected a schema: a mapping, or true or false"),
         (
             ("properties", "c", "pattern"),
-            f"{none}'(' is no regular expression that the check of payloads knows",
+            f"{none}'(' is not a regular expression that the check of payloads knows",
         ),
         (("properties", "c", "enum"), f"{none}found 1, expected a list of values"),
         (("properties", "c", "multipleOf"), f"{none}found 0, expected a number above 0"),

@@ -181,7 +181,7 @@ def test_the_models_of_a_function_are_the_contracts_schemas() -> None:
         ("    input: {}\n    logic: m:score\n    request: {}\n", "missing key 'visits'"),
         (
             "    logic: m:untyped\n",
-            "missing key 'input': the parameter of m:untyped is no model that could stand for it",
+            "missing key 'input': the parameter of m:untyped is not a model that could take its place",
         ),
         ("    input: {}\n    logic: m:two\n", "m:two is called with one argument, but it takes: a: int, b: int"),
     ],

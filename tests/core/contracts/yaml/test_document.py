@@ -51,10 +51,10 @@ WRONG = {
             "3:4: found the character U+007F; remove it, or escape it in double quotes",
         ],
     ),
-    "a binary file": ("a: 1\nb: \x01\nc: \x00\nd: \x01", ["3:4: found the character U+0000: this is no text"]),
+    "a binary file": ("a: 1\nb: \x01\nc: \x00\nd: \x01", ["3:4: found the character U+0000: this is not text"]),
     "a byte that is no UTF-8": (
         "a: 1\nb: \udcff",
-        ["2:4: found the byte 0xff, which is no UTF-8; save the file as UTF-8"],
+        ["2:4: found the byte 0xff, which is not UTF-8; save the file as UTF-8"],
     ),
     "half a surrogate pair": (
         "a: \ud83d",
@@ -132,11 +132,14 @@ WRONG = {
     ),
     "half a pair escaped": (
         r'a: "\ud83d"',
-        ["1:7: found 'd83d\"', which is no character; write the character itself"],
+        ["1:7: found 'd83d\"', which is not a character; write the character itself"],
     ),
     "a rarer fault": (
         "a: |x\n",
-        ["1:5: found 'x', which is no YAML: did not find expected comment or line break; quote it if it is text"],
+        [
+            "1:5: found 'x', which is not valid YAML: did not find expected comment or line break; "
+            "quote it if it is text"
+        ],
     ),
     # Keys
     "a duplicate key": ("a: 1\nb: 2\na: 3", ["3:1: duplicate key 'a', first in line 1; remove one of them"]),
@@ -211,7 +214,7 @@ UNCLEAR = {
     ),
     **dict.fromkeys((".inf", "-.Inf", ".NAN"), ("JSON has no such number", "a finite number, or as text ")),
     **{
-        word: ("it is no decimal number", f"{meant}, or as text ")
+        word: ("it is not a decimal number", f"{meant}, or as text ")
         for word, meant in {
             "0o17": "15",
             "0x1F": "31",
@@ -222,7 +225,7 @@ UNCLEAR = {
         }.items()
     },
     **{
-        word: ("it is no plain number", f"{meant}, or as text ")
+        word: ("it is not a plain number", f"{meant}, or as text ")
         for word, meant in {
             **dict.fromkeys(("017", "08", "-017", "1_" + "0" * 30), "one"),
             "1_000": "1000",
@@ -250,7 +253,7 @@ def test_collects_every_fault() -> None:
     text = "a: on\nb: {c: 1_0, c: off}\na: {<<: *x}\nd: '\n"
     assert _problems(text) == [
         '1:4: found on: YAML 1.1 reads it as a boolean; write true, or as text "on"',
-        '2:8: found 1_0: it is no plain number; write 10, or as text "1_0"',
+        '2:8: found 1_0: it is not a plain number; write 10, or as text "1_0"',
         "2:13: duplicate key 'c', first in line 2; remove one of them",
         '2:16: found off: YAML 1.1 reads it as a boolean; write false, or as text "off"',
         "3:1: duplicate key 'a', first in line 1; remove one of them",

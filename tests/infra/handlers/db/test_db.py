@@ -601,7 +601,7 @@ def test_a_malformed_dsn_is_not_repeated() -> None:
     """A password could stand in it."""
 
     async def scenario() -> None:
-        with pytest.raises(InvalidDsn, match="dsn of the db target 'it' is no connection string") as refused:
+        with pytest.raises(InvalidDsn, match="dsn of the db target 'it' is not a connection string") as refused:
             async with opened("s3cret hunter2"):
                 pass
         assert "hunter2" not in str(refused.value)

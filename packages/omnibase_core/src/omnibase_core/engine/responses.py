@@ -51,7 +51,7 @@ class Responses:
         try:
             value = answers.write(command, payload, now, generation_of(headers) if headers else 0)
         except ValueError as error:
-            raise CommandFailed("answer_invalid", f"the answer is no JSON: {error}") from error
+            raise CommandFailed("answer_invalid", f"the answer is not valid JSON: {error}") from error
         # A named tuple at a third of what calling its class takes: this is done for each command.
         answer = tuple.__new__(Message, (self.events, delivery.key, value, trace_of(headers) if headers else ()))
         if (size := size_of(answer)) > self.bytes_max:

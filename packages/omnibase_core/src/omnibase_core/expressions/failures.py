@@ -12,25 +12,25 @@ STATUS = re.compile(r"^[A-Z_]+: ")
 
 _NO_OVERLOAD_FOUND = re.compile(r"No matching overloads found : (\S+?)(?:\((.*)\))?", re.DOTALL)
 _NO_KEY = re.compile(r'Key not found in map : "(.*)"', re.DOTALL)
-_NO_OBJECT = "a key is read of what is no object, such as null; ask first whether it is: ... != null"
+_NO_OBJECT = "a key is read from a value that is not an object, such as null; ask first whether it is: ... != null"
 _INTO_NOTHING = {
     **dict.fromkeys(("_[?_]", "_?._", "_[_]"), _NO_OBJECT),
     "@in": "'in' looks into what is neither an array nor an object, such as null; ask first: ... != null",
     "<iter_range>": "a macro goes through what is neither an array nor an object, such as null; ask first: ... != null",
-    "<jump_condition>": "the condition is no boolean",
+    "<jump_condition>": "the condition is not a boolean",
 }
 """What is said of functions that look into null, or whose arguments the engine does not tell."""
 _WORDS: Mapping[re.Pattern[str], str] = {
     re.compile(pattern): words
     for pattern, words in {
         r"Applying SELECT to non-message type|Invalid container type: .*": _NO_OBJECT,
-        r"String to Duration conversion failed": "the text is no duration, which has the units h, m, s, ms, us and ns",
-        r"String to Timestamp conversion failed": "the text is no time, which is written as 2026-01-31T09:30:00Z",
-        r"cannot convert string to u?int": "the text is no integer",
-        r"cannot convert string to double": "the text is no number",
+        r"String to Duration conversion failed": "the text is not a duration with the units h, m, s, ms, us and ns",
+        r"String to Timestamp conversion failed": "the text is not a time, which is written as 2026-01-31T09:30:00Z",
+        r"cannot convert string to u?int": "the text is not an integer",
+        r"cannot convert string to double": "the text is not a number",
         r"Type conversion error from 'string' to 'bool'": "the text is neither true nor false",
-        r"invalid base64 data": "the text is no base64",
-        r"(?s)invalid regular expression: (.*)": "the pattern is no regular expression (RE2): {0}",
+        r"invalid base64 data": "the text is not valid base64",
+        r"(?s)invalid regular expression: (.*)": "the pattern is not a regular expression (RE2): {0}",
         r"Index error: index=(-?\d+) size=(\d+)": "there is no item {0} in an array of {1}",
     }.items()
 }
@@ -68,7 +68,7 @@ def no_meaning(function: str, kinds: str | None) -> str:
     elif {"number", "integer"} <= set(words):
         advice = "; write 2.0 for 2, and double(...) around an integer"
     elif "string" in words and words[0] != words[-1] and function == "_+_":
-        advice = "; write string(...) around what is no text"
+        advice = "; write string(...) around values that are not text"
     return f"{said} has no meaning{advice}"
 
 

@@ -150,7 +150,7 @@ def read_tree(saved: bytes) -> Tree:
         parts = dict(_fields(message[_ANY_VALUE]))
         return Tree(_node(parts[expression]), parts[source])
     except (IndexError, KeyError, struct.error) as error:
-        raise ValueError("this is no saved expression") from error
+        raise ValueError("this is not a saved expression") from error
 
 
 # --- The messages -------------------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def _read_warily(value: Any, path: tuple[str, ...], where: str) -> Any:
     """Return a field of what may be another mapping than a dict, in its JSON form. Raises ExpressionFailed."""
     for name, step in pairwise(path):
         if not isinstance(value, Mapping):
-            raise ExpressionFailed(f"{name!r} is no object, it has no {step!r}", where=where)
+            raise ExpressionFailed(f"{name!r} is not an object, it has no {step!r}", where=where)
         if step not in value:
             raise ExpressionFailed(f"{name!r} has no key {step!r}", where=where)
         value = value[step]

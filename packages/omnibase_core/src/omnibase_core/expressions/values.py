@@ -159,7 +159,7 @@ def plain(value: Any) -> Any:
         sign, (seconds, rest) = "-" if microseconds < 0 else "", divmod(abs(microseconds), 1_000_000)
         return f"{sign}{seconds}.{rest:06d}".rstrip("0").rstrip(".") + "s"
     if isinstance(value, float) and not isfinite(value):
-        raise ValueError(f"{value} is no JSON number")
+        raise ValueError(f"{value} is not a JSON number")
     if isinstance(value, str | int | float | Mapping | list):
         return value
     if (large := large_integer(value)) is not None:

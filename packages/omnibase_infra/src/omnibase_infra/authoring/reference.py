@@ -45,11 +45,11 @@ ENGINE: Mapping[str, EngineError] = {
     "expired": EngineError(meaning="The command was served after its `expires_at`.", rejected=True),
     "request_invalid": EngineError(meaning="What the contract asks of its handler is off the handler's model."),
     "expression_failed": EngineError(meaning="An expression of the contract could not be evaluated on this command."),
-    "answer_invalid": EngineError(meaning="The answer does not fit the output schema, or is no object."),
+    "answer_invalid": EngineError(meaning="The answer does not fit the output schema, or is not an object."),
     "answer_too_large": EngineError(meaning="The answer is larger than the bus takes."),
     "timeout": EngineError(meaning="The handler gave no result within `delivery.timeout_s`.", retryable=True),
     "idempotency_key_invalid": EngineError(meaning="The key of `idempotency` came to be neither text nor a number."),
-    "recorded_answer_unreadable": EngineError(meaning="What the store has for this key is no answer."),
+    "recorded_answer_unreadable": EngineError(meaning="What the store has for this key is not an answer."),
     "internal_error": EngineError(
         meaning="A bug of the node's function, or of a handler: what it raised, `sys.exit` too."
     ),

@@ -145,7 +145,7 @@ def outlive_hangups(stop: asyncio.Event, log: Observer) -> None:
             )
             stop.set()
         else:
-            meaning = "a host reloads nothing: start it anew to have it read its contracts"
+            meaning = "a host reloads nothing: restart it to make it read its contracts"
             log.event("warning", "signal_ignored", signal="SIGHUP", meaning=meaning)
 
     def at_signal(_number: int, _frame: FrameType | None) -> None:

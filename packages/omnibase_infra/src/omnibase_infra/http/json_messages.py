@@ -115,7 +115,7 @@ class RestReply:
             return json_value(self.body)
         except ValueError as error:
             reason = str(error).partition("\n")[0]
-            raise HandlerError("invalid_response", f"{what}: the reply is no JSON: {reason}") from error
+            raise HandlerError("invalid_response", f"{what}: the reply is not valid JSON: {reason}") from error
 
     @property
     def retry_after_s(self) -> float | None:

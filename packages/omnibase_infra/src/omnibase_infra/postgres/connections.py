@@ -67,7 +67,7 @@ def conninfo(dsn: str, *, what: str, connect_timeout_s: float, **settings: str) 
         return make_conninfo(dsn, **{"application_name": name, **bounds, **settings})
     except psycopg.ProgrammingError:
         # Not chained: that error repeats a part of the text.
-        raise InvalidDsn(f"{what} is no connection string; expected postgresql://host:port/database") from None
+        raise InvalidDsn(f"{what} is not a connection string; expected postgresql://host:port/database") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -197,7 +197,7 @@ class _Compiler:
         if operation.logic is None or operation.request is not None:
             self._fault((*at, "input"), "missing key 'input'", code="missing-key")
         elif function is not None and function.takes is None:
-            told = f"missing key 'input': the parameter of {function.name} is no model that could stand for it"
+            told = f"missing key 'input': the parameter of {function.name} is not a model that could take its place"
             self._fault((*at, "input"), told, code="missing-key")
         if function is None or function.takes is None:
             return {}

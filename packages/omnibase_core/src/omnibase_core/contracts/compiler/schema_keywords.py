@@ -151,7 +151,7 @@ def _of_value(word: str, value: Any, at: Path) -> TypeProblem:
         index, wrong = next(((n, it) for n, it in enumerate(written) if it not in TYPES), (0, value))
         here = (*at, index) if isinstance(value, list) and value else at
         if isinstance(wrong, str) and wrong in FORMATS:
-            return _fault(here, f"{_NONE}{wrong} is no type but a format; write {{type: string, format: {wrong}}}")
+            return _fault(here, f"{_NONE}{wrong} is not a type but a format; write {{type: string, format: {wrong}}}")
         if isinstance(wrong, str) and wrong not in TYPES:
             hint, near = suggestion(wrong, TYPES, otherwise="")
             told = (
@@ -168,7 +168,7 @@ def _of_pattern(word: str, value: Any, at: Path) -> Iterator[TypeProblem]:
         try:
             Schema({"pattern": pattern})
         except InvalidSchema:
-            told = f"{_NONE}{shown(pattern)} is no regular expression that the check of payloads knows"
+            told = f"{_NONE}{shown(pattern)} is not a regular expression that the check of payloads knows"
             yield _fault(at if word == "pattern" else (*at, pattern), told, key=word != "pattern")
 
 

@@ -43,8 +43,8 @@ _MISREAD = tuple(
         (r"[-+]?\d[\d_]*(?::[0-5]?\d)+(?:\.[\d_]*)?", "YAML 1.1 reads it as a number to the base of 60", ""),
         (rf"\d{{4}}-\d\d?-\d\d?(?:{_TIME})?", "YAML 1.1 reads it as a time", ""),
         (r"[-+]?\.(?i:inf|nan)", _NO_NUMBER, "a finite number, or as text "),
-        (r"[-+]?0(?:x[\da-fA-F_]+|o[0-7_]+|b[01_]+)", "it is no decimal number", "{}, or as text "),
-        (r"[-+]?(?:\d[\d_]*(?:\.[\d_]*)?|\.\d[\d_]*)(?:[eE][-+]?\d+)?", "it is no plain number", "{}, or as text "),
+        (r"[-+]?0(?:x[\da-fA-F_]+|o[0-7_]+|b[01_]+)", "it is not a decimal number", "{}, or as text "),
+        (r"[-+]?(?:\d[\d_]*(?:\.[\d_]*)?|\.\d[\d_]*)(?:[eE][-+]?\d+)?", "it is not a plain number", "{}, or as text "),
     )
 )
 """Words on which readers of YAML differ: the pattern, why it is refused, and what to write beside the quoted word."""

@@ -50,7 +50,7 @@ def unreadable(path: str, lines: Sequence[str], *, length: int) -> Iterator[Prob
         return
     binary = next(((number, line.index("\0") + 1) for number, line in enumerate(lines, start=1) if "\0" in line), None)
     if binary is not None:
-        yield Problem(path, *binary, "found the character U+0000: this is no text", code="bad-character")
+        yield Problem(path, *binary, "found the character U+0000: this is not text", code="bad-character")
         return
     for number, line in enumerate(lines, start=1):
         if match := _UNREADABLE.search(line):
@@ -61,7 +61,7 @@ def unreadable(path: str, lines: Sequence[str], *, length: int) -> Iterator[Prob
 def _fault_of_character(number: int) -> str:
     # Who reads a file puts a byte that is no UTF-8 as Python's `surrogateescape` does.
     if number - _NO_UTF_8 in range(0x80, 0x100):
-        return f"found the byte 0x{number - _NO_UTF_8:02x}, which is no UTF-8; save the file as UTF-8"
+        return f"found the byte 0x{number - _NO_UTF_8:02x}, which is not UTF-8; save the file as UTF-8"
     return f"found the character U+{number:04X}; remove it, or escape it in double quotes"
 
 
@@ -78,7 +78,7 @@ def syntax_problem(path: str, lines: Sequence[str], error: Any) -> Problem:
         found = found if found == _END and said != _LATE else start
     line = lines[place.line - 1]
     before = line[: place.column - 1]
-    expected, advice = _SYNTAX_WORDING.get(said, (f"which is no YAML: {said}", "quote it if it is text"))
+    expected, advice = _SYNTAX_WORDING.get(said, (f"which is not valid YAML: {said}", "quote it if it is text"))
     if found == _TAB:
         expected, advice = "expected spaces", "indent with spaces"
     elif expected == _SYNTAX_WORDING[_LATE][0] and (match := _GLUED.match(line, len(before))):
@@ -138,7 +138,7 @@ _SYNTAX_WORDING = {
     "found character that cannot start any token": ("but no value starts like this", "quote the text"),
     "found unexpected end of stream": ("expected the closing quote", "close the text that starts here"),
     "found unknown escape character": ("which double quotes do not know", r"write \\ for \, or use single quotes"),
-    "found invalid Unicode character escape code": ("which is no character", "write the character itself"),
+    "found invalid Unicode character escape code": ("which is not a character", "write the character itself"),
     "found undefined tag handle": ("which is a tag", "tags are refused, remove it"),
 }
 """What libyaml reports, as what was expected and what to write."""

@@ -25,14 +25,14 @@ class Impurity(StrEnum):
 
 
 ADVICE = {
-    Impurity.ASYNC: "a function answers at once; what has to be awaited is a handler's affair: use an effect node",
+    Impurity.ASYNC: "a function answers at once; whatever has to be awaited belongs in a handler: use an effect node",
     Impurity.CACHE: "a cache is state: compute the value, or write the table at the top of the module",
     Impurity.CLOCK: "time is an input: read it from the payload, or write request: {now: '${ envelope.timestamp }'}",
     Impurity.DYNAMIC: "what is found by name at run time cannot be read: write it out, or use a dict of functions",
     Impurity.ENVIRONMENT: "settings are inputs: write them into the contract's request, or send them in the payload",
     Impurity.IDENTITY: "it differs from process to process: compare values, or use hashlib",
     Impurity.IMPORT: "import at the top of the module",
-    Impurity.IO: "I/O is a handler's affair: let an effect node do it and send its result to this one",
+    Impurity.IO: "I/O belongs in a handler: let an effect node do it and send its result to this one",
     Impurity.LOG: "the host logs each command: return what there is to tell",
     Impurity.ORDER: "the order of a set differs from process to process: write sorted(...)",
     Impurity.PROCESS: "a function computes by itself: the host runs commands side by side",

@@ -223,7 +223,7 @@ class Statements:
         while at is not None and name not in at.own:
             at = at.parent
         if at is None:
-            self._world.found(scope, node, Impurity.STATE, f"{name} is bound anew, and outlives the call")
+            self._world.found(scope, node, Impurity.STATE, f"{name} is bound again, and outlives the call")
         else:
             self._world.learn(at, name, value)
 

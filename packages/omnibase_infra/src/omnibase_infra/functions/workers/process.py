@@ -199,9 +199,9 @@ class WorkerProcess:
         try:
             told = json.loads(await self._read(length))
         except (ValueError, RecursionError) as error:
-            raise _OutOfStep("its answer is no JSON") from error
+            raise _OutOfStep("its answer is not valid JSON") from error
         if not isinstance(told, dict):
-            raise _OutOfStep("its answer is no object")
+            raise _OutOfStep("its answer is not an object")
         return told
 
     async def _read(self, count: int) -> bytes:

@@ -75,7 +75,7 @@ class ConsulHandlerFactory:
                 "There was no connection to the agent, or it broke off.", retryable=_IF_SAFE
             ),
             "timeout": ErrorDescription("There was no connection, or no reply, in time.", retryable=_IF_SAFE),
-            "protocol_error": ErrorDescription("The reply is no HTTP.", retryable=_IF_SAFE),
+            "protocol_error": ErrorDescription("The reply is not HTTP.", retryable=_IF_SAFE),
             "response_too_large": ErrorDescription("The reply is larger than the target's `response_bytes_max`."),
             "invalid_response": ErrorDescription(
                 "The reply is none of Consul's, or a value has not the form that it is read as."

@@ -57,7 +57,7 @@ def faults_of_keys(written: Any) -> Iterator[tuple[tuple[str | int, ...], Invali
     for name in ("key", "prefix"):
         if is_expression(written.get(name)):
             instead = f'write segments, and the value as one of them: {name}: [config, "${{ payload.id }}"]'
-            yield (name,), InvalidExpression(f"whoever sends a command could choose any {name} of Consul; {instead}")
+            yield (name,), InvalidExpression(f"any sender of a command could choose any {name} of Consul; {instead}")
 
 
 def segments_of(key: str | list[str]) -> list[str]:

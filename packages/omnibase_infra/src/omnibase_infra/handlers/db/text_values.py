@@ -28,7 +28,7 @@ def text_of(value: Any, form: Form, *, name: str) -> str | None:
     try:
         return _WRITERS[form](value)
     except UnicodeEncodeError:
-        raise UnboundValue(f"{name}: half a surrogate pair is no text") from None
+        raise UnboundValue(f"{name}: half a surrogate pair is not text") from None
     except ValueError as error:
         raise UnboundValue(f"{name}: {error}") from None
 

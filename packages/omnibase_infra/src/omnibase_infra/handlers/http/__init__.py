@@ -55,7 +55,7 @@ class HttpHandlerFactory:
             ),
             "unreachable": ErrorDescription("There was no connection, or it broke off.", retryable=_IF_SAFE),
             "timeout": ErrorDescription("There was no connection, or no reply, in time.", retryable=_IF_SAFE),
-            "protocol_error": ErrorDescription("The server's reply is no HTTP.", retryable=_IF_SAFE),
+            "protocol_error": ErrorDescription("The server's reply is not HTTP.", retryable=_IF_SAFE),
             "response_too_large": ErrorDescription(
                 "The reply's body is larger than the target's `response_bytes_max`."
             ),

@@ -55,7 +55,7 @@ class Lookup:
             hint = "never connected to" if kind == "reserved" else f"the host contract can allow it: allow: [{kind}]"
             raise HandlerError(
                 "address_refused",
-                f"target {self.name!r}: {host} leads to {found[0]}, which is no public address but {kind}; {hint}",
+                f"target {self.name!r}: {host} leads to {found[0]}, which is not a public address but {kind}; {hint}",
             )
         return allowed
 

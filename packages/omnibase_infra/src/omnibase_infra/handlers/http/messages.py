@@ -134,7 +134,7 @@ class Writer:
         """Return the same message to an address that a server named: it has to be within the target."""
         match = _URL.fullmatch(_joined(message.url, url))
         if match is None:
-            raise _refused(self.name, what, "it is no plain http(s) address")
+            raise _refused(self.name, what, "it is not a plain http(s) address")
         scheme, host = match["scheme"].lower(), match["host"].lower()
         port = match["port"] or _DEFAULT_PORTS[scheme]
         path = match["path"] or "/"

@@ -61,7 +61,7 @@ def checked_host(text: str) -> str:
         try:
             IPv4Address(host)
         except ValueError as error:
-            raise ValueError("this is no IPv4 address of four decimal numbers, each up to 255") from error
+            raise ValueError("this is not an IPv4 address of four decimal numbers, each up to 255") from error
     elif _NUMBER.fullmatch(host.rpartition(".")[2]):
         raise ValueError("this is an IPv4 address in another notation; write it as four decimal numbers")
     elif _HOST_NAME.fullmatch(host) is None:
@@ -96,7 +96,7 @@ def checked_headers(headers: dict[str, Any]) -> dict[str, Any]:
     for written, value in headers.items():
         name = written.lower()
         if _HEADER_NAME_FORM.fullmatch(name) is None:
-            raise ValueError(f"{written!r} is no header name")
+            raise ValueError(f"{written!r} is not a valid header name")
         if name in _OWNED_HEADERS:
             raise ValueError(f"header {written!r} is the handler's own; leave it out")
         if name in checked:

@@ -27,7 +27,7 @@ def _checked_base64(text: str) -> str:
 
 def _checked_topic(topic: str) -> str:
     if _TOPIC.fullmatch(topic) is None:
-        raise ValueError(f"{topic!r} is no topic name: letters, digits, '.', '_' and '-', at most 249 of them")
+        raise ValueError(f"{topic!r} is not a valid topic name: letters, digits, '.', '_' and '-', at most 249 of them")
     if topic.startswith("__"):
         raise ValueError(f"topic {topic!r} is Kafka's own")
     if topic.startswith("onex.") and not _takes_commands(topic):

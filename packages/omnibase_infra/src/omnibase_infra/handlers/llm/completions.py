@@ -136,7 +136,7 @@ def faults_of(request: ChatRequest, answer: Completion) -> Sequence[str]:
     try:
         value = _json_of(answer.text)
     except ValueError as error:
-        return [f"it is no JSON: {_first_line(error)}"]
+        return [f"it is not valid JSON: {_first_line(error)}"]
     return Schema(request.output).faults(value)
 
 
@@ -187,7 +187,7 @@ def _faults_of_call(request: ChatRequest, call: AnsweredCall) -> Sequence[str]:
         offered = ", ".join(tool.name for tool in request.tools) or "none"
         return [f"there is no tool {call.name[:64]!r}; there are: {offered}"]
     if not isinstance(call.arguments, dict):
-        return [f"the arguments of {call.name} are no JSON object"]
+        return [f"the arguments of {call.name} are not a JSON object"]
     return [f"the arguments of {call.name}: {fault}" for fault in Schema(parameters).faults(call.arguments)]
 
 

@@ -21,7 +21,7 @@ ERRORS: Mapping[str, ErrorDescription] = {
     "unreachable": ErrorDescription("There was no connection, or it broke off.", retryable=True),
     "timeout": ErrorDescription("There was no answer in time, or none of its tokens for too long.", retryable=True),
     "protocol_error": ErrorDescription(
-        "What came is no answer in the form of the API, or not all of one.", retryable=True
+        "The response does not have the form of the API, or not all of one.", retryable=True
     ),
     "rate_limited": ErrorDescription("The server wants fewer requests or tokens in this time.", retryable=True),
     "quota_exhausted": ErrorDescription("The account at the server has nothing left."),

@@ -159,5 +159,5 @@ def _take(chunk: Any, into: Pieces) -> None:
 def _vector(embedding: Any) -> list[float]:
     vector = [float(number) for number in embedding]
     if not all(isfinite(number) for number in vector):
-        raise ValueError("an embedding that is no numbers")
+        raise ValueError("an embedding that is not a list of numbers")
     return vector

@@ -77,7 +77,7 @@ class VaultClient:
                 raise HandlerError("unreachable", str(error), retryable=error.retryable) from error
             if error.code == "protocol_error":
                 # What came is not quoted: it may hold a secret.
-                message = f"{what}: the reply is no HTTP, or not whole"
+                message = f"{what}: the reply is not HTTP, or is incomplete"
                 raise HandlerError("protocol_error", message, retryable=error.retryable) from error
             raise
         return _judged(what, reply, repeatable=repeatable)
