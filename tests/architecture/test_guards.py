@@ -100,6 +100,7 @@ BREACHES = {
         "import pydantic",
         "A worker process imports",
     ),
+    "a handler by name": (f"{INFRA}/cli/check.py", "import omnibase_infra.handlers.db", "No room names a handler"),
     "handlers": (f"{INFRA}/handlers/ftp.py", "import omnibase_infra.handlers.http", "No handler imports another"),
     "a socket in core": (f"{CORE}/codec.py", "import socket", "No code in core or spi does I/O"),
     "a file in core": (f"{CORE}/codec.py", "import io", "No code in core or spi does I/O"),

@@ -300,7 +300,7 @@ def test_a_relative_place_is_beside_the_request(at: list[str], target: str) -> N
 REFUSED = {"away": "it leads to http on port 1", "other-port-without-scheme": "port 1", "loop": "more than 3 redirects"}
 
 
-@pytest.mark.parametrize(("at", "words"), [*REFUSED.items(), ("blank", "no plain http(s) address")])
+@pytest.mark.parametrize(("at", "words"), [*REFUSED.items(), ("blank", "not a plain http(s) address")])
 def test_a_redirect_out_of_the_target_or_without_end_is_refused(at: str, words: str) -> None:
     """Where a contract may ask is said by its target.
 

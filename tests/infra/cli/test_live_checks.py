@@ -9,10 +9,35 @@ import pytest
 from click.testing import CliRunner, Result
 
 from omnibase_infra.cli import main
+from tests.support.plugins import install
 from tests.support.postgres import Postgres
 
 HOST = Path("contracts/hosts/users.yaml")
 NODE = Path("contracts/nodes/user-query.yaml")
+PLUGIN = """
+from dataclasses import replace
+from omnibase_infra.host.core_handlers import LocalHandlerFactory
+from omnibase_spi import HandlerError, InvalidExpression, LiveCheck, LiveFault, LiveReport
+from pydantic import BaseModel
+
+class Shelf(BaseModel):
+    words: list[str]
+
+async def look(name, shelf, requests):
+    if not shelf.words:
+        raise HandlerError("empty", f"cannot ask the shelf {name!r}")
+    asked = [request["message"] for request in requests]
+    faults = [
+        LiveFault(number, ("message",), InvalidExpression(f"the shelf has no {it!r}"))
+        for number, it in enumerate(asked) if it not in shelf.words
+    ]
+    return LiveReport(len(asked), faults)
+
+class factory(LocalHandlerFactory):
+    description = replace(
+        LocalHandlerFactory.description, handler_type="shelf", target=Shelf, live=LiveCheck("words looked up", look)
+    )
+"""
 PASSWORD = "a-password-of-a-test"  # noqa: S105 - the server takes any
 
 
@@ -90,3 +115,39 @@ def test_a_folder_is_not_asked_of_all_its_databases() -> None:
     done = CliRunner().invoke(main, ["check", "--live", "contracts"])
     assert done.exit_code == 2
     assert "--live needs the file of a host contract" in done.output
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [
+        ("[a, b]", 0, "nodes: 1, hosts: 1, problems: 0\nwords looked up: 2\n"),
+        ("[a]", 1, "reader.yaml:10:37: the shelf has no 'b' [bad-request]"),
+        ("[]", 1, "error: empty: check --live cannot ask the shelf 'main'\n"),
+    ],
+)
+def test_a_handler_of_a_plug_in_says_how_its_requests_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, status: int, told: str
+) -> None:
+    """The command knows no handler: what it does is in the handler's description."""
+    install(tmp_path, monkeypatch, "plugin_that_looks", PLUGIN)
+    operations = "".join(f"  {it}: {{input: {{}}, request: {{message: {it}}}, answer: {{}}}}\n" for it in "ab")
+    (tmp_path / "hosts").mkdir()
+    (tmp_path / "reader.yaml").write_text(
+        "contract: node/v1\nname: reader\nkind: effect\nversion: 1.0.0\ndescription: Reads.\n"
+        f"handler: shelf\ntarget: main\noperations:\n{operations}"
+    )
+    host = tmp_path / "hosts" / "readers.yaml"
+    host.write_text(
+        "contract: host/v1\nname: readers\nversion: 1.0.0\ndescription: Reads.\nenvironment: dev\ntenant: t\n"
+        f"pool: p\nnodes: [reader]\nhandlers: {{shelf: {{targets: {{main: {{words: {words}}}}}}}}}\n"
+    )
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(main, ["check", "--live", str(host)])
+    assert done.exit_code == status
+    assert told in done.output
+
+
+def test_where_nothing_can_be_looked_at_that_is_said() -> None:
+    """No handler of the nodes looks at its server."""
+    done = CliRunner().invoke(main, ["check", "--live", "contracts/hosts/demo.yaml"])
+    assert done.exit_code == 0
+    assert done.output.endswith("nothing to check live: no handler of these nodes looks at its server\n")

@@ -25,6 +25,7 @@ from omnibase_infra.host.plugins import (
 )
 from omnibase_infra.kafka import KafkaBusFactory
 from omnibase_infra.stores.memory import MemoryStoreFactory, MemoryStoreSettings
+from tests.support.plugins import install
 
 PLUGIN = """
 from omnibase_infra.host.core_handlers import LocalHandlerFactory
@@ -40,23 +41,6 @@ factory = Factory()
 STORE = """
 from omnibase_infra.stores.memory import MemoryStoreFactory as factory
 """
-
-
-def install(
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    module: str,
-    source: str,
-    group: str = "omnibase.handlers",
-    name: str = "mine",
-) -> None:
-    """Install a plug-in, as far as the import system can tell, until the end of the test."""
-    (folder / f"{module}.py").write_text(source)
-    about = folder / f"{module}-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}:factory\n")
-    monkeypatch.syspath_prepend(str(folder))
 
 
 def test_the_catalog_has_the_handlers_of_this_project() -> None:

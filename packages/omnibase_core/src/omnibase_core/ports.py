@@ -4,7 +4,7 @@ The core runtime consumes these ports, so they are defined here; `omnibase_spi` 
 """
 
 from asyncio import Future
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -103,6 +103,36 @@ class ErrorDescription:
     retryable: bool | str = False
 
 
+@dataclass(frozen=True, slots=True)
+class LiveFault:
+    """What a server refuses of a request: which of the requests, and where in it."""
+
+    request: int
+    at: tuple[str | int, ...]
+    error: InvalidExpression
+
+
+@dataclass(frozen=True, slots=True)
+class LiveReport:
+    """How many things of the requests were looked at, and what is wrong with them."""
+
+    count: int
+    faults: Sequence[LiveFault]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCheck:
+    """How `check --live` holds requests, as contracts write them, to the server of a target.
+
+    `check` takes the target's name, the target with its secrets, and the requests that are for it. It does none of
+    them. It raises HandlerError where the server cannot be asked; the message goes on from `check --live`, as in
+    "cannot ask the database: ...". `counted` names what it counts, as in "statements prepared at their databases".
+    """
+
+    counted: str
+    check: Callable[[str, Any, Sequence[Any]], Awaitable[LiveReport]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerDescription:
     """What contracts may ask of a handler type. Contracts are checked against it before anything starts.
@@ -112,7 +142,8 @@ class HandlerDescription:
     that of an InlineHandler, which no timeout bounds and no breaker guards. `transactional` says that a call has no
     effect but what the bus's transaction covers, so that it may be repeated: none at all, or what is published through
     its Outlet. `errors` describes the codes of its HandlerErrors: the handler's contract and the reference of a node
-    tell them, and they are what an error rule of a contract may name in `on`.
+    tell them, and they are what an error rule of a contract may name in `on`. `live` is how its requests can be held to
+    a target's server before any command; None: they cannot.
     """
 
     handler_type: str
@@ -122,6 +153,7 @@ class HandlerDescription:
     transactional: bool = False
     errors: Mapping[str, ErrorDescription] = field(default_factory=dict)
     inline: bool = False
+    live: LiveCheck | None = None
 
 
 class Budget(Protocol):

@@ -1,6 +1,7 @@
 """`runtime-host check`: what is wrong with contracts, without starting anything."""
 
 import gc
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,7 +41,7 @@ def check(paths: tuple[Path, ...], form: Format, *, live: bool) -> None:
         hosts = [found for path in paths if path.is_file() and (found := registry.host_at(path)) is not None]
         if live and not hosts:
             raise click.UsageError("--live needs the file of a host contract: a folder's hosts may be for other places")
-        prepared = sum(map(check_live, hosts)) if live else None
+        looked_at = sum(map(check_live, hosts), Counter[str]()) if live else None
     except InvalidContracts as error:
         click.echo(report(error.problems, form, width=terminal_width()))
         click.echo(f"\n{summary(error.problems)}", err=True)
@@ -53,10 +54,16 @@ def check(paths: tuple[Path, ...], form: Format, *, live: bool) -> None:
         if unread := _nodes_with_unread_functions(registry):
             shown = ", ".join([*unread[:3], *(["..."] if unread[3:] else [])])
             click.echo(f"functions that were not checked, since no host here lists their nodes: those of {shown}")
-        if live:
-            click.echo(f"statements prepared at their databases: {prepared}")
+        if looked_at is not None:
+            click.echo(_looked_at(looked_at))
     elif form != "github":
         click.echo(report((), form, width=terminal_width()))
+
+
+def _looked_at(counts: Counter[str]) -> str:
+    if not counts:
+        return "nothing to check live: no handler of these nodes looks at its server"
+    return "\n".join(f"{counted}: {count}" for counted, count in counts.items())
 
 
 def _nodes_with_unread_functions(registry: FileRegistry) -> Sequence[str]:

@@ -4,6 +4,7 @@ Both are read in the same way: a name, and where its factory is, as `module:attr
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isclass
@@ -13,10 +14,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from omnibase_core.contracts.catalog import Catalog
+from omnibase_core.contracts.host import RuntimeHostContract
 from omnibase_core.errors import OnexError, Problem
 from omnibase_infra.functions.importing import import_function
 from omnibase_infra.functions.purity.findings import Finding
-from omnibase_infra.handlers.kafka import KafkaHandlerFactory, RequestContext
+from omnibase_infra.handlers.kafka import KafkaHandlerFactory, Listen, RequestContext
 from omnibase_infra.host.core_handlers import ComputeHandlerFactory
 from omnibase_spi import BusFactory, HandlerFactory, StoreFactory
 
@@ -83,6 +85,11 @@ def handler_factories(*, strict: bool = False, place: RequestContext | None = No
         return known[name]
 
     return _OnDemand(known, factory)
+
+
+def request_context(contract: RuntimeHostContract, *, listen: Listen, now: Callable[[], datetime]) -> RequestContext:
+    """Return where a host is, for handlers that ask other nodes. `listen` is that of its bus."""
+    return RequestContext(namespace=contract.namespace, pool=contract.pool, listen=listen, now=now)
 
 
 def catalog() -> Catalog:

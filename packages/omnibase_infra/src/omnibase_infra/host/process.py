@@ -18,13 +18,12 @@ from omnibase_core.idempotency_store import IdempotencyStore
 from omnibase_core.ports import Handler, InlineHandler, Observer
 from omnibase_infra.background_tasks import Troubles, in_background
 from omnibase_infra.call_chain.metrics import CallFigures, CallLabels
-from omnibase_infra.handlers.kafka import RequestContext
 from omnibase_infra.host.health import HealthReport, SecretsHealth, health_server, in_turns, node_health
 from omnibase_infra.host.loading import contracts_dir_of
 from omnibase_infra.host.logs import open_log
 from omnibase_infra.host.metrics import lines_of
 from omnibase_infra.host.partitions import partition_healths
-from omnibase_infra.host.plugins import handler_factories
+from omnibase_infra.host.plugins import handler_factories, request_context
 from omnibase_infra.host.resources import HostResources, configured_tracer, vaults_of
 from omnibase_infra.host.settings import Settings, process_secrets, process_settings
 from omnibase_infra.host.shutdown import Shutdown
@@ -130,7 +129,8 @@ class RuntimeHostProcess:
             await self._open(stack, "logs", self._log_shipping())
             self.runtime = NodeRuntime(self.contract, bus=self.bus, clock=self._clock, observer=self._log)
             await self._open(stack, "rotation of secrets", self._rotation.watching())
-            factories = handler_factories(strict=self._strict, place=self._place())
+            place = request_context(self.contract, listen=self.bus.listen, now=self._clock.now)
+            factories = handler_factories(strict=self._strict, place=place)
             for handler_type in self._openings.handler_types:
                 opening = self._openings.handler(factories[handler_type])
                 handler = await self._open(stack, f"handler {handler_type}", opening)
@@ -250,12 +250,6 @@ class RuntimeHostProcess:
         opened = await stack.enter_async_context(context)
         stack.callback(self._stopping.enter, phase)
         return opened
-
-    def _place(self) -> RequestContext:
-        contract = self.contract
-        return RequestContext(
-            namespace=contract.namespace, pool=contract.pool, listen=self.bus.listen, now=self._clock.now
-        )
 
     def _watchers_of(self, handler_type: str, handler: Handler | InlineHandler) -> Iterable[Watcher]:
         names, publish = self.contract.namespace, self.bus.publish

@@ -5,15 +5,16 @@ what contracts may write, `checks` what `check` finds in it, `result_errors` wha
 means; `execution` says what a call does, `connections` on what. psycopg is imported below `connections` alone.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 from pydantic import BaseModel
 
 from omnibase_infra.handlers.db import checks, models, result_errors, row_shapes
 from omnibase_infra.handlers.db.models import DbSettings, DbTarget
-from omnibase_spi import Handler, HandlerDescription, OperationDescription
+from omnibase_spi import Handler, HandlerDescription, LiveCheck, LiveReport, OperationDescription
 
 __all__ = ["DbHandlerFactory", "DbSettings", "DbTarget"]
 
@@ -29,6 +30,13 @@ _ROWS = partial(
     errors=_ERRORS,
 )
 _COUNT = partial(OperationDescription, result=models.Count, late=result_errors.late, errors=_ERRORS)
+
+
+async def _check_live(name: str, target: DbTarget, requests: Sequence[Any]) -> LiveReport:
+    # psycopg is for those who ask for it.
+    from omnibase_infra.handlers.db.live_checks import live_report
+
+    return await live_report(name, target, requests)
 
 
 class DbHandlerFactory:
@@ -57,6 +65,7 @@ class DbHandlerFactory:
         settings=DbSettings,
         target=DbTarget,
         errors=result_errors.ERRORS,
+        live=LiveCheck("statements prepared at their databases", _check_live),
     )
 
     @asynccontextmanager

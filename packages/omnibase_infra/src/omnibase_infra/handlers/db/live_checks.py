@@ -1,12 +1,14 @@
 """Holds statements to the database that they are for: each is prepared there, and none is run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import psycopg
 from psycopg import generators
 
-from omnibase_core.errors import HandlerError
-from omnibase_infra.handlers.db.checks import WrittenStatement
+from omnibase_core.errors import HandlerError, InvalidExpression
+from omnibase_core.ports import LiveFault, LiveReport
+from omnibase_infra.handlers.db.checks import WrittenStatement, statements_of
 from omnibase_infra.handlers.db.connections import lone_connection
 from omnibase_infra.handlers.db.models import DbTarget
 from omnibase_infra.handlers.db.row_shapes import live_shape_faults
@@ -19,19 +21,29 @@ _NOT_PREPARED = ("call",)
 """PostgreSQL prepares no CALL: it is proved when it is run."""
 
 
-async def live_faults(
-    name: str, target: DbTarget, statements: Sequence[WrittenStatement]
-) -> list[tuple[WrittenStatement, str]]:
-    """Return what the database refuses of each statement. Raises HandlerError where it cannot be asked."""
-    faults: list[tuple[WrittenStatement, str]] = []
+async def live_report(name: str, target: DbTarget, requests: Sequence[Any]) -> LiveReport:
+    """Return what the database refuses of the statements of requests. Raises HandlerError where it cannot be asked."""
+    statements = [(number, it) for number, request in enumerate(requests) for it in statements_of(request)]
+    try:
+        faults = await _refused(name, target, statements)
+    except HandlerError as error:
+        raise HandlerError(error.code, f"cannot ask the database: {error}", retryable=error.retryable) from error
+    return LiveReport(len(statements), faults)
+
+
+async def _refused(
+    name: str, target: DbTarget, statements: Iterable[tuple[int, WrittenStatement]]
+) -> Sequence[LiveFault]:
+    faults: list[LiveFault] = []
     async with lone_connection(name, target) as connection:
-        for written in statements:
+        for number, written in statements:
             try:
-                faults += [(written, fault) for fault in await _faults(connection, written)]
+                told = await _faults(connection, written)
             except psycopg.OperationalError as error:
                 raise HandlerError(
                     "unreachable", f"target {name!r}: the connection was lost", retryable=True
                 ) from error
+            faults += [LiveFault(number, written.at, InvalidExpression(it, text=written.text)) for it in told]
     return faults
 
 

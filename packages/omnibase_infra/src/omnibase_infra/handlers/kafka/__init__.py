@@ -20,7 +20,7 @@ from omnibase_infra.handlers.kafka.models import (
     KafkaRequest,
     KafkaTarget,
 )
-from omnibase_infra.handlers.kafka.requests import RequestContext
+from omnibase_infra.handlers.kafka.requests import Listen, RequestContext
 from omnibase_spi import ErrorDescription, Handler, HandlerDescription, OperationDescription
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "KafkaRecord",
     "KafkaRequest",
     "KafkaTarget",
+    "Listen",
     "RequestContext",
 ]
 
