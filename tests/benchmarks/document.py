@@ -51,8 +51,10 @@ def document(here: Conditions, tables: str, footprint: str) -> str:
 _TEXT = """\
 # Benchmarks
 
-`make bench` measures what stands here; `python -m tests.benchmarks --write docs/benchmarks.md` regenerates this page,
-and `--quick` shows in a few minutes that everything still runs. All figures on this page stem from one run:
+How fast a host is, compared with hand-written loops and with other frameworks.
+
+`make bench` runs the benchmarks; `python -m tests.benchmarks --write docs/benchmarks.md` regenerates this page,
+and `--quick` shows in a few minutes that everything still runs. All figures on this page are from one run:
 
 ```text
 {conditions}
@@ -60,24 +62,24 @@ and `--quick` shows in a few minutes that everything still runs. All figures on 
 
 ## The job
 
-Everyone does the same: take a command of 450 bytes from Kafka (our envelope as JSON, 1,000 different keys), read and
-check it, build the answer (a UUID of version 5 from the command's id, correlation, causation, time), write it as JSON,
-publish it to the answer topic under the same key, and commit the offset only after the broker's delivery report: at
-least once. Producers are idempotent and wait for `acks=all`.
+All contestants do the same: take a command of 450 bytes from Kafka (our envelope as JSON, 1,000 different keys),
+parse and validate it, build the answer (a UUID of version 5 from the command's id, correlation, causation, time),
+write it as JSON, publish it to the answer topic under the same key, and commit the offset only after the broker's
+delivery report: at-least-once. Producers are idempotent and wait for `acks=all`.
 
 | Contestant | What it is |
 |---|---|
 | bare, msgspec | a hand-written, pipelined loop on confluent-kafka, with msgspec; the base of all ratios |
 | bare, pydantic | the same loop with pydantic |
 | host, N nodes | one `runtime-host` process; the commands are spread evenly over the topics of N nodes |
-| bare, traced; host, traced | each command carries a `traceparent`, which its answer carries on |
-| expressions | the host; the answer is reckoned by two CEL expressions |
-| awaits, N nodes | the host; the handler of each node awaits, and has its result in the loop's next turn |
+| bare, traced; host, traced | each command carries a `traceparent`, which its answer continues |
+| expressions | the host; the answer is computed by two CEL expressions |
+| awaits, N nodes | the host; the handler of each node awaits, and has its result in the next loop iteration |
 | awaits 20 ms | the same, one node, 20 ms later |
-| query, by hand | asyncio with confluent-kafka and psycopg's pool: one query a command, 10 connections, 256 under way |
+| query, by hand | asyncio with confluent-kafka and psycopg's pool: one query per command, 10 connections, 256 in flight |
 | query, host | the same by the handler `db`, with its defaults |
-| FastStream | its Confluent broker, a message at a time, acknowledged by hand after the publish |
-| FastStream, batches | the same by batches of up to 500, which its users write where throughput matters |
+| FastStream | its Confluent broker, one message at a time, acknowledged manually after the publish |
+| FastStream, batches | the same with batches of up to 500, which its users write for throughput |
 | FastStream, awaits | message by message, each after `asyncio.sleep(0)`, or after 20 ms |
 | FastStream, batches, 20 ms | the same by batches, whose messages all wait at the same time |
 | Quix Streams | a StreamingDataFrame from topic to topic, with its default guarantee and commit interval |
@@ -86,35 +88,35 @@ least once. Producers are idempotent and wait for `acks=all`.
 | 10 bare, pydantic | the old way by hand: ten bare loops |
 
 Topics have 4 partitions, those of the 500 nodes 1. The programs of the peers are in `tests/benchmarks/peers`, each with
-a word on how it was tuned; each has an environment of its own, with pinned versions.
+a note on its tuning; each has its own environment, with pinned versions.
 
 ## Figures
 
 Medians of the rounds; in every round each contestant runs once, alone beside the broker, in alternating order.
-Before the first, each ran once for the broker to warm up. Nobody reads answers while they are measured.
+Before the first round, each runs once to warm up the broker. No consumer reads the answers during the measurement.
 
-- `msg/s`: answers a second from a backlog. The processes are stopped (`SIGSTOP`) while it is published, so that all of
-  it waits; the rate is that of the answers after the first, by the broker's own time stamps (`LogAppendTime`).
-- `CPU us`: user and system time of the contestant's processes, a message of the backlog.
-- `p50 ms`, `p99 ms`: from before the sender's call to the broker's time stamp on the answer, at a steady 200 commands a
-  second; the stamp is in whole milliseconds, so half of one is added.
-- `idle`, `peak`: resident memory in MiB, four seconds after it is up and at its highest; processes are added up,
+- `msg/s`: answers per second from a backlog. The processes are stopped (`SIGSTOP`) while the backlog is published;
+  the rate is that of the answers after the first, by the broker's timestamps (`LogAppendTime`).
+- `CPU us`: user and system time of the contestant's processes per message of the backlog.
+- `p50 ms`, `p99 ms`: from before the sender's call to the broker's timestamp of the answer, at 200 commands a
+  second; timestamps are in whole milliseconds, so half a millisecond is added.
+- `idle`, `peak`: resident memory in MiB, four seconds after the start and at the maximum; processes are added up,
   and pages that several of them share count for each.
 - `up s`: from the start of the process until every node has answered a command that waited for it.
-- `idle%`: of one CPU, while nothing is to do. `thr`, `con`: threads, and connections to the broker, under load.
-- `others%`: what of the machine's CPU time went to processes that have nothing to do with the benchmark, while a
-  contestant was measured. The more of it, the less a rate or a latency means; CPU time suffers least.
+- `idle%`: of one CPU, without commands. `thr`, `con`: threads, and connections to the broker, under load.
+- `others%`: the share of the machine's CPU time that processes unrelated to the benchmark used while a
+  contestant was measured. The higher it is, the less a rate or a latency means; CPU time is affected least.
 
 ```text
 {tables}
 ```
 
-By rate, up to where a contestant falls behind, or the sender, a Python program beside it, has no CPU left (an open
-loop of 3 s at each rate, once):
+Latency by rate, up to the rate at which a contestant falls behind, or the sender, a Python program on the same
+machine, has no CPU left (an open loop of 3 s at each rate, once):
 
 ![Latency by rate](latency.svg)
 
-Ten nodes, idle, in the two ways:
+Ten idle nodes, in one host and in ten processes:
 
 ```text
 {footprint}
@@ -122,18 +124,19 @@ Ten nodes, idle, in the two ways:
 
 ## What is fair, and what is not
 
-- The bare loops are a lower bound and no product: one topic, no contracts, no bound on what is in flight but batches,
-  no dead letters, no order by key among concurrent work, no health, no drain at a rebalance. The host does all of that
-  for every command, and the echo does nothing else: work of a real handler makes every ratio smaller.
+- The bare loops are a lower bound and not a product: one topic, no contracts, no limits on messages in flight except
+  batches, no dead letters, no order by key among concurrent commands, no health, no drain at a rebalance. The host
+  does all of that for every command, and the echo does nothing else: the work of a real handler makes every ratio
+  smaller.
 - An echo is served inline by the host. A node that awaits something (HTTP, a database) goes through lanes and tasks:
-  that is what `awaits` shows. What it awaits takes no CPU time there, so that all of it is the host's.
+  `awaits` shows this. The awaited call takes no CPU time, so all CPU time is the host's.
 - Awaiting nodes get half of the backlog, queries a tenth: their rates do not depend on it.
-- All parse and check the same fields, each in the way of its library: the host and the base with msgspec's types, the
-  model of the peers with pydantic. The host refuses infinite numbers and unknown fields; the peers do not.
-- FastStream reads JSON into dicts first and validates these, and writes null fields and headers of its own.
-  By its design it commits for each acknowledgement, and one subscriber serves one message (or batch) at a time. Message
-  by message it is given a fortieth of the backlog: its rate does not depend on it. By batches it waits up to 10 ms for
-  more, which its latency shows, as does its CPU when idle.
+- All contestants parse and validate the same fields, each with its library: the host and the base with msgspec's
+  types, the peers with a pydantic model. The host rejects infinite numbers and unknown fields; the peers do not.
+- FastStream reads JSON into dicts first and validates these, and writes null fields and its own headers. By design it
+  commits for each acknowledgement, and one subscriber serves one message (or batch) at a time. Message by message it
+  is given a fortieth of the backlog: its rate does not depend on it. With batches it waits up to 10 ms for more,
+  which its latency shows, as does its CPU when idle.
 - Quix commits every 5 s and waits for its producer only then: that is its default, and more is repeated after a crash
   than with the others (host and bare loops: 0.5 s; FastStream: one message or batch). Its producer collects for
   librdkafka's default of 5 ms; all others send at once. It pins an older confluent-kafka.

@@ -155,7 +155,7 @@ def test_an_answer_that_does_not_fit_is_asked_for_again(llm_stand_in: LlmServer,
     assert result["usage"]["input_tokens"] == 30
     messages = llm_stand_in.asked[-1]["messages"]
     assert [it["role"] for it in messages] == ["user", "assistant", "user", "assistant", "user"]
-    assert "no JSON" in str(messages[2])
+    assert "not valid JSON" in str(messages[2])
     assert "$.n" in str(messages[4])
 
 
