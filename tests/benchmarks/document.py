@@ -76,7 +76,7 @@ delivery report: at-least-once. Producers are idempotent and wait for `acks=all`
 | expressions | the host; the answer is computed by two CEL expressions |
 | awaits, N nodes | the host; the handler of each node awaits, and has its result in the next loop iteration |
 | awaits 20 ms | the same, one node, 20 ms later |
-| query, by hand | asyncio with confluent-kafka and psycopg's pool: one query per command, 10 connections, 256 in flight |
+| query, by hand | asyncio, confluent-kafka and psycopg's pool: a query per command, 10 connections, 256 in flight |
 | query, host | the same by the handler `db`, with its defaults |
 | FastStream | its Confluent broker, one message at a time, acknowledged manually after the publish |
 | FastStream, batches | the same with batches of up to 500, which its users write for throughput |

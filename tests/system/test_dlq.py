@@ -200,7 +200,7 @@ def test_a_letter_that_was_cut_is_redriven_from_its_original_while_that_is_there
     for options in ([], ["--dry-run"]):
         done = dlq(machine, "redrive", "flaky", *options)
         assert done.returncode == 1
-        assert "not sent: it was cut short, and the original is no more at onex.app." in done.stdout
+        assert "not sent: it was truncated, and the original no longer exists at onex.app." in done.stdout
 
 
 def test_what_nobody_can_read_ends_no_verb(machine: Machine) -> None:

@@ -172,7 +172,7 @@ NOT_AS_EXPECTED = {
     "another request": (
         one(handler="[{request: {about: snow, politely: true}, result: {mood: glad}}]"),
         [
-            "handler.0.request: call 1 of the handler asks for something else\n"
+            "handler.0.request: call 1 of the handler has another request\n"
             "- about: snow\n+ about: rain\n  politely: true"
         ],
     ),
@@ -182,7 +182,7 @@ NOT_AS_EXPECTED = {
     ),
     "a call that is not scripted": (
         one(handler=f"[{BUSY}]"),
-        ["handler: call 2 of the handler is not scripted; it asked for\n+ about: rain\n+ politely: true"],
+        ["handler: call 2 of the handler is not scripted; its request is\n+ about: rain\n+ politely: true"],
     ),
     "a dead letter that is not expected": (
         one(handler="[{error: {code: broken, retryable: false}}]", expect="{error: broken}"),

@@ -129,8 +129,8 @@ WRONG = {
         "{payload: {about: rain}, key",
         "{payload: {about: 7}, key",
         [
-            '5:22: off the input schema: $.about: 7 is not of type "string"; '
-            "if it is meant, expect error: payload_invalid"
+            '5:22: the payload does not match the input schema: $.about: 7 is not of type "string"; '
+            "if intended, expect error: payload_invalid"
         ],
     ),
     "an operation that is not there": (

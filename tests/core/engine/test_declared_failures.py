@@ -280,7 +280,7 @@ def test_a_declared_failure_is_the_recorded_answer_of_its_key() -> None:
         (
             "{on: down, code: a, retryable: true}",
             "do",
-            "'retryable' is for results: which failures are tried again is said in delivery.retry; remove it",
+            "'retryable' is for results: delivery.retry says which failures are retried; remove it",
             "unused-key",
         ),
         (

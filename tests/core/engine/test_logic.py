@@ -118,7 +118,7 @@ def test_a_request_off_the_model_of_the_handler_is_the_contracts_fault() -> None
     with pytest.raises(CommandFailed) as raised:
         plan(_node(), command, now=NOW)
     assert raised.value.code == "request_invalid"
-    assert str(raised.value) == "the contract's request is off: code (payload.code): expected text"
+    assert str(raised.value) == "the contract's request is invalid: code (payload.code): expected text"
 
 
 def test_an_expression_that_fails_is_the_contracts_fault() -> None:

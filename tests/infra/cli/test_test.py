@@ -73,7 +73,7 @@ def test_a_contract_that_is_changed_fails_and_the_difference_says_how() -> None:
         "contracts/nodes/fetch-greeting.test.yaml                6 cases  2 failed",
         "",
         "  contracts/nodes/fetch-greeting.test.yaml:4: greets in the language that was asked for",
-        "    line 7: call 1 of the handler asks for something else",
+        "    line 7: call 1 of the handler has another request",
         "          path:",
         "            - greetings",
         "        -   - Ada",

@@ -162,7 +162,7 @@ def test_what_a_command_brings_is_named_by_key_and_expression(payload: dict[str,
     command = envelope("caller", {"name": "a", "q": "b", "x": "c", **payload})
     with pytest.raises(CommandFailed) as raised:
         plan(compiled, command, now=datetime(2026, 1, 1, tzinfo=UTC))
-    assert str(raised.value).partition("request is off: ")[2] == told
+    assert str(raised.value).partition("request is invalid: ")[2] == told
 
 
 def test_what_a_model_refuses_of_a_whole_request_is_told_where_all_of_it_is_written() -> None:

@@ -70,7 +70,7 @@ def test_a_group_that_rebalances_waits_for_any_other_member(state: str) -> None:
     said = wait(seen).described(5)
     assert said == (
         "it has been joining the group pool for 5 s, and waits for one or more of a at 10.0.0.7 (4 partitions), "
-        "b at 10.0.0.8 (2 partitions); what a dead member holds is not served until it is dropped, within 6 s"
+        "b at 10.0.0.8 (2 partitions); the partitions of a dead member are not served until it is removed, within 6 s"
     )
 
 

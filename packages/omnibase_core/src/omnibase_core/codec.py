@@ -26,7 +26,7 @@ _OTHER_FORMS = {
     b"\xfe\xff": "it begins with the mark of UTF-16; expected UTF-8",
 }
 """What other systems send, by its first bytes."""
-_TOO_DEEP = f"nested more than {DEPTH_MAX} levels deep, so that nobody could read it"
+_TOO_DEEP = f"nested more than {DEPTH_MAX} levels deep, which no consumer could read"
 _NO_NUMBER = "a number that JSON has not: infinite, or none at all"
 
 _decode = msgspec.json.Decoder(OnexEnvelope).decode

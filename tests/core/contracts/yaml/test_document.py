@@ -155,16 +155,16 @@ WRONG = {
     "a list as key": ("? [a]\n: x", ["1:3: found a list as a key; write a key as text"]),
     "a mapping as key": ("{a: 1}: x", ["1:1: found a mapping as a key; write a key as text"]),
     # Machinery
-    "an anchor": ("a: &x 1", [f"1:4: found the anchor &x; anchors are refused, {OUT}"]),
-    "an alias": ("a: *x", [f"1:4: found the alias *x; aliases are refused, {OUT}"]),
-    "a merge key": ("<<: {a: 1}", ["1:1: found the merge key <<; merging is refused, write the keys out"]),
-    "a tag": ("a: !x 1", ["1:4: found the tag !x; tags are refused, remove it"]),
+    "an anchor": ("a: &x 1", [f"1:4: found the anchor &x; anchors are not allowed, {OUT}"]),
+    "an alias": ("a: *x", [f"1:4: found the alias *x; aliases are not allowed, {OUT}"]),
+    "a merge key": ("<<: {a: 1}", ["1:1: found the merge key <<; merging is not allowed, write the keys out"]),
+    "a tag": ("a: !x 1", ["1:4: found the tag !x; tags are not allowed, remove it"]),
     "the tag of an object": (
         "a: !!python/object:os.system {}",
-        ["1:4: found the tag !!python/object:os.system; tags are refused, remove it"],
+        ["1:4: found the tag !!python/object:os.system; tags are not allowed, remove it"],
     ),
-    "a tag without a name": ("a: ! x", ["1:4: found the tag !; tags are refused, remove it"]),
-    "an undeclared tag": ("a: !e!x y", ["1:4: found '!e!x y', which is a tag; tags are refused, remove it"]),
+    "a tag without a name": ("a: ! x", ["1:4: found the tag !; tags are not allowed, remove it"]),
+    "an undeclared tag": ("a: !e!x y", ["1:4: found '!e!x y', which is a tag; tags are not allowed, remove it"]),
     "too deep": (
         "a: " + "[" * DEPTH_MAX + "]" * DEPTH_MAX,
         ["1:35: nested deeper than 32 levels; make it flatter"],
@@ -204,7 +204,7 @@ UNCLEAR = {
     **dict.fromkeys(("True", "TRUE"), ("only lower case is a boolean here", "true, or as text ")),
     **dict.fromkeys(("False", "FALSE"), ("only lower case is a boolean here", "false, or as text ")),
     **dict.fromkeys(("Null", "NULL", "~"), ("only null in lower case is null here", "null, or as text ")),
-    **dict.fromkeys(("<<", "="), ("YAML 1.1 gives it a meaning of its own", "")),
+    **dict.fromkeys(("<<", "="), ("it has another meaning in YAML 1.1", "")),
     **dict.fromkeys(
         ("12:30:00", "1:30", "-1:30", "01:30", "190:20:30.15"), ("YAML 1.1 reads it as a number to the base of 60", "")
     ),
@@ -257,8 +257,8 @@ def test_collects_every_fault() -> None:
         "2:13: duplicate key 'c', first in line 2; remove one of them",
         '2:16: found off: YAML 1.1 reads it as a boolean; write false, or as text "off"',
         "3:1: duplicate key 'a', first in line 1; remove one of them",
-        "3:5: found the merge key <<; merging is refused, write the keys out",
-        f"3:9: found the alias *x; aliases are refused, {OUT}",
+        "3:5: found the merge key <<; merging is not allowed, write the keys out",
+        f"3:9: found the alias *x; aliases are not allowed, {OUT}",
         "4:4: found the end of the file, expected the closing quote; close the text that starts here",
     ]
 

@@ -136,7 +136,7 @@ operations:
         ),
         (
             "    call: execute\n    request:\n      statement: delete from users\n      row: {id: integer}",
-            ["14:12: the statement gives no rows; remove 'row', or add 'returning'"],
+            ["14:12: the statement returns no rows; remove 'row', or add 'returning'"],
         ),
         (
             '    request:\n      statement: select id from users\n      row: "${ payload.row }"',

@@ -77,13 +77,13 @@ def _of_sent(path: Path, sent: Sent, found: SentRecord) -> Iterator[FailedExpect
 def _of_calls(at: Path, scripts: Sequence[ScriptedCall], requests: Sequence[Any]) -> Iterator[FailedExpectation]:
     for index, (scripted, request) in enumerate(zip(scripts, requests, strict=False)):
         if scripted.request is not None:
-            says = f"call {index + 1} of the handler asks for something else"
+            says = f"call {index + 1} of the handler has another request"
             yield from _unlike((*at, index, "request"), says, scripted.request, request, partly=True)
     for index in range(len(requests), len(scripts)):
         yield FailedExpectation((*at, index), f"call {index + 1} of the handler is scripted and was not made")
     for index in range(len(scripts), len(requests)):
         asked = [f"+ {line}" for line in written(_told(requests[index]))]
-        yield FailedExpectation(at, f"call {index + 1} of the handler is not scripted; it asked for", asked)
+        yield FailedExpectation(at, f"call {index + 1} of the handler is not scripted; its request is", asked)
 
 
 def _of_answer(at: Path, expect: Expectation, payload: Any, error: EnvelopeError | None) -> Iterator[FailedExpectation]:

@@ -65,7 +65,7 @@ class ScriptedHandler:
         record, script = self._records[call.call_id], self._scripts[call.call_id]
         record.requests.append(call.request.model_dump(mode="json", by_alias=True))
         if len(record.requests) > len(script):
-            raise HandlerError("not_scripted", "the test does not say what this call of the handler gives")
+            raise HandlerError("not_scripted", "the test has no result for this call of the handler")
         try:
             return await _played(script[len(record.requests) - 1], call, self._operations[call.operation])
         except (HandlerError, asyncio.CancelledError):

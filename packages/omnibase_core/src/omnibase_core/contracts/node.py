@@ -150,7 +150,7 @@ class ErrorRule(ContractModel):
             told = "missing key 'when', a condition on the result, or 'on', the code of a failure of the handler"
             raise InvalidValue(told, code="missing-key")
         if self.on is not None and self.retryable:
-            told = "'retryable' is for results: which failures are tried again is said in delivery.retry; remove it"
+            told = "'retryable' is for results: delivery.retry says which failures are retried; remove it"
             raise InvalidValue(told, code="unused-key")
         return self
 

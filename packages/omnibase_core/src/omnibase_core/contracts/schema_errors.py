@@ -133,7 +133,7 @@ class _Search:
                 found = True
                 yield place
         if not found and any(keyword in schema for keyword in _OF_ITS_WHOLE) and not self._fits(part):
-            yield _said(part, "it holds members that its schema does not know")
+            yield _said(part, "it has members that are not in its schema")
 
     def _of_keyword(self, part: _Part, keyword: str) -> Iterator[SchemaProblem]:
         written, value = part.schema[keyword], part.value

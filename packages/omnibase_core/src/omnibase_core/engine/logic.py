@@ -132,7 +132,7 @@ def _call(node: CompiledNode, operation: CompiledOperation, scope: Scope, envelo
     except ValidationError as error:
         written = node.contract.operations[operation.name].request
         faults = "; ".join(f"{_named(path, written)}: {told}" for path, told in refusals_of(error, asked))
-        failure = CommandFailed("request_invalid", f"the contract's request is off: {faults}")
+        failure = CommandFailed("request_invalid", f"the contract's request is invalid: {faults}")
         raise _declared_for(failure, operation, scope) from error
     called, identity = operation.call.operation, envelope.envelope_id
     facts = (node.handler_type, called, request, node.target, node.timeout_s, identity, node.name, None)

@@ -185,7 +185,7 @@ class HostedNodes:
         if not isinstance(command, OnexEnvelope):
             return command
         full = CommandRejected(
-            "host_full", "the host holds as many requests as it may; ask again later", retryable=True
+            "host_full", "the host has reached its limit of requests; try again later", retryable=True
         )
         return work.instance.give_up(work.origin, command, full)
 

@@ -151,7 +151,7 @@ class Retries:
                 if trial.place.leaving.is_set():
                     return None
                 if trial.command.expires_at is not None and trial.command.expires_at <= self.clock.now():
-                    return TargetBusy("it expired while it waited for its turn")  # Planned again, it is answered so.
+                    return TargetBusy("it expired while it waited")  # Planned again, it is answered so.
                 number = trial.attempts + 1
                 outcome = await self.instance.attempt(
                     trial.delivery, trial.command, planned, number=number, closed=trial.place.is_closed

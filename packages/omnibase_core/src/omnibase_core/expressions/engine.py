@@ -263,7 +263,7 @@ _FROM_ELSEWHERE = {
     **dict.fromkeys(("None", "nil", "undefined"), "write null; has(payload.key) tells whether a key is there"),
     **dict.fromkeys(("now", "today", "Date"), "an expression has no clock; a command was sent at envelope.timestamp"),
     **dict.fromkeys(("uuid", "uuid4", "random", "rand"), "nothing here is random; envelope.envelope_id is unique"),
-    **dict.fromkeys(("env", "secret", "secrets"), "what differs by place stands in the host contract"),
+    **dict.fromkeys(("env", "secret", "secrets"), "settings of an environment belong in the host contract"),
     **dict.fromkeys(("body", "data", "event", "input", "msg"), "what the command carries is the payload"),
 }
 """What other languages call it, or have and CEL has not, and what to write here."""

@@ -12,11 +12,11 @@ STATUS = re.compile(r"^[A-Z_]+: ")
 
 _NO_OVERLOAD_FOUND = re.compile(r"No matching overloads found : (\S+?)(?:\((.*)\))?", re.DOTALL)
 _NO_KEY = re.compile(r'Key not found in map : "(.*)"', re.DOTALL)
-_NO_OBJECT = "a key is read from a value that is not an object, such as null; ask first whether it is: ... != null"
+_NO_OBJECT = "a key is read from a value that is not an object, such as null; test it first: ... != null"
 _INTO_NOTHING = {
     **dict.fromkeys(("_[?_]", "_?._", "_[_]"), _NO_OBJECT),
-    "@in": "'in' looks into what is neither an array nor an object, such as null; ask first: ... != null",
-    "<iter_range>": "a macro goes through what is neither an array nor an object, such as null; ask first: ... != null",
+    "@in": "'in' needs an array or an object, and the value may be null; test it first: ... != null",
+    "<iter_range>": "a macro needs an array or an object, and the value may be null; test it first: ... != null",
     "<jump_condition>": "the condition is not a boolean",
 }
 """What is said of functions that look into null, or whose arguments the engine does not tell."""

@@ -99,7 +99,7 @@ class SimulatedConsumer:
     # --- A turn ---------------------------------------------------------------------------------------------------
 
     def turn(self, room: int) -> Happening | None:
-        """Do what was asked, then return what there is to tell: news first, then records."""
+        """Do what was asked, then return the information as a result: news first, then records."""
         while self._asked:
             self._asked.popleft()()
         while self.news:

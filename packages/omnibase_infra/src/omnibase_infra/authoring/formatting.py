@@ -55,7 +55,7 @@ def formatted(path: str, text: str) -> str:
     model = LANGUAGES.get(str(before.tree.get("contract")))
     result = _Printer(text, model).printed()
     if parse_document(path, result).tree != before.tree or all_comments(result) != all_comments(text):
-        raise NotFormattable(f"{path}: formatting would change what it says; it was left as it is")
+        raise NotFormattable(f"{path}: formatting would change its meaning; it was left unchanged")
     return result
 
 

@@ -43,10 +43,10 @@ ENGINE: Mapping[str, EngineError] = {
     "node_mismatch": EngineError(meaning="The command is for another node than the topic that it came by."),
     "handler_mismatch": EngineError(meaning="The command's handler type is not that of the contract.", rejected=True),
     "expired": EngineError(meaning="The command was served after its `expires_at`.", rejected=True),
-    "request_invalid": EngineError(meaning="What the contract asks of its handler is off the handler's model."),
+    "request_invalid": EngineError(meaning="The contract's request does not match the handler's model."),
     "expression_failed": EngineError(meaning="An expression of the contract could not be evaluated on this command."),
     "answer_invalid": EngineError(meaning="The answer does not fit the output schema, or is not an object."),
-    "answer_too_large": EngineError(meaning="The answer is larger than the bus takes."),
+    "answer_too_large": EngineError(meaning="The answer is larger than the bus allows."),
     "timeout": EngineError(meaning="The handler gave no result within `delivery.timeout_s`.", retryable=True),
     "idempotency_key_invalid": EngineError(meaning="The key of `idempotency` came to be neither text nor a number."),
     "recorded_answer_unreadable": EngineError(meaning="What the store has for this key is not an answer."),
@@ -57,7 +57,7 @@ ENGINE: Mapping[str, EngineError] = {
         meaning="A header of the command cannot be read, such as a name that is not UTF-8."
     ),
     "unknown_node": EngineError(meaning="No host of the pool has the node any more.", retryable=True),
-    "host_full": EngineError(meaning="The host holds as many requests as it may.", rejected=True, retryable=True),
+    "host_full": EngineError(meaning="The host has reached its limit of requests.", rejected=True, retryable=True),
 }
 
 

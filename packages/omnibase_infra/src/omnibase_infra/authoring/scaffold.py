@@ -196,7 +196,7 @@ def _answered_case(node: CompiledNode, played: Document | None) -> Iterator[Docu
 def _failed_case(node: CompiledNode, handler: HandlerDescription) -> Document:
     code = next(iter(handler.errors), "unavailable")
     return {
-        "name": "a failure of the handler is told, and kept as a dead letter",
+        "name": "a failure of the handler is reported, and becomes a dead letter",
         "given": {"payload": _example(node)},
         "handler": [{"error": {"code": code, "retryable": False}}],
         "expect": {"error": code, "dead_letter": True},
@@ -209,7 +209,7 @@ def _example(node: CompiledNode) -> Any:
 
 def _refused_case() -> Document:
     return {
-        "name": "a payload off its schema is refused",
+        "name": "a payload that does not match its schema is rejected",
         "given": {"payload": {"surprise": True}},
         "expect": {"error": "payload_invalid"},
     }

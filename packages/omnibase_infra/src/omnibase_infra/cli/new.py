@@ -66,8 +66,8 @@ def node(name: str, *, kind: str, handler: str | None, target: str | None, folde
     _check_name(name, "NAME")
     known = catalog().handlers
     if kind == NodeKind.COMPUTE.value:
-        _refuse(handler is not None, "--handler is for --kind effect; a compute node asks nobody")
-        _refuse(target is not None, "--target is for --kind effect; a compute node asks nobody")
+        _refuse(handler is not None, "--handler is for --kind effect; a compute node has no handler")
+        _refuse(target is not None, "--target is for --kind effect; a compute node has no handler")
         made = compute_node(name)
     else:
         made = _effect(name, _handler(handler or "local", known), target)

@@ -47,7 +47,7 @@ ALLOWED = frozenset(_ALLOWED.split())
 
 _DAY_MS = 86_400_000
 _LATENCY = "every answer waits so long"
-_SILENCE = "for so long the host would stand still"
+_SILENCE = "for that long the host would be blocked"
 
 BOUNDED: Mapping[str, tuple[int, int, str]] = {
     "coordinator.query.interval.ms": (1_000, 600_000, _SILENCE),
@@ -117,7 +117,7 @@ REFUSED: Mapping[str, str] = {
     "acks": "it is always all",
     "request.required.acks": "it is always all",
     "enable.idempotence": "it is always on",
-    "enable.gapless.guarantee": "one answer that the broker refuses would end the host",
+    "enable.gapless.guarantee": "one answer that the broker rejects would end the host",
     "max.in.flight": "it is always five: more of them would put answers out of order or repeat them",
     "max.in.flight.requests.per.connection": "it is always five: more of them would put answers out of order",
     "retries": _RETRIES,

@@ -144,7 +144,7 @@ class GroupWait:
         whom = self.view.named if len(self.view.others) == 1 else f"one or more of {self.view.named}"
         remaining_max_s = self.remaining_max_s(now_s)
         when = "when the broker ends its session" if remaining_max_s is None else f"within {remaining_max_s:.0f} s"
-        return f", and waits for {whom}; what a dead member holds is not served until it is dropped, {when}"
+        return f", and waits for {whom}; the partitions of a dead member are not served until it is removed, {when}"
 
 
 class GroupWatch:

@@ -134,16 +134,16 @@ class Redrive:
     def original(self, letter: DeadLetter) -> Delivery:
         """Fetch the original of a letter that was cut short. Raises NotRedrivable when it is there no more."""
         if letter.source is None:
-            raise NotRedrivable("it was cut short and does not say where it came from")
+            raise NotRedrivable("it was truncated and has no original topic")
         partition, offset = letter.source
         where = f"{partition.topic} partition {partition.number} offset {offset}"
         begin, end = self._there().get(partition.number, (0, 0))
         found = self._source.read({partition.number: (offset, offset + 1)}) if begin <= offset < end else iter(())
         original = next(found, None)
         if original is None or original.offset != offset:
-            raise NotRedrivable(f"it was cut short, and the original is no more at {where} (retention)")
+            raise NotRedrivable(f"it was truncated, and the original no longer exists at {where} (retention)")
         if sha256(original.value or b"").hexdigest().encode() != letter.facts.get("sha256"):
-            raise NotRedrivable(f"it was cut short, and what is at {where} is not the original: its sha256 differs")
+            raise NotRedrivable(f"it was truncated, and the message at {where} is not the original: its sha256 differs")
         return original
 
     def run(self, letters: Iterable[DeadLetter], *, limit: int | None) -> Iterator[RedriveOutcome]:
@@ -179,7 +179,7 @@ class Redrive:
         while self._outcomes:
             yield self._outcomes.popleft()
         if self._lost is not None and not self._under_way:
-            raise BusError(f"Kafka at {self._address}: {self._lost}; a second run goes on from here")
+            raise BusError(f"Kafka at {self._address}: {self._lost}; a second run continues from here")
 
     def _send(self, resend: Resend) -> None:
         self._under_way[resend.letter.place] = size_of(resend.message)

@@ -100,7 +100,7 @@ def oddity_of(value: str) -> str | None:
     if value.strip("\r\n") != value:
         return "it begins or ends with a line end besides the last one of its file; remove it"
     if value.strip() != value:
-        return "it begins or ends with a blank; remove it unless it is meant"
+        return "it begins or ends with a space; remove it unless it is intended"
     return None
 
 

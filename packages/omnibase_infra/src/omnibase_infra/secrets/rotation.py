@@ -66,7 +66,7 @@ class Rotation:
     @property
     def upkeep(self) -> Mapping[str, Upkeep]:
         """How each thing is that was opened with secrets."""
-        why = "its secrets have changed; it takes the new ones when the host starts again"
+        why = "its secrets have changed; restart the host to use the new ones"
         fixed = {name: Upkeep(reopened=0, stale=why if name in self._outdated else None) for name in self._fixed}
         return {**fixed, **{name: Upkeep(reopened=it.reopened, stale=it.stale) for name, it in self._kept.items()}}
 

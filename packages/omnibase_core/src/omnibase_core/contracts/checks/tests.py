@@ -103,7 +103,10 @@ class _Checker:
     def _payload(self, at: Path, sent: Sent, operation: CompiledOperation) -> Iterator[Problem]:
         if sent.expect.code != "payload_invalid":
             for fault in operation.input.faults(sent.given.payload):
-                yield self._fault(at, f"off the input schema: {fault}; if it is meant, expect error: payload_invalid")
+                yield self._fault(
+                    at,
+                    f"the payload does not match the input schema: {fault}; if intended, expect error: payload_invalid",
+                )
 
     def _handler(self, at: Path, sent: Sent, operation: CompiledOperation) -> Iterator[Problem]:
         handler_type = self.node.handler_type

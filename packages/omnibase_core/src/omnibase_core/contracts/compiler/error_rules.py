@@ -50,7 +50,7 @@ def misfits_of_rules(
 
 def misfits_of_rules_without_handler(rules: Sequence[ErrorRule], at: Path) -> Iterator[TypeProblem]:
     """Find rules for failures in a compute node: it asks no handler, and its function can say itself what is wrong."""
-    told = "a compute node asks no handler that could fail; its function raises CommandRejected instead"
+    told = "a compute node has no handler that could fail; its function raises CommandRejected instead"
     for index, rule in enumerate(rules):
         if rule.on is not None:
             yield TypeProblem(at=(*at, index, "on"), message=told, code="unused-key", key=True)

@@ -182,7 +182,7 @@ class _Reader:
     def value(self, event: yaml.Event, at: Path) -> Any:
         self.values[at] = self._place(event)
         if isinstance(event, yaml.AliasEvent):
-            alias = f"found the alias *{shortened(str(event.anchor))}; aliases are refused, {_WRITE_OUT}"
+            alias = f"found the alias *{shortened(str(event.anchor))}; aliases are not allowed, {_WRITE_OUT}"
             self._fault(event, alias, code="yaml-alias")
             return None
         self._refuse_properties(event)
@@ -240,11 +240,11 @@ class _Reader:
 
     def _refuse_properties(self, event: Any) -> None:
         if event.anchor is not None:
-            anchor = f"found the anchor &{shortened(event.anchor)}; anchors are refused, {_WRITE_OUT}"
+            anchor = f"found the anchor &{shortened(event.anchor)}; anchors are not allowed, {_WRITE_OUT}"
             self._fault(event, anchor, code="yaml-alias", word=True)
         if event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
-            told = f"found the tag {shortened(tag)}; tags are refused, remove it"
+            told = f"found the tag {shortened(tag)}; tags are not allowed, remove it"
             self._fault(event, told, code="yaml-tag", word=True)
 
     def _fault(self, event: yaml.Event, message: str, code: ProblemCode, *, word: bool = False) -> None:
@@ -290,7 +290,7 @@ def _is_of_the_language(word: str, at: Path) -> bool:
 
 def _fault_of_key(word: str) -> tuple[str, ProblemCode]:
     if word == "<<":
-        return "found the merge key <<; merging is refused, write the keys out", "yaml-alias"
+        return "found the merge key <<; merging is not allowed, write the keys out", "yaml-alias"
     if not word:
         return "found no key; write its name before the colon", "bad-key"
     quoted = f'"{shortened(word)}"'

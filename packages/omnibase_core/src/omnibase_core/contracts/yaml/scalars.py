@@ -39,7 +39,7 @@ _MISREAD = tuple(
         (r"(?i:true)", "only lower case is a boolean here", "true, or as text "),
         (r"(?i:false)", "only lower case is a boolean here", "false, or as text "),
         (r"(?i:null)|~", "only null in lower case is null here", "null, or as text "),
-        (r"<<|=", "YAML 1.1 gives it a meaning of its own", ""),
+        (r"<<|=", "it has another meaning in YAML 1.1", ""),
         (r"[-+]?\d[\d_]*(?::[0-5]?\d)+(?:\.[\d_]*)?", "YAML 1.1 reads it as a number to the base of 60", ""),
         (rf"\d{{4}}-\d\d?-\d\d?(?:{_TIME})?", "YAML 1.1 reads it as a time", ""),
         (r"[-+]?\.(?i:inf|nan)", _NO_NUMBER, "a finite number, or as text "),

@@ -139,7 +139,7 @@ _SYNTAX_WORDING = {
     "found unexpected end of stream": ("expected the closing quote", "close the text that starts here"),
     "found unknown escape character": ("which double quotes do not know", r"write \\ for \, or use single quotes"),
     "found invalid Unicode character escape code": ("which is not a character", "write the character itself"),
-    "found undefined tag handle": ("which is a tag", "tags are refused, remove it"),
+    "found undefined tag handle": ("which is a tag", "tags are not allowed, remove it"),
 }
 """What libyaml reports, as what was expected and what to write."""
 

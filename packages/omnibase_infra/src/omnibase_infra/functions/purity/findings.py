@@ -33,13 +33,13 @@ ADVICE = {
     Impurity.IDENTITY: "it differs from process to process: compare values, or use hashlib",
     Impurity.IMPORT: "import at the top of the module",
     Impurity.IO: "I/O belongs in a handler: let an effect node do it and send its result to this one",
-    Impurity.LOG: "the host logs each command: return what there is to tell",
+    Impurity.LOG: "the host logs each command: return the information as a result",
     Impurity.ORDER: "the order of a set differs from process to process: write sorted(...)",
     Impurity.PROCESS: "a function computes by itself: the host runs commands side by side",
     Impurity.RANDOMNESS: "randomness is an input: take a seed, for random.Random(seed), or derive ids by uuid5",
     Impurity.STATE: "what one call leaves behind the next one sees: build the value inside the function and return it",
     Impurity.UNKNOWN: "it is not known to be pure: do without it, or have it read, by its package in the host's "
-    "logic_packages (what is written in C is then taken at your word)",
+    "logic_packages (its C code is then trusted)",
     Impurity.UNREADABLE: "what cannot be read cannot be checked: define the function in a file, with def",
 }
 """What to do about each."""

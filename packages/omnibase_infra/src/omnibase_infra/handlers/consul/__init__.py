@@ -70,7 +70,7 @@ class ConsulHandlerFactory:
             "no_leader": ErrorDescription("The agent has no cluster that could answer just now.", retryable=True),
             "server_busy": ErrorDescription("The agent has too much to do.", retryable=True),
             "server_failed": ErrorDescription("The agent could not do it.", retryable=_IF_SAFE),
-            "request_refused": ErrorDescription("The agent says that it was asked wrongly."),
+            "request_refused": ErrorDescription("The agent rejects the request as invalid."),
             "unreachable": ErrorDescription(
                 "There was no connection to the agent, or it broke off.", retryable=_IF_SAFE
             ),

@@ -162,4 +162,6 @@ async def _stepped(step: Step, transaction: DbTransaction, target: DbTarget, *, 
 
 
 def _too_large(limit: str) -> HandlerError:
-    return HandlerError("result_too_large", f"the result is over {limit}; nothing was done: ask for less, by 'limit'")
+    return HandlerError(
+        "result_too_large", f"the result is over {limit}; nothing was done: read fewer rows, with 'limit'"
+    )

@@ -65,7 +65,7 @@ def failure_of(
             return HandlerError(
                 "connection_lost", f"{where}: the connection was lost; nothing was done", retryable=True
             )
-        return HandlerError("database_error", f"{where}: {type(error).__name__}: psycopg refused what was asked")
+        return HandlerError("database_error", f"{where}: {type(error).__name__}: psycopg rejected the statement")
     code, retryable = _code(error, state)
     if code in ("timeout", "lock_timeout"):
         where = f"{where}: not done within {timeout_s:g} s"

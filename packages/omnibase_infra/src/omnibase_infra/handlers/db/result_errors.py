@@ -52,10 +52,10 @@ ERRORS: Mapping[str, ErrorDescription] = {
     "exclusion_violation": ErrorDescription("A row excludes another that is there."),
     "constraint_violation": ErrorDescription("A row breaks a constraint."),
     "data_invalid": ErrorDescription("A value is none of the type that its place in the statement needs."),
-    "statement_invalid": ErrorDescription("The database refuses the statement: it does not fit its tables."),
+    "statement_invalid": ErrorDescription("The database rejects the statement: it does not match its tables."),
     "read_only": ErrorDescription("A statement that may only read would write."),
     "access_denied": ErrorDescription("The host's user may not do this."),
-    "raised": ErrorDescription("A function or a trigger of the database refuses it."),
+    "raised": ErrorDescription("A function or a trigger of the database rejects it."),
     "rows_unexpected": ErrorDescription(
         "A statement touched another number of rows than `expect_rows` says; nothing was done."
     ),

@@ -58,7 +58,7 @@ def shape_faults(written: Any, statement: Statement) -> Iterator[tuple[tuple[str
             known = ", ".join(get_args(JsonType))
             yield (column,), f"found {types!r}, expected a type of JSON or a list of such: {known}"
     if not statement.returns_rows:
-        yield (), "the statement gives no rows; remove 'row', or add 'returning'"
+        yield (), "the statement returns no rows; remove 'row', or add 'returning'"
     elif statement.columns is None:
         yield (), "the statement does not tell its columns: write them out in place of *, and name each by 'as'"
     else:

@@ -242,7 +242,7 @@ def _advice(written: str, place: int) -> str:
     if before := _IN.search(written, max(0, place - 100), place):
         compared = "<> all" if before["not"] else "= any"
         return f"; for a list write {compared}(%({name})s::bigint[]), or the type that its items have, in place of in"
-    return "; a placeholder stands for a value, and for no name of a table or a column: write that out"
+    return "; a placeholder stands for a value, not for the name of a table or a column: write the name out"
 
 
 def _characters(text: str, byte: int) -> int:

@@ -60,7 +60,7 @@ class HttpHandlerFactory:
                 "The reply's body is larger than the target's `response_bytes_max`."
             ),
             "invalid_response": ErrorDescription(
-                "The reply's body cannot be unpacked, or is not the JSON that it says it is."
+                "The reply's body cannot be unpacked, or is not the JSON that its content type claims."
             ),
             "request_invalid": ErrorDescription("The request has no form in HTTP, or replaces a header of the target."),
             "host_not_allowed": ErrorDescription("The request names a host that the target does not allow."),
@@ -72,7 +72,7 @@ class HttpHandlerFactory:
             ),
             "page_refused": ErrorDescription("The address of the next page leads out of the target."),
             "token_refused": ErrorDescription(
-                "The token server gives no token: perhaps the secret of `auth` is being changed.",
+                "The token server returns no token: perhaps the secret of `auth` is being changed.",
                 retryable="where another secret may cure it",
             ),
             "token_unavailable": ErrorDescription("The token server could not answer.", retryable=True),

@@ -37,18 +37,18 @@ __all__ = [
 
 _ERRORS = {
     "timeout": ErrorDescription("The broker did not acknowledge the record in time.", retryable=True),
-    "message_too_large": ErrorDescription("The record is larger than the bus, or its topic, takes."),
+    "message_too_large": ErrorDescription("The record is larger than the bus, or its topic, allows."),
     "unknown_topic": ErrorDescription(
         "The broker has no such topic; for a request: no host of that pool has `requests: true`."
     ),
     "not_authorised": ErrorDescription("The host may not write to the topic."),
-    "publish_refused": ErrorDescription("The broker refused the record for another reason."),
+    "publish_refused": ErrorDescription("The broker rejected the record for another reason."),
     "topic_not_allowed": ErrorDescription("The request names a topic that is not among the target's."),
 }
 _ERRORS_OF_REQUESTS = {
-    "no_answer": ErrorDescription("The node that was asked did not answer in time.", retryable=True),
-    "request_failed": ErrorDescription("The node that was asked failed, and may succeed later.", retryable=True),
-    "request_refused": ErrorDescription("The node that was asked answered with an error for good."),
+    "no_answer": ErrorDescription("The requested node did not answer in time.", retryable=True),
+    "request_failed": ErrorDescription("The requested node failed, and may succeed later.", retryable=True),
+    "request_refused": ErrorDescription("The requested node answered with a permanent error."),
     "too_deep": ErrorDescription("More nodes than eight would wait for one another in a row."),
 }
 

@@ -52,7 +52,7 @@ class KafkaHandler:
         except TimeoutError as error:
             raise unanswered(request, call.timeout_s) from error
         except PublishFailed as error:
-            hint = "; does the contract of its host say requests: true?" if error.code == "unknown_topic" else ""
+            hint = "; does its host contract have requests: true?" if error.code == "unknown_topic" else ""
             raise HandlerError(error.code, f"node {target.node}: {error}{hint}") from error
         return answer.model_dump(mode="json")
 

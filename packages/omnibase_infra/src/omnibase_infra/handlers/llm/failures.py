@@ -29,7 +29,7 @@ ERRORS: Mapping[str, ErrorDescription] = {
     "unauthorized": ErrorDescription("The server does not take the API key, or not for this."),
     "refused": ErrorDescription("The server does not take the request."),
     "response_too_large": ErrorDescription("The answer is larger than the target's `answer_bytes_max`."),
-    "output_invalid": ErrorDescription("The model gave no answer that fits the schema, however often it was asked."),
+    "output_invalid": ErrorDescription("The model returned no answer that matches the schema in any attempt."),
     "over_budget": ErrorDescription(
         "What the host contract lets be spent in a window is spent, or reserved for calls under way."
     ),

@@ -80,7 +80,7 @@ def faults_of_chat(written: Any) -> Iterable[tuple[Path, InvalidExpression]]:
     yield from _faults_of_schemas(written)
     messages = written.get("messages", [])
     if not isinstance(messages, Sequence) or isinstance(messages, str):
-        yield ("messages",), _not_fixed("'messages'", "what was said before belongs into 'conversation'")
+        yield ("messages",), _not_fixed("'messages'", "earlier turns belong in 'conversation'")
         return
     for index, message in enumerate(messages):
         yield from _faults_of_message(message, ("messages", index))

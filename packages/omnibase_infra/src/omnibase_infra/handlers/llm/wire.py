@@ -171,7 +171,9 @@ class _Wire(httpx2.AsyncBaseTransport):
         if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
             await reply.aclose()
             # A few bytes could unfold to a few gigabytes.
-            raise HandlerError("protocol_error", "the reply is packed, and was asked for as it is", retryable=True)
+            raise HandlerError(
+                "protocol_error", "the response is compressed, though the request did not accept that", retryable=True
+            )
         return httpx2.Response(response.status_code, headers=headers, stream=reply, extensions=response.extensions)
 
     async def aclose(self) -> None:

@@ -34,7 +34,7 @@ _ERRORS = {
     "credentials_refused": ErrorDescription("The host's token, or its login, is not in force.", retryable=True),
     "unavailable": ErrorDescription("The server is sealed, a standby, or overloaded.", retryable=_IF_SAFE),
     "refused": ErrorDescription(
-        "The server refuses the request, such as for a namespace or a mount that is not there."
+        "The server rejects the request, for example because a namespace or a mount does not exist."
     ),
     "unreachable": ErrorDescription("There was no connection, or it broke off.", retryable=_IF_SAFE),
     "timeout": ErrorDescription("There was no reply in time.", retryable=_IF_SAFE),
