@@ -250,7 +250,7 @@ TOLD = {
     "select '%(a)s' as a": (A, told("bad-request", "%(a)s", "stands in quotes", "without quotes")),
     "select now() - interval '%(a)s days' as a": (A, told("bad-request", "%(a)s", "stands in quotes")),
     "select 1 as a -- %(a)s": (A, told("bad-request", "%(a)s", "in a comment")),
-    "select * from %(a)s": (A, told("bad-request", "%(a)s", "for no name of a table", "write that out")),
+    "select * from %(a)s": (A, told("bad-request", "%(a)s", "not for the name of a table", "write the name out")),
     "select 1 as b where 1 in %(a)s": (A, told("bad-request", "%(a)s", "= any(%(a)s::bigint[])", "in place of in")),
     "select ${ payload.a } as a": ("{}", told("bad-request", "|", "is fixed by its contract", "%(name)s")),
     "select %(a)s::int as a, %(b)s::int as b": (A, told("bad-request", "{", "nothing is bound to %(b)s")),

@@ -174,7 +174,7 @@ def test_the_line_end_of_a_file_is_no_part_of_the_secret(end: bytes, tmp_path: P
 ODD = {
     "two line ends": ("tok-0123456789\n\n", "it begins or ends with a line end"),
     "a byte order mark": ("\ufefftok-0123456789\n", "it begins with a byte order mark"),
-    "blanks": (" tok-0123456789 \n", "it begins or ends with a blank"),
+    "blanks": (" tok-0123456789 \n", "it begins or ends with a space"),
 }
 
 

@@ -119,7 +119,7 @@ def test_has_takes_no_key_in_brackets(text: str) -> None:
 )  # fmt: skip  # a table of one line for each would be a page
 def test_a_null_that_no_schema_tells_of_fails_in_plain_words(text: str) -> None:
     """Without a schema a command may bring one."""
-    with pytest.raises(ExpressionFailed, match="such as null; ask first"):
+    with pytest.raises(ExpressionFailed, match="test it first"):
         value(text, {"a": None}, ANYTHING)
 
 

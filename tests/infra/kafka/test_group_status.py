@@ -105,7 +105,7 @@ def test_a_rebalance_is_said_otherwise_by_a_host_that_serves() -> None:
     seen = GroupView("preparing rebalance", dealing=True, others={"a at 10.0.0.7": 1})
     assert wait(seen, owned=3).described(8) == (
         "the group pool has been rebalancing for 8 s, and waits for a at 10.0.0.7 (1 partition); "
-        "what a dead member holds is not served until it is dropped, within 3 s"
+        "the partitions of a dead member are not served until it is removed, within 3 s"
     )
 
 

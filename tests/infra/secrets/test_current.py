@@ -19,7 +19,7 @@ from omnibase_infra.secrets.redaction import Redactor
         ("s3cret value", "s3cret value", None),
         ("s3cret-value\n\n", "s3cret-value\n", "it begins or ends with a line end besides the last one"),
         ("\ufeffs3cret-value", "\ufeffs3cret-value", "it begins with a byte order mark"),
-        (" s3cret-value ", " s3cret-value ", "it begins or ends with a blank"),
+        (" s3cret-value ", " s3cret-value ", "it begins or ends with a space"),
     ],
 )
 def test_what_was_hardly_meant_is_told(tmp_path: Path, kept: str, value: str, odd: str | None) -> None:

@@ -283,7 +283,7 @@ def test_a_cast_says_how_a_value_is_written(cast: str, form: str) -> None:
         ("select :name as a", "found :name, expected a placeholder by name: %(name)s"),
         ("select id from t where id in %(ids)s", "for a list write = any(%(ids)s::bigint[])"),
         ("select id from t where id not IN %(ids)s", "for a list write <> all(%(ids)s::bigint[])"),
-        ("select id from %(t)s", "a placeholder stands for a value, and for no name of a table or a column"),
+        ("select id from %(t)s", "a placeholder stands for a value, not for the name of a table or a column"),
         ("select id from t where id = any(%(ids)s)", "%(ids)s::bigint[] or %(ids)s::text[]"),
         ("select id from t where id <> all(%(ids)s)", "%(ids)s::bigint[] or %(ids)s::text[]"),
     ],
