@@ -174,7 +174,7 @@ def test_check_checks_tests_too() -> None:
         done = CliRunner().invoke(main, ["check", path])
         assert done.exit_code == 1
         assert f"{GREETING}.test.yaml:54:22: " in done.stdout
-        assert "if it is meant, expect error: payload_invalid" in done.stdout
+        assert "if intended, expect error: payload_invalid" in " ".join(done.stdout.split())
 
 
 def test_a_faulty_host_is_no_hindrance_to_the_tests_of_nodes() -> None:
