@@ -138,7 +138,7 @@ WRONG = {
         "{operation: asc, payload: {about: rain}, key",
         [
             "5:24: node 'seer' has no operation 'asc'; did you mean 'ask'? "
-            "or, if it is meant, expect error: unknown_operation"
+            "or, if intended, expect error: unknown_operation"
         ],
     ),
     "a request of nobody's": (
@@ -245,7 +245,7 @@ def test_a_node_with_two_operations_needs_one_to_be_named() -> None:
     """Unless its being missing is what is tested."""
     assert of_echo("{name: it, given: {payload: {}}, expect: {answer: {}}}") == [
         "t.test.yaml:4:23: missing key 'operation'; expected one of: echo, twice; "
-        "or, if it is meant, expect error: operation_missing"
+        "or, if intended, expect error: operation_missing"
     ]
     assert of_echo("{name: it, given: {payload: {}}, expect: {error: operation_missing}}") == []
 

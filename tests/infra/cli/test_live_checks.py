@@ -106,7 +106,7 @@ def test_a_database_that_is_away_is_an_error(tmp_path: Path, monkeypatch: pytest
     """Nothing was proved, and that is said; the password is not."""
     done = _check(tmp_path, "127.0.0.1:1/users", node=NODE.read_text(), monkeypatch=monkeypatch)
     assert done.exit_code == 1
-    assert done.stderr.startswith("error: unreachable: check --live cannot query the database: target 'users-db':")
+    assert done.stderr.startswith("error: unreachable: check --live cannot ask the database: target 'users-db':")
     assert PASSWORD not in done.output
 
 

@@ -77,7 +77,7 @@ class PluggedBus:
         return self._bus.publish(messages)
 
     def commit(self, offsets: Mapping[Partition, int], /) -> None:
-        """Note the offsets."""
+        """Record the offsets."""
         self._bus.commit(offsets)
 
     def transact(self, messages: Sequence[Message], offsets: Mapping[Partition, int], /) -> Published:

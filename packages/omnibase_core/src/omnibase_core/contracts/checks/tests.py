@@ -91,7 +91,7 @@ class _Checker:
         code = "operation_missing" if found is None else "unknown_operation"
         if sent.expect.code == code:
             return
-        meant = f"or, if it is meant, expect error: {code}"
+        meant = f"or, if intended, expect error: {code}"
         if found is None:
             yield self._fault(at, f"missing key 'operation'; expected one of: {', '.join(known)}; {meant}")
         else:
