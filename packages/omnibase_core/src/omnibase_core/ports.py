@@ -186,6 +186,7 @@ class Partition(NamedTuple):
 
 
 Headers = Sequence[tuple[str, bytes | None]]
+"""A message's headers, in their order; a name may occur more than once."""
 
 
 class Delivery(NamedTuple):
@@ -258,6 +259,7 @@ class Rewound:
 
 
 Happening = Batch | Assigned | Revoked | Rewound
+"""What a bus yields: messages, and changes of what is assigned to the host."""
 
 
 @dataclass(frozen=True, slots=True)
