@@ -1,4 +1,4 @@
-# Everything that a developer or CI runs. `make demo` and `make test` need Python 3.11, make, Java 17 and Maven.
+# Everything that a developer or CI runs. `make demo` needs Python 3.11 and make, `make test` Java 17 and Maven, too.
 export UV_PYTHON_DOWNLOADS := never
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)

@@ -142,7 +142,7 @@ Ten idle nodes, in one host and in ten processes:
   librdkafka's default of 5 ms; all others send at once. It pins an older confluent-kafka.
 - The nodes of the 100 and the 500 have topics of their own, so that their requests to the broker carry less each, and
   the broker has more to do for every message: part of what these rows lose is the broker's time, not the host's CPU.
-  Their `up s` holds the subscription to all topics.
+  Their `up s` includes the subscription to all topics.
 - Where `others%` is not near nothing, the machine was shared while it was measured. The ranges then say more than the
   medians: differences that are smaller than a range are none. Compare `CPU us` first.
 - Sender, broker and contestant share the CPUs named above. Latencies hold the broker and the measuring client, and
