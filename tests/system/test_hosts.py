@@ -39,7 +39,7 @@ def test_an_echo_goes_through_kafka_and_back(machine: Machine) -> None:
     assert (nobody.returncode, nobody.stdout, nobody.stderr) == (
         3,
         "",
-        "error: no answer from 'echo' within 1 s; it may still be served\n",
+        "error: no answer from 'echo' within 1 s; the command expires if no host has started it\n",
     )
 
 

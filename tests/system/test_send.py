@@ -77,7 +77,7 @@ def test_a_command_that_nobody_answers_may_still_be_served(tmp_path: Path, uniqu
     with _machine(tmp_path, unique_slug, freezes_at=None) as (machine, _):
         done = machine.call("send", "echo", *_options(machine), within_s=_TIMEOUT_S + _SLACK_S)
         assert done.returncode == 3
-        assert done.stderr == "error: no answer from 'echo' within 3 s; it may still be served\n"
+        assert done.stderr == "error: no answer from 'echo' within 3 s; the command expires if no host has started it\n"
 
 
 def _options(machine: Machine) -> list[str]:

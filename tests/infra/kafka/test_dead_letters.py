@@ -173,7 +173,7 @@ REFUSED: list[tuple[Callable[[Bench], None], str]] = [
         "it came from onex.app.dev.acme.cmd.node.echo.v0",
     ),
     (lambda it: it.write(headers=[("onex-redrive", b"5")]), "it was redriven 5 times, the limit is 5"),
-    (lambda it: it.write(7, value=b"x" * 9000, bytes_max=5000), "the original is no more at "),
+    (lambda it: it.write(7, value=b"x" * 9000, bytes_max=5000), "the original no longer exists at "),
     (lambda it: it.write(0, value=b"x" * 9000, bytes_max=5000), "is not the original: its sha256 differs"),
 ]
 

@@ -51,8 +51,9 @@ class Sender:
     def __init__(self, settings: KafkaSettings, *, name: str, troubles: Troubles) -> None:
         """Connect in the background; `name` is the client id."""
         config = {**settings.producer(client_id=name), "message.timeout.ms": _DELIVERY_MS}
-        self._publisher = KafkaProducer(config, on_error=troubles.note)
+        self._publisher = KafkaProducer(config, on_error=self._failed)
         self._troubles = troubles
+        self._failures = 0
         self._under_way = 0
 
     async def send(self, message: Message, *, until_s: float) -> None:
@@ -60,7 +61,7 @@ class Sender:
 
         Raises CommandNotSent and CommandUncertain when it has not by then, BusError where it refuses the message.
         """
-        errors_before = self._troubles.count
+        errors_before, failures_before = self._troubles.count, self._failures
         published = self._publisher.publish([message])
         self._under_way += 1
         try:
@@ -82,11 +83,16 @@ class Sender:
             return
         error = refusals[0].error
         # A request that failed puts its message back into the queue: only without any failure it has never left it.
-        if error.code == WITHDRAWN and self._troubles.count == errors_before:
+        if error.code == WITHDRAWN and self._failures == failures_before:
             raise CommandNotSent(f"{self._not_taken(errors_before)}; the command was not sent")
         if error.code in {WITHDRAWN, UNCERTAIN}:
             raise self._uncertain(errors_before)
         raise BusError(f"{self._troubles.said_since(errors_before)}: {error}") from error
+
+    def _failed(self, error: KafkaError) -> None:
+        """Count an error of the producer itself: the consumer's say nothing of what became of a command."""
+        self._failures += 1
+        self._troubles.note(error)
 
     async def close(self) -> None:
         """Disconnect, without waiting for a broker that does not answer."""
