@@ -106,10 +106,10 @@ class Field:
             self.peer("FastStream", "faststream_each", "faststream", share=0.025),
             self.peer("FastStream, batches", "faststream_batch", "faststream"),
             self.peer("FastStream, awaits", "faststream_each", "faststream", share=0.025, more=["0"]),
-            self.peer("FastStream, awaits 20 ms", "faststream_each", "faststream", share=0.005, more=["0.02"]),
-            self.peer("FastStream, batches, 20 ms", "faststream_batch", "faststream", share=0.5, more=["0.02"]),
+            self.peer("FastStream, 20 ms", "faststream_each", "faststream", share=0.005, more=["0.02"]),
+            self.peer("batches, 20 ms", "faststream_batch", "faststream", share=0.5, more=["0.02"]),
             self.peer("Quix Streams", "quix", "quix"),
-            self.peer("Quix Streams, waits 20 ms", "quix", "quix", share=0.005, more=["0.02"]),
+            self.peer("Quix, 20 ms", "quix", "quix", share=0.005, more=["0.02"]),
             self.hosts("10 hosts of 1 node", 10),
             self.peer("10 bare, pydantic", "bare_pydantic", "bare-pydantic", count=10),
         ]

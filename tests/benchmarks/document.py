@@ -80,10 +80,10 @@ delivery report: at-least-once. Producers are idempotent and wait for `acks=all`
 | query, host | the same by the handler `db`, with its defaults |
 | FastStream | its Confluent broker, one message at a time, acknowledged manually after the publish |
 | FastStream, batches | the same with batches of up to 500, which its users write for throughput |
-| FastStream, awaits | message by message, each after `asyncio.sleep(0)`, or after 20 ms |
-| FastStream, batches, 20 ms | the same by batches, whose messages all wait at the same time |
+| FastStream, awaits; 20 ms | message by message, each after `asyncio.sleep(0)`, or after 20 ms |
+| batches, 20 ms | the same by batches, whose messages all wait at the same time |
 | Quix Streams | a StreamingDataFrame from topic to topic, with its default guarantee and commit interval |
-| Quix Streams, waits 20 ms | the same; its functions are not asynchronous, so that each waits by itself |
+| Quix, 20 ms | the same; its functions are not asynchronous, so that each waits by itself |
 | 10 hosts of 1 node | the old way: a process for each node, here with our own host |
 | 10 bare, pydantic | the old way by hand: ten bare loops |
 

@@ -4,7 +4,9 @@ What is listed in `__all__` is public. Each name is imported when it is first as
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False
+"""True to type checkers, by its name: to import `typing` would take longer than all the rest."""
 
 if TYPE_CHECKING:
     from omnibase_core.codec import decode, encode
@@ -98,11 +100,12 @@ _NAMES = {
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Return what a public name stands for."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
+    found: object = getattr(import_module(_MODULES[name]), name)
+    return found
 
 
 def __dir__() -> list[str]:
