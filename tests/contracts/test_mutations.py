@@ -235,7 +235,7 @@ def _readers(written: Written, tree: dict[str, Any], path: Steps) -> set[int]:
     """Where something reads what is at the path: it is told if that is not there.
 
     - what expressions of an operation read: its `input`, `logic`, `call` and `request` say what is there;
-    - a handler reads the whole of a request together;
+    - a handler reads the whole of a request together, and the rules of errors name what its operation fails with;
     - what a schema requires, and its examples, are held to the rest of it;
     - the limits of a handler's targets.
     """
@@ -248,6 +248,7 @@ def _readers(written: Written, tree: dict[str, Any], path: Steps) -> set[int]:
     mapped = {it for it in written.lines if it[:2] == path[:2] and it[2:3] in (("request",), ("errors",), ("answer",))}
     reading = {it for it in mapped if re.match(rf"\$\{{.*\b{word}\b", str(_at(tree, it)), re.DOTALL)}
     beside = {it for it in mapped if part in ("request", "call") and it[2] == "request"}
+    beside |= {it for it in mapped if part == "call" and it[-1] == "on"}
     if part in ("input", "output"):
         beside = {it for it in written.lines if it[:3] == path[:3] and {"required", "examples"} & set(it)}
     return {written.lines[it] for it in reading | beside}
