@@ -21,7 +21,7 @@ from omnibase_infra.client.errors import CallFailed, NoAnswer, NodeNotThere
 from omnibase_infra.kafka import KafkaSettings
 from omnibase_infra.kafka.answer_subscription import Subscription
 from omnibase_infra.kafka.command_sender import CommandNotSent, Sender, Troubles
-from omnibase_infra.kafka.reply_consumer import ReplyConsumer
+from omnibase_infra.kafka.reply_consumer import ReplyConsumer, pass_to_loop
 
 _CLOSE_S = 0.5
 
@@ -203,7 +203,7 @@ class HostClient:
     def _answer_reader(self) -> ReplyConsumer:
         """Return the consumer of answers: who only sends has none."""
         if self._reader is None:
-            tell = partial(_tell, asyncio.get_running_loop())
+            tell = partial(pass_to_loop, asyncio.get_running_loop())
             self._reader = ReplyConsumer(
                 self._settings.listener(client_id=self._name),
                 (),
@@ -261,9 +261,3 @@ def _trace_context() -> Headers:
     from omnibase_infra.host.tracing import current_context
 
     return current_context()
-
-
-def _tell(loop: asyncio.AbstractEventLoop, whom: Any, what: Any) -> None:
-    """Pass on to the loop; one that is closed has nobody left who listens."""
-    with suppress(RuntimeError):
-        loop.call_soon_threadsafe(whom, what)

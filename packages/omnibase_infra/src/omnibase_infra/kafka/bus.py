@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, nullcontext, suppress
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from omnibase_infra.kafka.consumer import ConsumerThread
 from omnibase_infra.kafka.consumers import Consumers
 from omnibase_infra.kafka.group_status import GroupWatch
 from omnibase_infra.kafka.producer import KafkaProducer, Published
-from omnibase_infra.kafka.reply_consumer import ReplyConsumer
+from omnibase_infra.kafka.reply_consumer import ReplyConsumer, pass_to_loop
 from omnibase_infra.kafka.settings import KafkaSettings, embedded_broker
 from omnibase_infra.kafka.topic_status import BusSurvey
 from omnibase_infra.kafka.topic_watch import TopicWatch
@@ -186,8 +186,8 @@ class KafkaBus:
         reader = ReplyConsumer(
             {**self._settings.listener(client_id=self._host.name), "bootstrap.servers": self.address},
             topics,
-            hear=lambda values: _tell(loop, hear, values),
-            listening=lambda topic: _tell(loop, listening, topic),
+            hear=lambda values: pass_to_loop(loop, hear, values),
+            listening=lambda topic: pass_to_loop(loop, listening, topic),
             warn=self.connection.error,
         )
         try:
@@ -292,9 +292,3 @@ class KafkaBus:
             raise BusError(f"the Kafka client cannot go on: {self.connection.fatal}")
         if consumer is not None:
             self.connection.check(consumer.list_topics)
-
-
-def _tell(loop: asyncio.AbstractEventLoop, whom: Callable[[Any], None], what: Any) -> None:
-    """Pass on to the loop; one that is closed has nobody left who listens."""
-    with suppress(RuntimeError):
-        loop.call_soon_threadsafe(whom, what)

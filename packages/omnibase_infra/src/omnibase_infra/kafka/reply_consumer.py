@@ -4,6 +4,7 @@ Hosts whose nodes ask others have this second consumer, and clients. It reads wh
 listens.
 """
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -132,3 +133,9 @@ class ReplyConsumer:
         messages = [first, *self._consumer.consume(_BATCH_MAX, 0)]
         if values := [value for it in messages if it.error() is None and (value := it.value()) is not None]:
             self._hear(values)
+
+
+def pass_to_loop(loop: asyncio.AbstractEventLoop, receive: Callable[[Any], None], value: Any) -> None:
+    """Call `receive` on the loop, from any thread; a loop that is closed has nobody left who listens."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(receive, value)
